@@ -1,0 +1,1 @@
+"""Training a dual encoder of one's own with the contrastive loss."""

@@ -1,0 +1,1 @@
+"""The offline demo's data set: generated pictures, composed of OpenMoji sprites, and the captions that describe them."""

@@ -1,0 +1,173 @@
+"""The small steps that gap-closing methods are made of.
+
+Every step maps rows (B, D) to rows (B, D) and has two sides: `text`, applied to text embeddings while the decoder
+trains, and `image`, applied to image embeddings at inference. A step's constructor takes JSON values alone, so that
+a saved chain can be rebuilt before its tensors are loaded; `from_store` fills a new step from data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from embedding_space.store import EmbeddingStore
+
+NormalSampler = Callable[[Tensor], Tensor]
+"""Maps a tensor to standard normal noise of its shape, dtype and device."""
+
+ROWS_AT_ONCE = 65_536
+
+
+class Step(nn.Module):
+    """Base of all steps: both sides are the identity until a subclass says otherwise."""
+
+    def text(self, rows: Tensor, normal: NormalSampler) -> Tensor:
+        """(B, D) text rows -> (B, D), as the decoder sees them in training. Draws randomness from `normal` only."""
+        return rows
+
+    def image(self, rows: Tensor) -> Tensor:
+        """(B, D) image rows -> (B, D), as the decoder sees them at inference."""
+        return rows
+
+    def options(self) -> dict:
+        """The JSON constructor values that rebuild this step, tensors aside."""
+        return {}
+
+    @classmethod
+    def from_store(cls, store: EmbeddingStore, preceding: Sequence[Step], **options) -> Step:
+        """Build the step from data; `preceding` are the finished steps before it in the chain."""
+        return cls(**options)
+
+    def restore(self, preceding: Sequence[Step]) -> None:
+        """Fetch, after a checkpoint was loaded, what it names instead of holding. Raises when that is missing."""
+
+
+class Normalize(Step):
+    """Scale each row to unit length."""
+
+    def text(self, rows, normal):
+        return F.normalize(rows, dim=-1)
+
+    def image(self, rows):
+        return F.normalize(rows, dim=-1)
+
+
+class Center(Step):
+    """Collapse: subtract each modality's own mean of unit rows (C³, arXiv 2401.08567, section 4).
+
+    Both means come from the store's statistics: texts of the training split, images of the unpaired training images.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+        self.register_buffer("text_mean", torch.zeros(dim))
+        self.register_buffer("image_mean", torch.zeros(dim))
+
+    def text(self, rows, normal):
+        return rows - self.text_mean
+
+    def image(self, rows):
+        return rows - self.image_mean
+
+    def options(self):
+        return {"dim": self.dim}
+
+    @classmethod
+    def from_store(cls, store, preceding):
+        if [type(step) for step in preceding] != [Normalize]:
+            raise ValueError(
+                "Center must directly follow one Normalize: the store's means are means of unit rows. "
+                "Mend the list alignment.steps."
+            )
+        step = cls(store.dim)
+        step.text_mean.copy_(store.mean("text"))
+        step.image_mean.copy_(store.mean("image"))
+        return step
+
+
+class GaussianNoise(Step):
+    """Corrupt: add N(0, noise_std² I) to text rows; image rows pass unchanged.
+
+    `noise_std` is a standard deviation a dimension: the papers' variance 0.016 (CapDec, arXiv 2211.00575; C³) is 0.126.
+    """
+
+    def __init__(self, noise_std: float):
+        super().__init__()
+        if not noise_std >= 0:
+            raise ValueError(f"noise_std={noise_std} must not be negative (option alignment.noise_std)")
+        self.noise_std = float(noise_std)
+
+    def text(self, rows, normal):
+        return rows + self.noise_std * normal(rows)
+
+    def options(self):
+        return {"noise_std": self.noise_std}
+
+
+class TextMemory(Step):
+    """Project image rows on the training texts: softmax(similarity / temperature)-weighted mean of the memory.
+
+    DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
+    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory over
+    `MEMORY_SAVED_BYTES` is not copied into checkpoints: they name its store and the store's hash instead.
+    """
+
+    MEMORY_SAVED_BYTES = 50_000_000
+
+    def __init__(
+        self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
+    ):
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature} must be positive (option alignment.temperature)")
+        self.temperature = float(temperature)
+        self.store, self.store_hash = store, store_hash
+        self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
+
+    def image(self, rows):
+        return torch.cat([self._project(part) for part in rows.split(1024)]) if len(rows) else rows
+
+    def _project(self, rows: Tensor) -> Tensor:
+        weights = (rows @ self.memory.T / self.temperature).softmax(dim=-1)  # (B, M)
+        return weights @ self.memory
+
+    def options(self):
+        rows, dim = self.memory.shape
+        saved = {"temperature": self.temperature, "rows": rows, "dim": dim}
+        return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
+
+    def restore(self, preceding):
+        if self.store is None:
+            return
+        store = EmbeddingStore(self.store)
+        if store.hash != self.store_hash:
+            raise ValueError(
+                f"This captioner's text memory came from the store {self.store} with hash {self.store_hash[:12]}, "
+                f"but the store there has hash {store.hash[:12]}: prepare that store again, or train the captioner again"
+            )
+        self._fill(store, preceding)
+
+    def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
+        texts = store.texts("train")
+        texts = texts[torch.linspace(0, len(texts) - 1, len(self.memory)).long()]
+        for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
+            for before in preceding:
+                part = before.text(part, torch.zeros_like)
+            out.copy_(part)
+
+    @classmethod
+    def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
+        rows = len(store.texts("train"))
+        if memory_rows is not None and not 1 <= memory_rows <= rows:
+            raise ValueError(
+                f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)"
+            )
+        rows = memory_rows or rows
+        large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
+        step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
+        step._fill(store, preceding)
+        return step

@@ -1,0 +1,309 @@
+"""The one training loop. A stage brings a model and a Task; precision, processes, checkpoints and logs are here."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from ema_pytorch import EMA
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.random import StepRandom, mixed_seed
+from training.run_folder import METRICS, RESUME, finish_run
+from training.schedule import learning_rate_factor, parameter_groups
+from training.tracking import Tracker, start_tracker
+
+
+@dataclass
+class LoopConfig:
+    """How to train; every field is an option `loop.<field>` of the stages' configs."""
+
+    steps: int
+    batch_size: int  # global: over all processes and micro-batches
+    learning_rate: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: str = "cosine"  # constant, linear or cosine, down to 0
+    warmup_steps: int = 0
+    clip_norm: float | None = 1.0
+    gradient_accumulation: int = 1  # micro-batches a step
+    precision: str = "no"  # no, bf16 or fp16 autocast
+    ema_decay: float | None = None
+    ema_every: int = 1
+    evaluate_every: int | None = None  # steps; the end is always evaluated
+    checkpoint_every: int | None = None  # steps; an interrupt always leaves a checkpoint
+    keep: str = "last"  # "last", or the name of an evaluation figure whose lowest value chooses the weights
+    log_every: int = 20
+    seed: int = 0
+
+
+@dataclass
+class Evaluation:
+    """What a Task's `evaluate` returns: figures, and tables (columns, rows) such as sample captions."""
+
+    metrics: dict[str, float]
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """What a stage must bring to the loop."""
+
+    def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
+        """Scalars of this process's rows of step `random.step`; 'loss' is differentiated, all are logged.
+
+        Each must be a mean over rows, so that the mean over processes is the mean over the global batch.
+        """
+
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        """Figures of the (EMA) weights on validation data."""
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the (EMA) weights as a loadable checkpoint into `folder`."""
+
+
+class Loop:
+    """Owns accelerate: make it first, put the data on `device`, then `fit`.
+
+    Raises ValueError when the global batch does not divide among processes and micro-batches.
+    """
+
+    def __init__(self, config: LoopConfig, output_dir: str | Path, tracker: Tracker | None = None):
+        self.config = config
+        self.output_dir = Path(output_dir)
+        self.tracker = tracker
+        if config.precision not in ("no", "bf16", "fp16"):
+            raise ValueError(
+                f"precision={config.precision!r} must be no, bf16 or fp16 (option loop.precision)"
+            )
+        self.accelerator = Accelerator(
+            mixed_precision=config.precision,
+            log_with="wandb" if tracker and tracker.name == "wandb" else None,
+            # Our buffers (means, schedules, memories) never change while training: nothing to send around.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        parts = self.accelerator.num_processes * config.gradient_accumulation
+        if config.batch_size % parts:
+            raise ValueError(
+                f"batch_size={config.batch_size} (option loop.batch_size, global) must be a multiple of "
+                f"{self.accelerator.num_processes} processes x {config.gradient_accumulation} micro-batches"
+            )
+        self._micro_rows = config.batch_size // parts
+        self._best = float("inf")
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    def fit(self, model: nn.Module, task: Task, resume: bool = False) -> dict[str, float]:
+        """Train, from the folder's resume state if `resume`; returns the last evaluation's figures.
+
+        The folder ends with the checkpoint (`Task.save`), `metrics.jsonl` and `finished.json`. SIGINT finishes the
+        step, writes checkpoint and resume state and raises KeyboardInterrupt.
+        """
+        config, accelerator = self.config, self.accelerator
+        model.to(self.device)
+        ema = None
+        if config.ema_decay is not None:
+            ema = EMA(model, beta=config.ema_decay, update_every=config.ema_every, include_online_model=False)
+        groups = parameter_groups(model, config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=tuple(config.betas))
+        wrapped, prepared = accelerator.prepare(model, optimizer)
+        state = _State(model, optimizer, ema, accelerator.scaler, step=0)
+        if resume:
+            self._best = state.load(self.output_dir / RESUME, self.device)
+            _drop_lines_from(self.output_dir / METRICS, state.step)
+        averaged = ema.ema_model if ema else model
+        start_tracker(accelerator, self.tracker, self.output_dir, asdict(config))
+        figures: dict[str, float] = {}
+        began, began_step = time.perf_counter(), state.step
+        bar = tqdm(
+            total=config.steps, initial=state.step, desc=self.output_dir.name, unit="step",
+            disable=not accelerator.is_main_process, dynamic_ncols=True,
+        )  # fmt: skip
+        with _deferred_interrupt() as interrupted, bar:
+            while state.step < config.steps:
+                factor = learning_rate_factor(state.step, config.steps, config.warmup_steps, config.schedule)
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * factor
+                losses = self._step(wrapped, prepared, task, state.step)
+                if ema:
+                    ema.update()
+                state.step += 1
+                bar.update()
+                last = state.step == config.steps
+                if state.step % config.log_every == 0 or last:
+                    losses = {
+                        name: accelerator.reduce(value, "mean").item() for name, value in losses.items()
+                    }
+                    if not torch.isfinite(torch.tensor(losses["loss"])):
+                        raise ValueError(
+                            f"The loss became {losses['loss']} at step {state.step}: lower loop.learning_rate "
+                            f"(now {config.learning_rate}) or set loop.precision=no; checkpoints so far stand"
+                        )
+                    rate = (state.step - began_step) * config.batch_size / (time.perf_counter() - began)
+                    self._log(
+                        state.step,
+                        {
+                            **losses,
+                            "learning_rate": config.learning_rate * factor,
+                            "samples_per_second": rate,
+                        },
+                    )
+                    bar.set_postfix(loss=f"{losses['loss']:.4f}")
+                if last or (config.evaluate_every and state.step % config.evaluate_every == 0):
+                    figures = self._evaluate(averaged, task, state.step)
+                    self._keep(averaged, task, figures, last)
+                stop = self._anyone(bool(interrupted))
+                if not last and (
+                    stop or (config.checkpoint_every and state.step % config.checkpoint_every == 0)
+                ):
+                    self._checkpoint(averaged, task, state)
+                if stop and not last:
+                    raise KeyboardInterrupt(
+                        f"Checkpoint at step {state.step} of {config.steps} in {self.output_dir}: "
+                        "the same command goes on from there."
+                    )
+        if accelerator.is_main_process:
+            finish_run(
+                self.output_dir, {"steps": state.step, "samples": state.step * config.batch_size, **figures}
+            )
+        accelerator.end_training()
+        accelerator.wait_for_everyone()
+        return figures
+
+    def _step(self, model: nn.Module, optimizer: Any, task: Task, step: int) -> dict[str, Tensor]:
+        config, accelerator = self.config, self.accelerator
+        model.train()
+        totals: dict[str, Tensor] = {}
+        for micro in range(config.gradient_accumulation):
+            start = (accelerator.process_index * config.gradient_accumulation + micro) * self._micro_rows
+            rows = slice(start, start + self._micro_rows)
+            torch.manual_seed(mixed_seed(config.seed, 2, step, start))  # dropout
+            random = StepRandom(config.seed, step, config.batch_size, rows, self.device)
+            last = micro == config.gradient_accumulation - 1
+            with nullcontext() if last else accelerator.no_sync(model):
+                losses = task.loss(model, random)
+                accelerator.backward(losses["loss"] / config.gradient_accumulation)
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0) + value.detach().float() / config.gradient_accumulation
+        if config.clip_norm is not None:
+            accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return totals
+
+    def _anyone(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all must leave the loop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item())
+
+    @torch.no_grad()
+    def _evaluate(self, model: nn.Module, task: Task, step: int) -> dict[str, float]:
+        model.eval()
+        with self.accelerator.autocast():
+            evaluation = task.evaluate(model)
+        self._log(step, evaluation.metrics)
+        if self.tracker and self.accelerator.is_main_process:
+            self.tracker.log_tables(self.accelerator, evaluation.tables, step)
+        return evaluation.metrics
+
+    def _keep(self, model: nn.Module, task: Task, figures: dict[str, float], last: bool) -> None:
+        """Write the weights if they are the ones to keep so far."""
+        if self.config.keep == "last":
+            better = last
+        elif self.config.keep in figures:
+            better = figures[self.config.keep] < self._best
+            self._best = min(self._best, figures[self.config.keep])
+        else:
+            raise ValueError(
+                f"keep={self.config.keep!r} (option loop.keep) is neither 'last' nor one of this stage's figures: "
+                f"{', '.join(figures)}"
+            )
+        if better and self.accelerator.is_main_process:
+            task.save(model, self.output_dir)
+
+    def _checkpoint(self, model: nn.Module, task: Task, state: _State) -> None:
+        if self.accelerator.is_main_process:
+            state.save(self.output_dir / RESUME, self._best)
+            if self.config.keep == "last" or self._best == float("inf"):
+                task.save(model, self.output_dir)
+        self.accelerator.wait_for_everyone()
+
+    def _log(self, step: int, figures: dict[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            with (self.output_dir / METRICS).open("a") as file:
+                file.write(json.dumps({"step": step, **figures}) + "\n")
+        self.accelerator.log(figures, step=step)
+
+
+@dataclass
+class _State:
+    """All that a run needs to go on exactly: tensors and plain containers, read back with weights_only=True."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: EMA | None
+    scaler: Any
+    step: int
+
+    def save(self, path: Path, best: float) -> None:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        temporary = path.with_suffix(".partial")
+        torch.save({"step": self.step, "best": best, **parts}, temporary)
+        temporary.replace(path)
+
+    def load(self, path: Path, device: torch.device) -> float:
+        try:
+            saved = torch.load(path, map_location=device, weights_only=True)
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            self.step = saved["step"]
+        except (
+            Exception
+        ) as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
+            raise ValueError(
+                f"{path} cannot be resumed from ({error}): start afresh with overwrite=true"
+            ) from error
+        return saved["best"]
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "ema": self.ema, "scaler": self.scaler}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def _drop_lines_from(path: Path, step: int) -> None:
+    """Remove the figures of steps after `step`: a resumed run will write them again."""
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+
+@contextmanager
+def _deferred_interrupt():
+    """Collect SIGINTs in a list instead of raising in the middle of a step. A second one raises at once."""
+    seen: list[int] = []
+
+    def handler(number, frame):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    try:
+        previous = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread: interrupts cannot arrive here
+        yield seen
+        return
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, previous)

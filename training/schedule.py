@@ -1,0 +1,35 @@
+"""Learning-rate schedules and the optimiser's parameter groups."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: str) -> float:
+    """Factor on the peak learning rate at `step` of `steps`: linear warm-up from 0, then the schedule down to 0.
+
+    Raises ValueError for an unknown schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(
+            f"Unknown schedule {schedule!r} (option loop.schedule); known: {', '.join(SCHEDULES)}"
+        )
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if schedule == "constant":
+        return 1.0
+    done = (step - warmup_steps) / max(steps - warmup_steps, 1)
+    return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: matrices with weight decay; biases, gains and scalars without."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]

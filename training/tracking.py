@@ -1,0 +1,54 @@
+"""Dashboards: Weights & Biases through accelerate's trackers, offline unless a key is set."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+TRACKERS = ("none", "wandb")
+
+
+@dataclass
+class Tracker:
+    """Options `tracker.*`. `metrics.jsonl` is written whatever the tracker."""
+
+    name: str = "none"  # none or wandb
+    project: str = "diffusion-bridge"
+    run_name: str | None = None
+    mode: str | None = (
+        None  # online, offline or disabled; by default online when a W&B key is known, else offline
+    )
+
+    def __post_init__(self):
+        if self.name not in TRACKERS:
+            raise ValueError(f"Unknown tracker {self.name!r} (option tracker); known: {', '.join(TRACKERS)}")
+
+    def log_tables(
+        self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int
+    ) -> None:
+        """Send tables (columns, rows), such as sample captions, to the dashboard."""
+        if self.name == "wandb":
+            for name, (columns, rows) in tables.items():
+                accelerator.get_tracker("wandb").log_table(name, columns=columns, data=rows, step=step)
+
+
+def start_tracker(
+    accelerator: Accelerator, tracker: Tracker | None, output_dir: Path, config: dict[str, Any]
+) -> None:
+    """Begin a dashboard run for a loop or an evaluation, its files in `output_dir`."""
+    if tracker is None or tracker.name == "none":
+        return
+    mode = tracker.mode or ("online" if _has_wandb_key() else "offline")
+    options = {"dir": str(output_dir), "mode": mode, "name": tracker.run_name or output_dir.name}
+    accelerator.init_trackers(tracker.project, config=config, init_kwargs={"wandb": options})
+
+
+def _has_wandb_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    netrc = Path.home() / ".netrc"
+    return netrc.exists() and "api.wandb.ai" in netrc.read_text(errors="ignore")
