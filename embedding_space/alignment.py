@@ -24,9 +24,7 @@ STEP_MODULES = {
 def step_class(name: str) -> type[Step]:
     """The class of a step by its registered name; an unknown name is a ValueError that lists the known ones."""
     if name not in STEP_MODULES:
-        raise ValueError(
-            f"Unknown alignment step {name!r} (option alignment.steps); known: {', '.join(STEP_MODULES)}"
-        )
+        raise ValueError(f"Unknown alignment step {name!r} (option alignment.steps); known: {', '.join(STEP_MODULES)}")
     return getattr(import_module(STEP_MODULES[name]), name)
 
 

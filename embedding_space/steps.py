@@ -163,9 +163,7 @@ class TextMemory(Step):
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
         rows = len(store.texts("train"))
         if memory_rows is not None and not 1 <= memory_rows <= rows:
-            raise ValueError(
-                f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)"
-            )
+            raise ValueError(f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)")
         rows = memory_rows or rows
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
         step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))

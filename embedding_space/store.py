@@ -110,16 +110,12 @@ class EmbeddingStore:
         """
         table_rows = self.tables.captions["image_row"].take(self.tables.caption_rows(split))
         if table_rows.null_count:
-            raise ValueError(
-                f"Split {split!r} of {self.path.parent} holds captions without images; it has no pairs"
-            )
+            raise ValueError(f"Split {split!r} of {self.path.parent} holds captions without images; it has no pairs")
         image_rows = self.tables.image_rows(split)
         wanted = table_rows.to_numpy()
         found = np.searchsorted(image_rows, wanted).clip(max=len(image_rows) - 1)
         if (image_rows[found] != wanted).any():
-            raise ValueError(
-                f"Captions of split {split!r} of {self.path.parent} belong to images of another split"
-            )
+            raise ValueError(f"Captions of split {split!r} of {self.path.parent} belong to images of another split")
         return found
 
     @cached_property

@@ -57,9 +57,7 @@ class Tables:
         ids = self.images["image_id"].take(pa.array(rows)).to_pylist()
         by_row: dict[int, list[str]] = {int(row): [] for row in rows}
         captions = self.captions.filter(pc.is_in(self.captions["image_row"], pa.array(rows)))
-        for row, caption in zip(
-            captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True
-        ):
+        for row, caption in zip(captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True):
             by_row[row].append(caption)
         return {image_id: by_row[int(row)] for image_id, row in zip(ids, rows, strict=True)}
 
@@ -68,9 +66,7 @@ def _rows(table: pa.Table, split: str, kind: str, root: Path) -> np.ndarray:
     rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy(zero_copy_only=False))
     if not len(rows):
         known = ", ".join(sorted(set(table["split"].to_pylist()))) or "none"
-        raise ValueError(
-            f"The data set in {root} has no {kind} of split {split!r}; its splits of {kind}: {known}"
-        )
+        raise ValueError(f"The data set in {root} has no {kind} of split {split!r}; its splits of {kind}: {known}")
     return rows
 
 
@@ -120,9 +116,7 @@ def _check(tables: Tables) -> None:
             else []
         )
         if repeated:
-            raise ValueError(
-                f"The {key} {repeated[0]!r} stands more than once in the tables of {tables.root}"
-            )
+            raise ValueError(f"The {key} {repeated[0]!r} stands more than once in the tables of {tables.root}")
     blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(tables.captions["caption"], "")), "")
     empty = tables.captions["caption_id"].filter(blank).to_pylist()
     if empty:

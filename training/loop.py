@@ -81,9 +81,7 @@ class Loop:
         self.output_dir = Path(output_dir)
         self.tracker = tracker
         if config.precision not in ("no", "bf16", "fp16"):
-            raise ValueError(
-                f"precision={config.precision!r} must be no, bf16 or fp16 (option loop.precision)"
-            )
+            raise ValueError(f"precision={config.precision!r} must be no, bf16 or fp16 (option loop.precision)")
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
@@ -141,9 +139,7 @@ class Loop:
                 bar.update()
                 last = state.step == config.steps
                 if state.step % config.log_every == 0 or last:
-                    losses = {
-                        name: accelerator.reduce(value, "mean").item() for name, value in losses.items()
-                    }
+                    losses = {name: accelerator.reduce(value, "mean").item() for name, value in losses.items()}
                     if not torch.isfinite(torch.tensor(losses["loss"])):
                         raise ValueError(
                             f"The loss became {losses['loss']} at step {state.step}: lower loop.learning_rate "
@@ -163,9 +159,7 @@ class Loop:
                     figures = self._evaluate(averaged, task, state.step)
                     self._keep(averaged, task, figures, last)
                 stop = self._anyone(bool(interrupted))
-                if not last and (
-                    stop or (config.checkpoint_every and state.step % config.checkpoint_every == 0)
-                ):
+                if not last and (stop or (config.checkpoint_every and state.step % config.checkpoint_every == 0)):
                     self._checkpoint(averaged, task, state)
                 if stop and not last:
                     raise KeyboardInterrupt(
@@ -173,9 +167,7 @@ class Loop:
                         "the same command goes on from there."
                     )
         if accelerator.is_main_process:
-            finish_run(
-                self.output_dir, {"steps": state.step, "samples": state.step * config.batch_size, **figures}
-            )
+            finish_run(self.output_dir, {"steps": state.step, "samples": state.step * config.batch_size, **figures})
         accelerator.end_training()
         accelerator.wait_for_everyone()
         return figures
@@ -268,12 +260,8 @@ class _State:
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
             self.step = saved["step"]
-        except (
-            Exception
-        ) as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
-            raise ValueError(
-                f"{path} cannot be resumed from ({error}): start afresh with overwrite=true"
-            ) from error
+        except Exception as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
+            raise ValueError(f"{path} cannot be resumed from ({error}): start afresh with overwrite=true") from error
         return saved["best"]
 
     def _parts(self) -> dict[str, Any]:

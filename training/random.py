@@ -22,9 +22,7 @@ class StepRandom:
         rows: the slice of the global batch that this process (and micro-batch) works on.
     """
 
-    def __init__(
-        self, seed: int, step: int, global_rows: int, rows: slice, device: torch.device | str = "cpu"
-    ):
+    def __init__(self, seed: int, step: int, global_rows: int, rows: slice, device: torch.device | str = "cpu"):
         self.step = step
         self.global_rows = global_rows
         self.rows = rows
@@ -44,9 +42,7 @@ class StepRandom:
 
     def integers(self, high: int) -> Tensor:
         """(rows,) int64, uniform in [0, high)."""
-        return torch.randint(high, (self.global_rows,), generator=self._generator, device=self.device)[
-            self.rows
-        ]
+        return torch.randint(high, (self.global_rows,), generator=self._generator, device=self.device)[self.rows]
 
 
 class EpochOrder:

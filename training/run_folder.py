@@ -57,9 +57,7 @@ def _first_difference(before: object, now: object, key: str = "") -> str | None:
         for name in sorted({*before, *now}, key=str):
             if not key and name in NOT_PART_OF_THE_RUN:
                 continue
-            difference = _first_difference(
-                before.get(name), now.get(name), f"{key}.{name}" if key else str(name)
-            )
+            difference = _first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
             if difference:
                 return difference
         return None

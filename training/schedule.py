@@ -15,9 +15,7 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: str
     Raises ValueError for an unknown schedule.
     """
     if schedule not in SCHEDULES:
-        raise ValueError(
-            f"Unknown schedule {schedule!r} (option loop.schedule); known: {', '.join(SCHEDULES)}"
-        )
+        raise ValueError(f"Unknown schedule {schedule!r} (option loop.schedule); known: {', '.join(SCHEDULES)}")
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if schedule == "constant":

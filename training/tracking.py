@@ -19,26 +19,20 @@ class Tracker:
     name: str = "none"  # none or wandb
     project: str = "diffusion-bridge"
     run_name: str | None = None
-    mode: str | None = (
-        None  # online, offline or disabled; by default online when a W&B key is known, else offline
-    )
+    mode: str | None = None  # online, offline or disabled; by default online when a W&B key is known, else offline
 
     def __post_init__(self):
         if self.name not in TRACKERS:
             raise ValueError(f"Unknown tracker {self.name!r} (option tracker); known: {', '.join(TRACKERS)}")
 
-    def log_tables(
-        self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int
-    ) -> None:
+    def log_tables(self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int) -> None:
         """Send tables (columns, rows), such as sample captions, to the dashboard."""
         if self.name == "wandb":
             for name, (columns, rows) in tables.items():
                 accelerator.get_tracker("wandb").log_table(name, columns=columns, data=rows, step=step)
 
 
-def start_tracker(
-    accelerator: Accelerator, tracker: Tracker | None, output_dir: Path, config: dict[str, Any]
-) -> None:
+def start_tracker(accelerator: Accelerator, tracker: Tracker | None, output_dir: Path, config: dict[str, Any]) -> None:
     """Begin a dashboard run for a loop or an evaluation, its files in `output_dir`."""
     if tracker is None or tracker.name == "none":
         return

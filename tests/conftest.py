@@ -1,0 +1,94 @@
+"""Shared fixtures: tiny synthetic stores, and composed configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from embedding_space.prepare import write_store
+from embedding_space.store import EmbeddingStore
+from embedding_space.tables import write_tables
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
+PLACES = ("beach", "forest", "street", "field", "lake", "hill")
+
+
+class WordEncoder:
+    """A toy encoder: texts are sums of fixed word vectors, an image is its caption's vector, offset and noised."""
+
+    def __init__(self, dim: int):
+        self.dim = dim
+        self.description = {"name": "words", "model": "words", "pretrained": None}
+
+    def encode_texts(self, texts: list[str]) -> torch.Tensor:
+        rows = [sum(self._vector(word) for word in text.split()) for text in texts]
+        return torch.nn.functional.normalize(torch.stack(rows) + 1.0, dim=-1)
+
+    def encode_images(self, paths: list[Path]) -> torch.Tensor:
+        rows = [self.encode_texts([path.read_text()])[0] for path in paths]
+        generator = torch.Generator().manual_seed(len(paths))
+        offset = torch.linspace(-0.5, 0.5, self.dim)
+        return torch.nn.functional.normalize(
+            torch.stack(rows) + offset + 0.05 * torch.randn(len(rows), self.dim, generator=generator), dim=-1
+        )
+
+    def _vector(self, word: str) -> torch.Tensor:
+        return torch.randn(self.dim, generator=torch.Generator().manual_seed(sum(map(ord, word)) * 7919))
+
+
+@pytest.fixture
+def make_store(tmp_path) -> Callable[..., EmbeddingStore]:
+    """A factory of small stores in `tmp_path/data/tiny/words`: captions 'a dog on a beach', images that agree with them.
+
+    Splits: images pretrain, val, test; captions pretrain, val, test (with images) and train (text only).
+    """
+
+    def make(dim: int = 16, texts: int = 200, images: int = 40) -> EmbeddingStore:
+        root = tmp_path / "data" / "tiny"
+        (root / "images").mkdir(parents=True)
+        random = np.random.default_rng(0)
+
+        def caption() -> str:
+            return f"a {random.choice(NOUNS)} and a {random.choice(NOUNS)} on a {random.choice(PLACES)}"
+
+        image_rows, caption_rows = [], []
+        for split in ("pretrain", "val", "test"):
+            for number in range(images):
+                words, path = caption(), f"images/{split}_{number}.txt"
+                (root / path).write_text(words)
+                image_rows.append({"image_id": f"{split}_{number}", "path": path, "split": split})
+                for sentence, text in enumerate((words, words.replace("a ", "one ", 1))):
+                    caption_rows.append(
+                        {
+                            "caption_id": f"{split}_{number}_{sentence}",
+                            "image_row": len(image_rows) - 1,
+                            "caption": text,
+                            "split": split,
+                        }
+                    )
+        for number in range(texts):
+            caption_rows.append(
+                {"caption_id": f"train_{number}", "image_row": None, "caption": caption(), "split": "train"}
+            )
+        write_tables(root, image_rows, caption_rows)
+        return write_store(root, WordEncoder(dim), name="words", text_split="train", image_mean_split="pretrain")
+
+    return make
+
+
+@pytest.fixture
+def compose() -> Callable[..., DictConfig]:
+    """Compose a stage's config as its command line would: `compose("ddpm", "seed=1", ...)`."""
+
+    def composed(name: str, *overrides: str) -> DictConfig:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra.compose(name, list(overrides))
+
+    return composed
