@@ -1,0 +1,1 @@
+"""Measuring captions and embeddings: caption metrics, retrieval, tables, plots and the HTML report."""
