@@ -1,0 +1,274 @@
+"""Captioner: an alignment, a prefix mapper and GPT-2; from an embedding to a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors.torch import load_model
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from embedding_space.alignment import Alignment
+from embedding_space.steps import NormalSampler
+from image_captioning.data import check_finite
+from image_captioning.generation import Decoding, generate
+from image_captioning.mappers import make_mapper
+from image_captioning.tokenizer import load_tokenizer
+
+# What a GPT-2 is: the options of decoder.config, and what a checkpoint records of a pretrained one.
+GPT2_OPTIONS = (
+    "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function",
+    "resid_pdrop", "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "initializer_range",
+    "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
+    "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
+)  # fmt: skip
+CHECKPOINT_FILES = ["config.json", "model.safetensors", "tokenizer*.json", "special_tokens_map.json"]
+PRETRAINED = Path("pretrained")
+
+
+class Captioner(nn.Module, PyTorchModelHubMixin):
+    """GPT-2 behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it was trained on.
+
+    `captioner.tokenizer` is set after construction, and by loading.
+
+    Args:
+        dim: D of the embeddings.
+        mapper: `{"kind": mlp | transformer | linear, ...}`, see `mappers`.
+        gpt2: the whole GPT-2 configuration (`GPT2_OPTIONS`).
+        alignment: entries of the alignment chain; its tensors come with the checkpoint.
+        encoder: which encoder made the embeddings, so that new photos can be encoded alike.
+        provenance: what it was trained on (data set, method, seed, uses_pairs), for results to repeat.
+    """
+
+    def __init__(
+        self, dim: int, mapper: dict, gpt2: dict, alignment: list, encoder: dict, provenance: dict | None = None
+    ):
+        super().__init__()
+        unknown = set(gpt2) - set(GPT2_OPTIONS)
+        if unknown:
+            raise ValueError(
+                f"GPT-2 has no option {sorted(unknown)[0]!r} (decoder.config); known: {', '.join(GPT2_OPTIONS)}"
+            )
+        self.dim, self.encoder, self.provenance = dim, encoder, provenance or {}
+        self.alignment = Alignment(alignment).requires_grad_(False).eval()
+        self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
+        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper)
+        self.tokenizer: PreTrainedTokenizerFast | None = None
+
+    def train(self, mode: bool = True) -> Captioner:
+        """As nn.Module's, but the alignment is never in training mode: it is part of the data."""
+        super().train(mode)
+        self.alignment.eval()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self.gpt2.device
+
+    def align_texts(self, texts: Tensor, normal: NormalSampler) -> Tensor:
+        """Raw text embeddings (B, D) -> aligned rows (B, D), noise from `normal`; float32 whatever the autocast."""
+        with torch.autocast(texts.device.type, enabled=False):
+            return self.alignment.text(texts.float(), normal)
+
+    def align_images(self, images: Tensor) -> Tensor:
+        """Raw image embeddings (B, D) -> aligned rows (B, D); float32 whatever the autocast."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.alignment.image(images.float())
+
+    def logits(self, embeddings: Tensor, tokens: Tensor) -> Tensor:
+        """Teacher forcing: aligned rows (B, D), captions (B, T) -> logits (B, T, V); [:, t] predicts tokens[:, t]."""
+        prefix = self.mapper(embeddings)  # (B, P, W)
+        words = self.gpt2.transformer.wte(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
+        # Padding stands on the right, where causal attention never looks: no attention mask is needed.
+        hidden = self.gpt2.transformer(
+            inputs_embeds=torch.cat([prefix, words], dim=1), use_cache=False
+        ).last_hidden_state
+        return self.gpt2.lm_head(hidden[:, prefix.shape[1] - 1 :])
+
+    def forward(self, embeddings: Tensor, tokens: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Sum over each caption's tokens of -log p(token | embedding, tokens before), in nats: (B,).
+
+        Args:
+            embeddings: (B, D) aligned unit rows.
+            tokens: (B, T) int64, each caption closed by the end token, padding on the right.
+            mask: (B, T) bool, true at tokens, false at padding.
+        """
+        logits = self.logits(embeddings, tokens).float().transpose(1, 2)  # (B, V, T)
+        losses = F.cross_entropy(logits, tokens, reduction="none", label_smoothing=label_smoothing)
+        return (losses * mask).sum(-1)
+
+    def caption_images(
+        self, embeddings: Tensor, decoding: Decoding | None = None, batch_size: int = 256, progress: bool = True
+    ) -> list[str]:
+        """Captions of raw image embeddings (N, D), through the image side of the alignment.
+
+        Raises ValueError for rows of another width than the captioner's and for rows that are not finite.
+        """
+        return self._caption(embeddings, self.align_images, decoding, batch_size, progress)
+
+    def caption_texts(
+        self, embeddings: Tensor, decoding: Decoding | None = None, batch_size: int = 256, progress: bool = True
+    ) -> list[str]:
+        """Captions of raw text embeddings (N, D), through the text side with every noise zero: how much the decoder
+        can say when there is no gap at all. Errors as for `caption_images`."""
+        return self._caption(
+            embeddings, lambda rows: self.align_texts(rows, torch.zeros_like), decoding, batch_size, progress
+        )
+
+    @torch.no_grad()
+    def _caption(self, embeddings, align, decoding, batch_size, progress) -> list[str]:
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
+            raise ValueError(
+                f"This captioner reads embeddings of {self.dim} dimensions from the encoder "
+                f"{self.encoder.get('name')}; got the shape {tuple(embeddings.shape)}"
+            )
+        check_finite(embeddings, "the embeddings to caption")
+        decoding = decoding or Decoding()
+        end, unknown = self.tokenizer.eos_token_id, self.tokenizer.unk_token_id
+        # GPT-2's own tokenizer calls its end token the unknown one as well.
+        banned = [token for token in self.tokenizer.all_special_ids if token != end]
+        banned += [unknown] if unknown not in (None, end, *banned) else []
+        # A pretrained vocabulary may be padded beyond the tokenizer's.
+        banned += range(len(self.tokenizer), self.gpt2.config.vocab_size)
+        captions: list[str] = []
+        with _evaluating(self), tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:
+            for start in range(0, len(embeddings), batch_size):
+                rows = align(embeddings[start : start + batch_size].to(self.device))
+                ids = generate(self.gpt2, self.mapper(rows), decoding, end, banned, first_row=start)
+                texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+                captions.extend(text.strip() for text in texts)
+                bar.update(len(rows))
+        return captions
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        self.tokenizer.save_pretrained(save_directory)
+
+    @classmethod
+    def load(cls, checkpoint: str | Path) -> Captioner:
+        """A captioner from a run folder, a name in `pretrained/` or a Hub id, in evaluation mode.
+
+        Raises FileNotFoundError when there is none, ValueError when it is damaged or its text memory is missing.
+        """
+        folder = next(
+            (path for path in (Path(checkpoint), PRETRAINED / checkpoint) if (path / "config.json").is_file()), None
+        )
+        if folder is None and (Path(checkpoint).exists() or str(checkpoint).count("/") != 1):
+            raise FileNotFoundError(_missing(checkpoint))
+        try:
+            return cls.from_pretrained(folder or str(checkpoint))
+        except json.JSONDecodeError as error:  # of config.json, which the mixin reads
+            raise ValueError(_damaged(checkpoint, error)) from error
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **values
+    ) -> Captioner:
+        # The mixin's own version loads non-strictly unless told otherwise, and falls back on pickles.
+        folder = Path(model_id)
+        if not folder.is_dir():
+            try:
+                folder = Path(
+                    snapshot_download(
+                        model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+                        local_files_only=local_files_only, token=token, allow_patterns=CHECKPOINT_FILES,
+                    )
+                )  # fmt: skip
+            except Exception as error:  # network, permission and name errors: for the user they mean the same
+                raise FileNotFoundError(_missing(model_id)) from error
+        try:
+            captioner = cls(**values)
+            load_model(captioner, folder / "model.safetensors", strict=True)
+            captioner.tokenizer = load_tokenizer(folder)
+        except Exception as error:  # truncated, foreign and edited files fail in many ways
+            raise ValueError(_damaged(model_id, error)) from error
+        captioner.alignment.restore()
+        return captioner.eval()
+
+
+def _missing(checkpoint: str | Path) -> str:
+    return (
+        f"No captioner in {checkpoint}: run python -m image_captioning.train, or give checkpoint= a run folder, "
+        "a name in pretrained/ or a Hub id"
+    )
+
+
+def _damaged(checkpoint: str | Path, error: Exception) -> str:
+    return (
+        f"The captioner in {checkpoint} cannot be loaded ({' '.join(str(error).split())[:300]}): train it again with "
+        "python -m image_captioning.train overwrite=true, or download it again"
+    )
+
+
+@contextmanager
+def _evaluating(module: nn.Module):
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
+
+
+def build_captioner(
+    dim: int,
+    alignment: Alignment,
+    tokenizer: PreTrainedTokenizerFast,
+    mapper: Mapping,
+    encoder: Mapping,
+    provenance: Mapping,
+    pretrained: str | None = None,
+    config: Mapping | None = None,
+) -> Captioner:
+    """A captioner to train: GPT-2 `pretrained` by name or folder, or from scratch with the options `config`.
+
+    Raises ValueError when both or neither are given, for a model that is not a GPT-2 or cannot be had, and when the
+    tokenizer has more tokens than the model.
+    """
+    if (pretrained is None) == (config is None):
+        raise ValueError(
+            f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
+        )
+    if pretrained is None:
+        options = {
+            **config, "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        }  # fmt: skip
+        weights = None
+    else:
+        options, weights = _pretrained_gpt2(pretrained)
+        if len(tokenizer) > options["vocab_size"]:
+            raise ValueError(
+                f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
+                "set decoder.tokenizer.name to the tokenizer that it was trained with"
+            )
+    values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
+    values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
+    captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
+    captioner.alignment = alignment
+    captioner.tokenizer = tokenizer
+    if weights is not None:
+        captioner.gpt2.load_state_dict(weights)
+    return captioner
+
+
+def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
+    try:
+        model = GPT2LMHeadModel.from_pretrained(name)
+    except Exception as error:  # offline, unknown and damaged all come here
+        raise ValueError(
+            f"The language model {name!r} cannot be loaded (option decoder.pretrained): "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    if model.config.model_type != "gpt2":
+        raise ValueError(f"{name!r} is a {model.config.model_type}, not a GPT-2 (option decoder.pretrained)")
+    return {
+        option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)
+    }, model.state_dict()

@@ -1,0 +1,89 @@
+"""Captions as token tensors: tokenised once, kept ragged on the device, padded batch by batch."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class CaptionTokens:
+    """The token ids of M captions, each closed by the end token.
+
+    tokens: (all tokens,) int32, one caption after the other.
+    starts, lengths: (M,) int64, where a caption begins and how many tokens it has.
+    pad: the token id that fills the rest of a batch.
+    """
+
+    tokens: Tensor
+    starts: Tensor
+    lengths: Tensor
+    pad: int
+
+    @classmethod
+    def encode(
+        cls, captions: list[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int, truncate: bool = False
+    ) -> CaptionTokens:
+        """Tokenise `captions`.
+
+        Args:
+            max_tokens: the longest caption allowed, its end token included.
+            truncate: cut longer captions (without an end token, since they do not end there) and warn how many.
+
+        Raises:
+            ValueError: a caption is empty, longer than max_tokens without `truncate`, or holds the end token's text.
+        """
+        end = tokenizer.eos_token_id
+        encoded = tokenizer(captions, add_special_tokens=False, return_attention_mask=False, verbose=False).input_ids
+        lengths = torch.tensor([len(ids) + 1 for ids in encoded])
+        if (lengths < 2).any():
+            row = int((lengths < 2).nonzero()[0])
+            raise ValueError(f"Caption {row} of the split is empty ({captions[row]!r}): remove it from the tables")
+        long = int((lengths > max_tokens).sum())
+        if long and not truncate:
+            row = int(lengths.argmax())
+            raise ValueError(
+                f"{long} captions have more than max_tokens={max_tokens} tokens; the longest, row {row}, has "
+                f"{int(lengths[row])}: raise decoder.max_tokens, or cut them with decoder.truncate=true"
+            )
+        if long:
+            warnings.warn(
+                f"{long} of {len(captions)} captions were cut to decoder.max_tokens={max_tokens} tokens",
+                stacklevel=2,
+            )
+        lengths = lengths.clamp(max=max_tokens)
+        flat = torch.tensor([token for ids in encoded for token in (*ids, end)[:max_tokens]], dtype=torch.int32)
+        starts = lengths.cumsum(0) - lengths
+        last = torch.zeros(len(flat), dtype=torch.bool).index_fill(0, starts + lengths - 1, True)
+        if ((flat == end) & ~last).any():
+            row = int(torch.searchsorted(starts, ((flat == end) & ~last).nonzero()[0], right=True)) - 1
+            raise ValueError(
+                f"Caption {row} of the split contains the end token {tokenizer.eos_token!r}: {captions[row]!r}"
+            )
+        return cls(flat, starts, lengths, tokenizer.pad_token_id)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def to(self, device: torch.device | str) -> CaptionTokens:
+        return CaptionTokens(self.tokens.to(device), self.starts.to(device), self.lengths.to(device), self.pad)
+
+    def batch(self, rows: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T) int64 and mask (B, T) bool of captions `rows`, padded to `width` or to the longest of them."""
+        width = width or int(self.lengths[rows].max())
+        place = torch.arange(width, device=rows.device)
+        mask = place < self.lengths[rows, None]  # (B, T)
+        index = (self.starts[rows, None] + place).clamp(max=len(self.tokens) - 1)
+        return torch.where(mask, self.tokens[index].long(), self.pad), mask
+
+
+def check_finite(rows: Tensor, what: str) -> Tensor:
+    """`rows` (N, D) unchanged; ValueError names the first row that holds a NaN or an infinity."""
+    bad = (~torch.isfinite(rows).all(dim=-1)).nonzero()
+    if len(bad):
+        raise ValueError(f"Row {int(bad[0])} of {what} is not finite ({len(bad)} such rows): encode the data again")
+    return rows

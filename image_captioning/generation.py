@@ -1,0 +1,147 @@
+"""Decoding: how a trained captioner turns a prefix into words. Every option changes something, or is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList
+
+from training.random import mixed_seed
+
+# What each strategy takes beyond the common options, and its defaults.
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "beam": {"beams": 5, "length_penalty": 1.0},
+    "nucleus": {"top_p": 0.9, "temperature": 1.0, "seed": 0},
+}
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Options `decoding.*`. An option of another strategy than the chosen one is a ValueError; None is the default.
+
+    strategy: greedy; beam; or nucleus (sampling from the most probable tokens of mass top_p, arXiv 1904.09751).
+    max_new_tokens: a caption that has not ended by then is cut.
+    repetition_penalty: > 1 makes tokens that the caption already holds less likely (arXiv 1909.05858).
+    no_repeat_ngram: no n-gram of this length stands twice in a caption; 0 allows all.
+    beams, length_penalty: beam only; hypotheses rank by log-probability / length ** length_penalty (default 5, 1.0).
+    top_p, temperature, seed: nucleus only (default 0.9, 1.0, 0). Row n of the input draws from (seed, n), whatever
+        the batch size.
+    """
+
+    strategy: str = "greedy"
+    max_new_tokens: int = 40
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    beams: int | None = None
+    length_penalty: float | None = None
+    top_p: float | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self):
+        if self.strategy not in STRATEGIES:
+            raise ValueError(
+                f"Unknown strategy {self.strategy!r} (option decoding.strategy); known: {', '.join(STRATEGIES)}"
+            )
+        own = STRATEGIES[self.strategy]
+        for strategy, options in STRATEGIES.items():
+            for name, default in options.items():
+                given = getattr(self, name)
+                if name in own:
+                    object.__setattr__(self, name, default if given is None else given)
+                elif given is not None:
+                    raise ValueError(
+                        f"decoding.{name}={given} belongs to the strategy {strategy} and does nothing with "
+                        f"{self.strategy}: remove it, or set decoding.strategy={strategy}"
+                    )
+        self._require("max_new_tokens", self.max_new_tokens >= 1, "must be at least 1")
+        self._require("repetition_penalty", self.repetition_penalty > 0, "must be positive")
+        self._require("no_repeat_ngram", self.no_repeat_ngram >= 0, "must not be negative")
+        self._require("beams", self.beams is None or self.beams >= 1, "must be at least 1")
+        self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "must lie in (0, 1]")
+        self._require("temperature", self.temperature is None or self.temperature > 0, "must be positive")
+
+    def _require(self, name: str, fine: bool, rule: str) -> None:
+        if not fine:
+            raise ValueError(f"decoding.{name}={getattr(self, name)} {rule}")
+
+
+class NucleusSampler(LogitsProcessor):
+    """Draws each row's next token from its nucleus and leaves it alone possible, so that greedy search takes it.
+
+    One uniform number a row and step, drawn on the CPU from (seed, row), chooses by inverse distribution function:
+    captions do not depend on the batch size or the device's generator, as they would with transformers' sampling.
+    """
+
+    def __init__(self, decoding: Decoding, rows: range):
+        self.decoding = decoding
+        self.uniforms = torch.stack(
+            [
+                torch.rand(
+                    decoding.max_new_tokens,
+                    generator=torch.Generator().manual_seed(mixed_seed(decoding.seed, row)),
+                )
+                for row in rows
+            ]
+        )  # (B, max_new_tokens)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        # With inputs_embeds, input_ids (B, t) holds the generated tokens only.
+        probabilities, tokens = (scores.float() / self.decoding.temperature).softmax(-1).sort(descending=True)
+        cumulative = probabilities.cumsum(-1)  # (B, V)
+        # The nucleus: tokens before which less than top_p has accumulated; always the first.
+        inside = cumulative - probabilities < self.decoding.top_p
+        inside[:, 0] = True
+        mass = (probabilities * inside).sum(-1, keepdim=True)
+        threshold = self.uniforms[:, input_ids.shape[1], None].to(scores.device) * mass
+        choice = ((cumulative <= threshold) & inside).sum(-1, keepdim=True)
+        choice = torch.minimum(choice, inside.sum(-1, keepdim=True) - 1)  # rounding may pass the last one
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens.gather(1, choice), 0.0)
+
+
+@torch.no_grad()
+def generate(
+    gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], first_row: int = 0
+) -> Tensor:
+    """Continue prefixes (B, P, W) to token ids (B, T), T <= max_new_tokens, padded with `end` after the end token.
+
+    Args:
+        end: the token that ends a caption.
+        banned: tokens that are never written, such as the unknown token.
+        first_row: the number of the batch's first row among all rows, for nucleus sampling.
+
+    Raises ValueError when prefix and max_new_tokens exceed the decoder's positions.
+    """
+    positions = gpt2.config.n_positions
+    if prefix.shape[1] + decoding.max_new_tokens > positions:
+        raise ValueError(
+            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
+            f"of which the prefix takes {prefix.shape[1]}"
+        )
+    options: dict[str, Any] = {}
+    processors = LogitsProcessorList()
+    if decoding.strategy == "beam" and decoding.beams > 1:
+        options = {"num_beams": decoding.beams, "length_penalty": decoding.length_penalty}
+    if decoding.strategy == "nucleus":
+        processors.append(NucleusSampler(decoding, range(first_row, first_row + len(prefix))))
+    config = GenerationConfig(
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=False,
+        repetition_penalty=decoding.repetition_penalty,
+        no_repeat_ngram_size=decoding.no_repeat_ngram,
+        suppress_tokens=banned or None,
+        eos_token_id=end,
+        pad_token_id=end,
+        use_cache=True,
+        **options,
+    )
+    return gpt2.generate(
+        inputs_embeds=prefix,
+        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
+        generation_config=config,
+        logits_processor=processors,
+    )

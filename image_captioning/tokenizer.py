@@ -1,0 +1,101 @@
+"""Tokenizers: trained on the caption corpus, or loaded by name or folder. All follow GPT-2's rule: pad = end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+END = "<|endoftext|>"
+UNKNOWN = "<unk>"
+KINDS = ("word", "bpe")
+
+
+def train_tokenizer(
+    captions: Iterable[str], kind: str = "word", size: int = 10_000, lowercase: bool = True
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer on `captions`.
+
+    Args:
+        kind: `word`: whole words and single punctuation marks, others become `<unk>`; `bpe`: byte-level pairs as in
+            GPT-2, for any script, without unknown tokens.
+        size: at most this many tokens, the most frequent ones.
+        lowercase: fold case before counting and encoding.
+
+    Decoding gives the encoded text back, unknown words and runs of spaces aside. Raises ValueError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"Unknown tokenizer {kind!r} (option decoder.tokenizer.kind); known: {', '.join(KINDS)}")
+    if kind == "word":
+        # A word carries the space before it ("▁dog"), so that joining tokens restores the text, punctuation included.
+        tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation("isolated")]
+        )
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=[END, UNKNOWN], show_progress=False)
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=[END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    folds = [normalizers.Lowercase()] if lowercase else []
+    spaces = normalizers.Replace(Regex(r"\s+"), " ")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *folds, spaces, normalizers.Strip()])
+    tokenizer.train_from_iterator(captions, trainer)
+    specials = {"eos_token": END, "bos_token": END, "pad_token": END}
+    if kind == "word":
+        specials["unk_token"] = UNKNOWN
+    # Cleaning up spaces would change captions on the way back: " ," is then what the text says.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        **{name: AddedToken(token, special=True, normalized=False) for name, token in specials.items()},
+    )
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
+    """A tokenizer by folder or Hub name. Raises ValueError when it cannot be read or has no end token.
+
+    Only `tokenizer.json` is read: no code that a downloaded folder might bring along.
+    """
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(source))
+    except Exception as error:  # Hub, file and format errors come in many classes
+        raise ValueError(
+            f"The tokenizer in {source} cannot be read ({_first_line(error)}): "
+            "name another one with decoder.tokenizer.name"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"The tokenizer of {source} has no end token (eos_token), which a caption must end with")
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.clean_up_tokenization_spaces = False
+    return tokenizer
+
+
+def make_tokenizer(options: Mapping, captions: list[str]) -> PreTrainedTokenizerFast:
+    """From options `{name}` (load) or `{kind, size, lowercase}` (train on `captions`)."""
+    options = dict(options)
+    if "name" in options:
+        name = options.pop("name")
+        if options:
+            raise ValueError(
+                f"decoder.tokenizer.name={name} loads a finished tokenizer: remove {sorted(options)}, "
+                "which are options of training one"
+            )
+        return load_tokenizer(name)
+    try:
+        return train_tokenizer(captions, **options)
+    except TypeError as error:
+        raise ValueError(f"decoder.tokenizer does not take the options {options}: {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,38 @@
+"""Fixtures: a tiny captioner with random weights, made without a store."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from embedding_space.alignment import Alignment
+from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.tokenizer import train_tokenizer
+
+CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"]
+DIM = 8
+
+
+@pytest.fixture
+def make_captioner():
+    """A factory of tiny captioners whose random weights are large enough for varied captions."""
+
+    def make(mapper: dict | None = None, alignment: list | None = None, scale: float = 8.0, **config) -> Captioner:
+        torch.manual_seed(0)
+        steps = alignment or [{"step": "Normalize"}, {"step": "GaussianNoise", "noise_std": 0.1}, {"step": "Normalize"}]
+        gpt2 = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_positions": 48}
+        captioner = build_captioner(
+            dim=DIM,
+            alignment=Alignment(steps),
+            tokenizer=train_tokenizer(CAPTIONS),
+            mapper=mapper or {"kind": "mlp", "prefix_length": 3},
+            encoder={"name": "words"},
+            provenance={"uses_pairs": False},
+            config={**gpt2, **config},
+        )
+        with torch.no_grad():
+            for parameter in (*captioner.mapper.parameters(), captioner.gpt2.transformer.wte.weight):
+                parameter.mul_(scale)
+        return captioner.eval()
+
+    return make
