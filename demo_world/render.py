@@ -1,0 +1,28 @@
+"""From a scene to its pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demo_world.backdrops import backdrop, precipitation
+from demo_world.lexicon import NOUN
+from demo_world.scene import Scene
+from demo_world.sprites import sprite
+
+IMAGE_SIZE = 96  # pixels; things are sized to be recognised at this size
+DARK = frozenset({"forest", "underwater", "city"})  # backdrops on which black contours need a light rim
+
+
+def render(scene: Scene, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Draw the scene: (size, size, 3) uint8. Things further back are drawn first."""
+    image = backdrop(scene.place, scene.weather, scene.backdrop, size).copy()
+    outlined = scene.weather == "night" or scene.place in DARK
+    things = [(thing.y, thing.x, group, thing) for group in scene.groups for thing in group.things]
+    for _, _, group, thing in sorted(things, key=lambda entry: entry[:2]):
+        picture = sprite(NOUN[group.noun], group.colour, max(6, round(thing.height * size)), thing.mirrored, outlined)
+        corner = (round(thing.x * size - picture.width / 2), round(thing.y * size) - picture.height + 1)
+        image.paste(picture, corner, picture)
+    falling = precipitation(scene.weather, scene.backdrop, size)
+    if falling is not None:
+        image.paste(falling, (0, 0), falling)
+    return np.asarray(image)

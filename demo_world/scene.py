@@ -1,0 +1,211 @@
+"""A scene: a place, its weather and a few groups of things, each with a position; sampled, not yet drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from demo_world.lexicon import NOUN, NOUNS, PEOPLE, Noun
+from demo_world.places import PLACES, WEATHER, Place
+
+BACKDROPS = 16  # painted variants of every place and weather
+REFERENCE = 96.0  # pixels; noun heights refer to a picture of this size
+GAP, MOST_GAP = 4.0, 14.0  # reference pixels between groups: at least, and at most more
+SPREAD = {1: 1.0, 2: 1.6, 3: 1.8, 4: 1.8}  # width of a block of so many, in widths of one
+NARROW = 0.75  # things of a smaller aspect stand in one row, however many
+LEAST_SCALE = 0.68  # a scene that would have to shrink further loses a group
+LEAST_SHRUNK = 24  # pixels: lower things would not be recognised if they were small
+BIG, SMALL = 1.35, 0.66  # factors on a noun's height that captions may call big and small
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One sprite: x of its centre, y of its feet (0 is the top) and its height, as fractions of the picture."""
+
+    x: float
+    y: float
+    height: float
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Things of one kind, colour and size, side by side. `colour` is None where the noun has no colour to name."""
+
+    noun: str
+    colour: str | None
+    size: str | None  # "big", "small" or None
+    things: tuple[Thing, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.things)
+
+    @property
+    def x(self) -> float:
+        return sum(thing.x for thing in self.things) / len(self.things)
+
+    @property
+    def top(self) -> float:
+        return min(thing.y - thing.height for thing in self.things)
+
+    @property
+    def bottom(self) -> float:
+        return max(thing.y for thing in self.things)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """groups[0] is the most salient; at most one group, the last, is in the sky."""
+
+    place: str
+    weather: str
+    backdrop: int
+    groups: tuple[Group, ...]
+
+    @property
+    def standing(self) -> tuple[Group, ...]:
+        """The groups that are not in the sky."""
+        return tuple(group for group in self.groups if NOUN[group.noun].zone != "sky")
+
+    @property
+    def flying(self) -> Group | None:
+        return next((group for group in self.groups if NOUN[group.noun].zone == "sky"), None)
+
+
+def _choose(rng: np.random.Generator, options, weights):
+    weights = np.asarray(weights, dtype=float)
+    return options[int(np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(), side="right"))]
+
+
+def _candidates(place: Place, sky: bool) -> list[Noun]:
+    return [noun for noun in NOUNS if place.letter in noun.places and (noun.zone == "sky") == sky]
+
+
+# Rare nouns are drawn more often where they can be, so that every noun is about as common in the world.
+_BELOW = {p.name: [(n, len(n.places) ** -0.7) for n in _candidates(p, sky=False)] for p in PLACES}
+_ABOVE = {p.name: [(n, len(n.places) ** -0.7) for n in _candidates(p, sky=True)] for p in PLACES}
+
+
+def sample_scene(rng: np.random.Generator) -> Scene:
+    """Draw a scene; the same generator state gives the same scene."""
+    place = _choose(rng, PLACES, [p.chance for p in PLACES])
+    weather = _choose(rng, place.weathers, [WEATHER[w].chance for w in place.weathers])
+    below = [(noun, chance) for noun, chance in _BELOW[place.name] if weather not in noun.never]
+    first = _draw_noun(rng, below, ())
+    count = min(_choose(rng, (1, 2, 3, 4), (0.66, 0.19, 0.1, 0.05)), first.most)
+    kinds = [(first, count)]
+    if rng.random() < 0.9:
+        second = _draw_noun(rng, below, (first,))
+        kinds.append((second, 2 if count <= 2 and second.most > 1 and rng.random() < 0.14 else 1))
+        if count == 1 and rng.random() < 0.1:
+            kinds.append((_draw_noun(rng, below, (first, second)), 1))
+    while len(kinds) > 1 and _squeeze(kinds, [noun.height for noun, _ in kinds]) < LEAST_SCALE:
+        kinds.pop()
+    sky = [(noun, chance) for noun, chance in _ABOVE[place.name] if weather not in noun.never]
+    above = None
+    if sky and rng.random() < (0.33 if len(kinds) > 1 else 0.75):
+        above = (_draw_noun(rng, sky, ()), _choose(rng, (1, 2), (0.85, 0.15)))
+    backdrop = int(rng.integers(BACKDROPS))
+    groups = _lay_out(rng, kinds)
+    if above is not None:
+        left, right = (2.0, 94.0) if weather not in ("sunny", "night") else (2.0, 70.0) if backdrop % 2 else (26.0, 94.0)
+        groups.append(_in_the_sky(rng, *above, left, right))
+    return Scene(place.name, weather, backdrop, tuple(groups))
+
+
+def _draw_noun(rng: np.random.Generator, weighted: list[tuple[Noun, float]], taken: tuple[Noun, ...]) -> Noun:
+    left = [(noun, weight) for noun, weight in weighted if noun not in taken]
+    return _choose(rng, [noun for noun, _ in left], [weight for _, weight in left])
+
+
+def _colour(rng: np.random.Generator, noun: Noun) -> str | None:
+    return noun.colours[int(rng.integers(len(noun.colours)))] if noun.colours else None
+
+
+def _widths(kinds: list[tuple[Noun, int]], heights: list[float]) -> list[float]:
+    """The widths of the groups' blocks, in reference pixels."""
+    return [
+        noun.aspect * height * (SPREAD[count] if noun.aspect >= NARROW else 1.15 * count - 0.15)
+        for (noun, count), height in zip(kinds, heights, strict=True)
+    ]
+
+
+def _squeeze(kinds: list[tuple[Noun, int]], heights: list[float]) -> float:
+    """The factor, at most 1, by which everything must shrink to stand side by side."""
+    return min(1.0, (REFERENCE - 4 - GAP * (len(kinds) - 1)) / sum(_widths(kinds, heights)))
+
+
+def _lay_out(rng: np.random.Generator, kinds: list[tuple[Noun, int]]) -> list[Group]:
+    """Stand the groups side by side, each in a block of its own, scaled so that everything fits."""
+    singles = all(count == 1 for _, count in kinds) and len(kinds) <= 2
+    sizes: list[str | None] = [None] * len(kinds)
+    if singles and kinds[0][0].name not in PEOPLE and rng.random() < 0.3:
+        sizes[0] = "big" if rng.random() < 0.5 or kinds[0][0].height < LEAST_SHRUNK else "small"
+    factor = {None: 1.0, "big": BIG, "small": SMALL}
+    heights = [
+        noun.height * factor[size] * (1.15 if len(kinds) == 1 and count == 1 and size is None else 1.0)
+        for (noun, count), size in zip(kinds, sizes, strict=True)
+    ]
+    scale = _squeeze(kinds, heights)
+    if scale < 0.92:  # squeezed: nothing is called big any more
+        sizes = [None if size == "big" else size for size in sizes]
+    heights = [height * scale for height in heights]
+    widths = _widths(kinds, heights)
+    order = list(rng.permutation(len(kinds)))
+    slack = max(0.0, REFERENCE - 4 - sum(widths) - GAP * (len(kinds) - 1))
+    gaps = min(MOST_GAP, slack / len(kinds)) * rng.random(len(kinds) - 1)  # near enough to be "next to" each other
+    cursor, groups = 2.0 + (slack - sum(gaps)) * rng.random(), {}
+    for position, gap in zip(order, [*gaps, 0.0], strict=True):
+        noun, count = kinds[position]
+        things = _block(rng, noun, count, cursor, widths[position], heights[position])
+        groups[position] = Group(noun.name, _colour(rng, noun), sizes[position], things)
+        cursor += widths[position] + GAP + gap
+    return [groups[position] for position in range(len(kinds))]
+
+
+def _block(rng, noun: Noun, count: int, left: float, width: float, height: float) -> tuple[Thing, ...]:
+    wide = noun.aspect * height
+    depth = 13.0 if noun.zone == "water" else min(max(height * 0.8, 15.0), 24.0)
+    if count == 1:
+        spots = [(left + wide / 2, 0.0)]
+    elif noun.aspect < NARROW:
+        spots = [(left + wide * (0.5 + 1.15 * k), -5.0 * (k % 2)) for k in range(count)]
+    elif count == 2:  # one a little behind the other
+        back = int(rng.integers(2))
+        spots = [(left + wide / 2, -0.45 * depth * (back == 0)), (left + width - wide / 2, -0.45 * depth * (back == 1))]
+    else:  # a row behind and a row before it
+        columns = (left + wide / 2, left + width - wide / 2)
+        spots = [(columns[0], -depth), (columns[1], -depth)]
+        spots += [(left + width / 2, 0.0)] if count == 3 else [(columns[0], 0.0), (columns[1], 0.0)]
+    feet = {"ground": (80.0, 91.0), "water": (58.0, 66.0), "deep": (46.0, 84.0)}[noun.zone]
+    if count > 2:
+        feet = (max(feet[0], feet[1] - 3.0), feet[1])
+    base = max(feet[0] + (feet[1] - feet[0]) * rng.random(), height + (3.0 if count <= 2 else 20.0))
+    mirrored = bool(rng.random() < 0.5)
+    return tuple(
+        Thing(x / REFERENCE, min(base + dy + 2.0 * rng.random(), 94.0) / REFERENCE, height / REFERENCE, mirrored)
+        for x, dy in spots
+    )
+
+
+def _in_the_sky(rng: np.random.Generator, noun: Noun, count: int, left: float, right: float) -> Group:
+    """Side by side between left and right, which leave the sun and the moon (backdrops.py) uncovered."""
+    widths = 1.1 * count - 0.1  # of the whole group, in widths of one
+    height = min(float(noun.height), (right - left) / (noun.aspect * widths))
+    wide = noun.aspect * height
+    left += (right - left - wide * widths) * rng.random()
+    feet = height + 2 + 5 * rng.random()
+    things = tuple(
+        Thing(
+            (left + wide * (0.5 + 1.1 * k)) / REFERENCE,
+            (feet + 3 * rng.random()) / REFERENCE,
+            height / REFERENCE,
+            bool(rng.random() < 0.5) if k == 0 else False,
+        )
+        for k in range(count)
+    )
+    if count > 1:
+        things = tuple(replace(thing, mirrored=things[0].mirrored) for thing in things)
+    return Group(noun.name, _colour(rng, noun), None, things)

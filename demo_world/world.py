@@ -1,0 +1,183 @@
+"""Writing the world as a data set: pictures, the two tables and a note of what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from tqdm import tqdm
+
+from demo_world.captions import write_captions
+from demo_world.render import IMAGE_SIZE, render
+from demo_world.scene import Scene, sample_scene
+from demo_world.sprites import LICENCE, PINNED, require_packages
+
+SPLITS = {"pretrain": 0, "train": 1, "val": 2, "test": 3}  # the codes seed the scenes: never change one
+IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" are only told, never drawn
+HASHED_SCENES = 256
+CHUNK = 4096  # scenes held in memory at a time
+
+_IMAGES = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
+_CAPTIONS = pa.schema(
+    [("caption_id", pa.string()), ("image_row", pa.int64()), ("caption", pa.string()), ("split", pa.string())]
+)
+
+
+def scene_and_captions(seed: int, split: str, index: int) -> tuple[Scene, list[str]]:
+    """Scene `index` of a split and its five captions: the same whatever else is generated, and in any order."""
+    rng = np.random.default_rng([seed, SPLITS[split], index])
+    scene = sample_scene(rng)
+    return scene, write_captions(scene, rng)
+
+
+def world_hash(seed: int, image_size: int = IMAGE_SIZE) -> str:
+    """SHA-256 over the pixels and captions of a fixed sample of scenes and the versions of the sprite packages."""
+    digest = hashlib.sha256(json.dumps(PINNED, sort_keys=True).encode())
+    for index in range(HASHED_SCENES):
+        scene, captions = scene_and_captions(seed, "test", index)
+        digest.update(render(scene, image_size).tobytes())
+        digest.update("\n".join(captions).encode())
+    return digest.hexdigest()
+
+
+def write_demo_world(
+    root: Path | str,
+    pretrain: int,
+    train: int,
+    val: int,
+    test: int,
+    seed: int = 0,
+    image_size: int = IMAGE_SIZE,
+    progress: bool = True,
+) -> dict:
+    """Write the world to `root` and return what `world.json` says; a finished world of the same settings is kept.
+
+    pretrain, train, val, test: numbers of scenes. Writes `images/<split>/<nnnnnn>.png`, `images.parquet`,
+    `captions.parquet` and, last, `world.json`. Captions of "train", the text-only corpus, that equal a caption of
+    val or test word for word are left out of the corpus.
+
+    Raises ImportError if the sprite packages are missing or have other versions, and ValueError for impossible
+    settings or if `root` holds a world of other settings.
+    """
+    root = Path(root)
+    scenes = {"pretrain": pretrain, "train": train, "val": val, "test": test}
+    for split, count in scenes.items():
+        if count < 0:
+            raise ValueError(f"{split}_scenes={count} is negative: give 0 or more")
+    if image_size < 32:
+        raise ValueError(f"image_size={image_size} is too small to recognise anything: give 32 or more (default 96)")
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative: give 0 or more")
+    require_packages()
+    settings = {**{f"{split}_scenes": count for split, count in scenes.items()}, "seed": seed, "image_size": image_size}
+    fingerprint = world_hash(seed, image_size)
+    finished = _finished(root, settings, fingerprint)
+    if finished is not None:
+        return finished
+
+    root.mkdir(parents=True, exist_ok=True)
+    heldout = [
+        caption
+        for split in ("val", "test")
+        for index in range(scenes[split])
+        for caption in scene_and_captions(seed, split, index)[1]
+    ]
+    written = _write_tables(root, scenes, seed, image_size, frozenset(heldout), progress)
+    note = {
+        **settings,
+        "world_hash": fingerprint,
+        "packages": {**PINNED, "pillow": version("pillow"), "numpy": version("numpy")},
+        "captions": written["captions"],
+        "corpus_captions_dropped": written["dropped"],
+        # the share of val and test captions that occur word for word in the corpus
+        "heldout_overlap_before": _share(heldout, written["overlapping"]),
+        "heldout_overlap_after": 0.0,
+        "licence": LICENCE,
+    }
+    temporary = root / "world.json.tmp"
+    temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(root / "world.json")
+    return note
+
+
+def _share(captions: list[str], overlapping: set[str]) -> float:
+    return sum(caption in overlapping for caption in captions) / len(captions) if captions else 0.0
+
+
+def _finished(root: Path, settings: dict, fingerprint: str) -> dict | None:
+    """The note of a finished world in `root`, or None if there is none."""
+    path = root / "world.json"
+    if not path.is_file():
+        return None
+    note = json.loads(path.read_text(encoding="utf-8"))
+    for option, wanted in settings.items():
+        if note.get(option) != wanted:
+            raise ValueError(
+                f"{root} holds a demo world written with {option}={note.get(option)}, but {option}={wanted} is asked "
+                f"for: choose another dataset.root or remove {root}"
+            )
+    if note.get("world_hash") != fingerprint:
+        raise ValueError(
+            f"{root} holds a demo world drawn by another version of demo_world or of its packages (world_hash "
+            f"{str(note.get('world_hash'))[:12]}, here {fingerprint[:12]}): remove {root} and prepare it again"
+        )
+    return note
+
+
+def _write_tables(
+    root: Path, scenes: dict[str, int], seed: int, image_size: int, heldout: frozenset[str], progress: bool
+) -> dict:
+    """Write pictures and tables, a chunk of scenes at a time."""
+    captions_written = dict.fromkeys(SPLITS, 0)
+    dropped, overlapping, image_row = 0, set(), 0
+    bar = tqdm(total=sum(scenes.values()), desc="demo world", unit="scene", disable=not progress)
+    tables = {name: root / f"{name}.parquet.tmp" for name in ("images", "captions")}
+    with (
+        bar,
+        pq.ParquetWriter(tables["images"], _IMAGES) as image_writer,
+        pq.ParquetWriter(tables["captions"], _CAPTIONS) as caption_writer,
+    ):
+        for split, indices in _chunks(scenes):
+            image_rows, caption_rows = [], []
+            drawn = split in IMAGE_SPLITS
+            if drawn:
+                (root / "images" / split).mkdir(parents=True, exist_ok=True)
+            for index in indices:
+                scene, captions = scene_and_captions(seed, split, index)
+                name = f"{split}_{index:06d}"
+                if drawn:
+                    path = f"images/{split}/{index:06d}.png"
+                    Image.fromarray(render(scene, image_size)).save(root / path, compress_level=1)
+                    image_rows.append({"image_id": name, "path": path, "split": split})
+                for number, caption in enumerate(captions):
+                    if split == "train" and caption in heldout:
+                        overlapping.add(caption)
+                        dropped += 1
+                        continue
+                    caption_rows.append({
+                        "caption_id": f"{name}_{number}",
+                        "image_row": image_row if drawn else None,
+                        "caption": caption,
+                        "split": split,
+                    })
+                image_row += drawn
+                bar.update()
+            captions_written[split] += len(caption_rows)
+            image_writer.write_table(pa.Table.from_pylist(image_rows, schema=_IMAGES))
+            caption_writer.write_table(pa.Table.from_pylist(caption_rows, schema=_CAPTIONS))
+    for name, temporary in tables.items():
+        temporary.replace(root / f"{name}.parquet")
+    return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}
+
+
+def _chunks(scenes: dict[str, int]) -> Iterator[tuple[str, range]]:
+    for split, count in scenes.items():
+        for start in range(0, count, CHUNK):
+            yield split, range(start, min(start + CHUNK, count))
