@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from ema_pytorch import EMA
 from torch import Tensor, nn
@@ -82,6 +83,9 @@ class Loop:
         self.tracker = tracker
         if config.precision not in ("no", "bf16", "fp16"):
             raise ValueError(f"precision={config.precision!r} must be no, bf16 or fp16 (option loop.precision)")
+        # Stages may follow one another in one process, each with a precision of its own; accelerate's shared state
+        # would refuse the second. The processes' group lives in PartialState and stays.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
