@@ -1,0 +1,61 @@
+"""What the training loop asks of a text diffusion model: its loss, its validation figures, its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddpm.diffusion import TextDiffusion
+from training.loop import Evaluation
+from training.random import EpochOrder, StepRandom
+
+GRID = 10  # timesteps at which the validation loss is taken
+COSINE_AT = (0.2, 0.4, 0.6)  # of the noising chain
+
+
+class DiffusionTask:
+    """Trains on text rows alone, and is judged on other texts.
+
+    Args:
+        rows: (M, D) unit rows after the model's prefix, on the device.
+        validation_rows: (V, D), likewise.
+        order: which rows make the batch of each step.
+    """
+
+    def __init__(self, rows: Tensor, validation_rows: Tensor, order: EpochOrder):
+        self.rows, self.validation_rows, self.order = rows, validation_rows, order
+        # The same noise at every evaluation, so that figures differ by the weights alone.
+        noise = torch.randn(validation_rows.shape, generator=torch.Generator().manual_seed(0))
+        self.validation_noise = noise.to(validation_rows)
+
+    def loss(self, model: torch.nn.Module, random: StepRandom) -> dict[str, Tensor]:
+        batch = self.order.batch(random.step)[random.rows].to(self.rows.device)
+        rows = self.rows[batch]
+        times = random.integers(self.timesteps(model))
+        return {"loss": model(rows, times, random.normal_like(rows)).mean()}
+
+    @staticmethod
+    def timesteps(model: torch.nn.Module) -> int:
+        return getattr(model, "module", model).timesteps  # DDP hides attributes
+
+    def evaluate(self, model: TextDiffusion) -> Evaluation:
+        """`validation_loss`: weighted as in training, over a grid of timesteps.
+
+        `cosine_t<t>`: mean cosine of validation rows noised to t with their one-step denoised selves.
+        """
+        rows, noise, total = self.validation_rows, self.validation_noise, model.timesteps
+        losses = []
+        for part in range(GRID):
+            times = torch.full((len(rows),), (2 * part + 1) * total // (2 * GRID), device=rows.device)
+            losses.append(model(rows, times, noise).mean())
+        figures = {"validation_loss": torch.stack(losses).mean().item()}
+        for time in (int(fraction * total) for fraction in COSINE_AT):
+            denoised = model.ddim_step(model.add_noise(rows, time, noise), time, -1)
+            figures[f"cosine_t{time}"] = F.cosine_similarity(denoised, rows, dim=-1).mean().item()
+        return Evaluation(figures)
+
+    def save(self, model: TextDiffusion, folder: Path) -> None:
+        model.save_pretrained(folder)

@@ -1,0 +1,63 @@
+"""python -m ddpm.train: train a diffusion model of a data set's text embeddings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import hydra
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from ddpm.diffusion import TextDiffusion
+from ddpm.task import DiffusionTask
+from embedding_space.alignment import Alignment
+from embedding_space.store import EmbeddingStore
+from training.cli import entry_point
+from training.loop import Loop, LoopConfig
+from training.random import EpochOrder
+from training.run_folder import FINISHED, open_run
+from training.tracking import Tracker
+
+
+def _no_noise(rows: Tensor) -> Tensor:
+    raise ValueError("The prefix must not draw noise: the diffusion model adds its own. Mend the list prefix.")
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
+    store = EmbeddingStore(config.store)
+    plain = OmegaConf.to_container(config, resolve=True)
+    prefix = Alignment.from_store(plain["prefix"], store)
+    torch.manual_seed(config.seed)
+    model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
+    model.prefix.load_state_dict(prefix.state_dict())
+    state = open_run(config.output_dir, config, config.overwrite)
+    if state == "finished":
+        print(f"Already trained: {config.output_dir} (train it again with overwrite=true)")
+        return json.loads((Path(config.output_dir) / FINISHED).read_text())
+    loop_config = LoopConfig(**plain["loop"], seed=config.seed)
+    loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
+    rows = prefix.text(store.texts("train"), _no_noise).to(loop.device)
+    validation_rows = prefix.text(_spread(store.texts("val"), config.validation_rows), _no_noise)
+    order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
+    task = DiffusionTask(rows, validation_rows.to(loop.device), order)
+    return loop.fit(model, task, resume=state == "unfinished")
+
+
+def _spread(rows: Tensor, count: int) -> Tensor:
+    """At most `count` rows, evenly spaced."""
+    if count < 1:
+        raise ValueError(f"validation_rows={count} must be positive (option validation_rows)")
+    return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="ddpm")
+@entry_point
+def main(config: DictConfig) -> None:
+    train(config)
+
+
+if __name__ == "__main__":
+    main()

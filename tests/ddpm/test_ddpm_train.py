@@ -1,0 +1,158 @@
+"""ddpm.train on a tiny store: it learns, resumes exactly, and its configs compose."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from ddpm.bridge import load_text_diffusion
+from ddpm.diffusion import TextDiffusion
+from ddpm.task import DiffusionTask
+from ddpm.train import train
+from embedding_space.alignment import Alignment
+
+TINY = (
+    "denoiser.width=32", "denoiser.depth=1", "denoiser.time_width=16",
+    "loop.batch_size=64", "loop.warmup_steps=0", "loop.evaluate_every=20", "loop.checkpoint_every=null",
+)  # fmt: skip
+
+
+@pytest.fixture
+def configured(make_store, compose, tmp_path):
+    """Compose ddpm's config for a tiny store: `configured(folder name, overrides...)`."""
+    store = make_store(dim=16)
+
+    def config(name: str, *overrides: str):
+        return compose(
+            "ddpm", f"store={store.path}", f"output_dir={tmp_path / name}", *TINY, "loop.steps=60", *overrides
+        )
+
+    config.store = store
+    return config
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_training_lowers_the_loss_and_leaves_a_loadable_model(configured, tmp_path):
+    figures = train(configured("run", "loop.steps=200", "loop.learning_rate=3e-3", "loop.ema_decay=0.9"))
+    validation = [line for line in metrics(tmp_path / "run") if "validation_loss" in line]
+    assert validation[-1]["validation_loss"] < 0.8 * validation[0]["validation_loss"]
+    assert validation[-1]["cosine_t200"] > validation[0]["cosine_t200"]
+    assert set(figures) == {"validation_loss", "cosine_t200", "cosine_t400", "cosine_t600"}
+    assert figures["cosine_t200"] > figures["cosine_t400"] > figures["cosine_t600"]
+    model = load_text_diffusion(tmp_path / "run")
+    assert torch.equal(model.prefix.steps[1].text_mean, configured.store.mean("text"))
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    assert config.diffusion.embed_scale == model.embed_scale
+
+
+def test_saved_weights_are_the_averaged_ones(configured, tmp_path):
+    # ema-pytorch copies for 100 steps and averages after
+    train(configured("averaged", "loop.ema_decay=0.9999", "loop.steps=120"))
+    train(configured("raw", "loop.ema_decay=null", "loop.steps=120"))
+    averaged, raw = (load_file(tmp_path / name / "model.safetensors") for name in ("averaged", "raw"))
+    assert averaged.keys() == raw.keys()
+    assert any(not torch.equal(averaged[name], raw[name]) for name in raw)
+
+
+def test_an_interrupted_run_goes_on_exactly(configured, tmp_path, monkeypatch):
+    figures = train(configured("whole"))
+    loss = DiffusionTask.loss
+
+    def interrupting(self, model, random):
+        if random.step == 25:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(self, model, random)
+
+    monkeypatch.setattr(DiffusionTask, "loss", interrupting)
+    with pytest.raises(KeyboardInterrupt, match="step 26 of 60"):
+        train(configured("parts"))
+    monkeypatch.setattr(DiffusionTask, "loss", loss)
+    load_text_diffusion(tmp_path / "parts")  # what an interrupt leaves can be used
+    assert train(configured("parts")) == figures
+    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    steps = [line["step"] for line in metrics(tmp_path / "parts") if "validation_loss" in line]
+    assert steps == [20, 40, 60]
+
+
+def test_a_finished_run_is_used_again_and_another_config_refused(configured, tmp_path, capsys):
+    figures = train(configured("run", "loop.steps=2"))
+    written = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+    again = train(configured("run", "loop.steps=2"))
+    assert figures.items() <= again.items()
+    assert "Already trained" in capsys.readouterr().out
+    assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match=r"diffusion\.embed_scale.*overwrite=true"):
+        train(configured("run", "loop.steps=2", "diffusion.embed_scale=2"))
+    train(configured("run", "loop.steps=2", "diffusion.embed_scale=2", "overwrite=true"))
+    assert load_text_diffusion(tmp_path / "run").embed_scale == 2
+
+
+def test_training_reads_no_images(configured):
+    figures = train(configured("run", "loop.steps=2"))
+    path = configured.store.path / "images.npy"
+    np.save(path, np.full_like(np.load(path), np.nan))
+    assert train(configured("blind", "loop.steps=2")) == figures
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("denoiser=unet1d", "denoiser.width=8", "denoiser.multipliers=[1,2]"),
+        ("diffusion.objective=pred_noise", "diffusion.renormalize_state=false", "diffusion.loss_weighting=snr"),
+        ("diffusion.objective=pred_v", "diffusion.renormalize_state=false", "diffusion.loss_weighting=min-snr"),
+        ("diffusion.schedule=linear", "diffusion.timesteps=100"),
+        ("loop.precision=bf16", "loop.gradient_accumulation=2"),
+        ("loop.keep=validation_loss", "prefix=[{step: Normalize}]", "validation_rows=7"),
+    ],
+)
+def test_every_kind_trains(make_store, compose, tmp_path, overrides):
+    store = make_store(dim=16)
+    tiny = TINY[3:] if "denoiser=unet1d" in overrides else TINY
+    figures = train(
+        compose("ddpm", f"store={store.path}", f"output_dir={tmp_path / 'run'}", *tiny, "loop.steps=3", *overrides)
+    )
+    assert all(torch.isfinite(torch.tensor(value)) for value in figures.values())
+    load_text_diffusion(tmp_path / "run")
+
+
+def test_trained_model_in_the_shipped_alignment(configured, compose, tmp_path):
+    train(configured("run", "loop.steps=2"))
+    path = Path(__file__).parents[2] / "configs" / "alignment" / "diffusion_bridge.yaml"
+    config = OmegaConf.create({"alignment": OmegaConf.load(path), "dataset": {"name": "tiny"}, "seed": 0})
+    assert config.alignment.diffusion == "outputs/ddpm/tiny_seed0"
+    config.alignment.diffusion = str(tmp_path / "run")
+    steps = OmegaConf.to_container(config, resolve=True)["alignment"]["steps"]
+    alignment = Alignment.from_store(steps, configured.store)
+    assert alignment.image(configured.store.images("test")).shape == (40, 16)
+
+
+def test_a_prefix_that_draws_noise_is_refused(configured):
+    noisy = "prefix=[{step: Normalize}, {step: GaussianNoise, noise_std: 0.1}, {step: Normalize}]"
+    with pytest.raises(ValueError, match="prefix must not draw noise"):
+        train(configured("run", noisy))
+
+
+def test_default_config_is_a_model_of_the_promised_size(compose):
+    config = OmegaConf.to_container(compose("ddpm"), resolve=True)
+    model = TextDiffusion(128, config["denoiser"], **config["diffusion"])
+    assert 1e6 < sum(parameter.numel() for parameter in model.parameters()) < 2.5e6
+    assert config["output_dir"] == "outputs/ddpm/demo_seed0"
+
+
+def test_command_line_prints_one_sentence_without_a_store(tmp_path):
+    command = [sys.executable, "-m", "ddpm.train", f"store={tmp_path / 'none'}", f"output_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Error: No embeddings in" in done.stderr and "scripts/prepare_data.py" in done.stderr
