@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,9 +140,12 @@ def generate(
         use_cache=True,
         **options,
     )
-    return gpt2.generate(
-        inputs_embeds=prefix,
-        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
-        generation_config=config,
-        logits_processor=processors,
-    )
+    with warnings.catch_warnings():
+        # That penalties look at the caption alone, not at the prefix, is what we document.
+        warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
+        return gpt2.generate(
+            inputs_embeds=prefix,
+            attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
+            generation_config=config,
+            logits_processor=processors,
+        )

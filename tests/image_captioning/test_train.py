@@ -1,0 +1,219 @@
+"""Training: the loss does not depend on processes, the noise is fresh, runs resume, and a tiny world is learnt."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import training.loop
+from embedding_space.store import EmbeddingStore
+from image_captioning.captioner import Captioner
+from image_captioning.data import CaptionTokens
+from image_captioning.task import CaptioningTask, Examples
+from image_captioning.train import _paired, train
+from training.random import StepRandom
+
+CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6
+SMALL = (
+    "decoder.config.n_layer=2", "decoder.config.n_embd=32", "decoder.config.n_head=2", "decoder.mapper.prefix_length=2",
+    "loop.batch_size=20", "loop.log_every=5", "loop.warmup_steps=2", "validation_captions=20",
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(compose, make_store, tmp_path):
+    store = make_store()
+
+    def made(*overrides: str):
+        place = [f"store={store.path}", f"output_dir={tmp_path / 'run'}", "dataset.pairs_split=pretrain"]
+        return compose("image_captioning", "alignment=c3", *SMALL, *place, *overrides)
+
+    return made
+
+
+@pytest.fixture
+def task(make_captioner):
+    def made(batch_size: int = 8, seed: int = 0) -> CaptioningTask:
+        captioner = make_captioner()
+        tokens = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 20)
+        rows = torch.nn.functional.normalize(torch.randn(len(CAPTIONS), 8, generator=torch.Generator().manual_seed(2)))
+        samples = (rows[:2], CAPTIONS[:2])
+        return CaptioningTask(captioner, Examples(rows, tokens), {}, samples, batch_size, seed)
+
+    return made
+
+
+def test_loss_of_two_processes_is_that_of_one_and_the_mean_over_tokens(task):
+    task = task()
+    for step in range(4):
+        whole = task.loss(task.captioner, StepRandom(0, step, 8, slice(0, 8)))["loss"]
+        halves = [
+            task.loss(task.captioner, StepRandom(0, step, 8, rows))["loss"] for rows in (slice(0, 4), slice(4, 8))
+        ]
+        torch.testing.assert_close(sum(halves) / 2, whole)
+        numbers = task.order.batch(step)
+        embeddings = task.training.embeddings(task.captioner, numbers, StepRandom(0, step, 8, slice(0, 8)).normal_like)
+        tokens, mask = task.training.tokens.batch(numbers)
+        logits = task.captioner.logits(embeddings, tokens)
+        torch.testing.assert_close(torch.nn.functional.cross_entropy(logits[mask], tokens[mask]), whole)
+
+
+def test_an_epoch_covers_every_caption_once_in_batches_of_like_length(task):
+    task = task(batch_size=6)
+    batches = [task.order.batch(step) for step in range(task.order.batches)]
+    assert torch.cat(batches).sort().values.tolist() == list(range(len(CAPTIONS)))
+    spread = [int(task.lengths[batch].max() - task.lengths[batch].min()) for batch in batches]
+    assert max(spread) == 0  # four lengths, six captions each
+
+
+def test_noise_is_fresh_each_epoch_and_reproducible(task):
+    seen: dict[int, list[torch.Tensor]] = {}
+    for attempt in (task(batch_size=6), task(batch_size=6)):
+        inputs = []
+
+        def record(embeddings, tokens, mask, smoothing, inputs=inputs):
+            inputs.append(embeddings)
+            return torch.zeros(len(tokens))
+
+        for step in (0, 1, 2, 3, 4, 5):
+            attempt.loss(record, StepRandom(0, step, 6, slice(0, 6)))
+        seen[len(seen)] = inputs
+    for one, other in zip(seen[0], seen[1], strict=True):
+        assert torch.equal(one, other)
+    # the same caption in two epochs: near, but not the same
+    order = task(batch_size=6).order
+    first = {
+        int(number): row for step in range(4) for number, row in zip(order.batch(step), seen[0][step], strict=True)
+    }
+    for step in (4, 5):
+        for number, row in zip(order.batch(step), seen[0][step], strict=True):
+            assert not torch.equal(first[int(number)], row)
+            assert first[int(number)] @ row > 0.5
+
+
+def test_the_validation_loss_is_repeatable_and_a_mean_over_tokens(task):
+    task = task()
+    losses = {task._loss(task.captioner, task.training) for _ in range(2)}
+    assert len(losses) == 1
+    aligned = Examples(
+        task.captioner.align_texts(task.training.rows, torch.zeros_like), task.training.tokens, aligned=True
+    )
+    tokens, mask = aligned.tokens.batch(torch.arange(len(CAPTIONS)))
+    logits = task.captioner.logits(aligned.rows, tokens)
+    expected = torch.nn.functional.cross_entropy(logits[mask], tokens[mask]).item()
+    assert task._loss(task.captioner, aligned) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, capsys):
+    made = config("alignment=c2_collapse", "loop.steps=150", "loop.learning_rate=3e-3", "label_smoothing=0.02")
+    figures = train(made)
+    assert set(figures) == {"text_loss"} and figures["text_loss"] < 1.0
+    store = EmbeddingStore(made.store)
+    captioner = Captioner.load(made.output_dir)
+    own = captioner.caption_texts(store.texts("train"), progress=False)
+    # the toy embedding is a sum of word vectors: it does not say which of the two nouns comes first
+    right = [sorted(a.split()) == sorted(b.split()) for a, b in zip(own, store.captions("train"), strict=True)]
+    assert sum(right) > 0.9 * len(right)
+    captions = captioner.caption_images(store.images("test"), progress=False)
+    # the toy images are their captions' embeddings, offset and noised: closing the gap is all they need
+    nouns = [caption.split()[1] for caption in store.captions("test")[::2]]
+    assert sum(noun in caption for noun, caption in zip(nouns, captions, strict=True)) > 0.6 * len(captions)
+    assert captioner.provenance["uses_pairs"] is False and captioner.provenance["captions"] == 200
+    assert captioner.encoder["name"] == "demo_clip"
+
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["loss"] > 2 * lines[-2]["loss"]
+    capsys.readouterr()
+    assert train(made)["text_loss"] == figures["text_loss"]  # finished: not trained again
+    assert "overwrite=true" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="another configuration"):
+        train(config("loop.steps=7"))
+
+
+def test_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
+    options = ("loop.steps=8", "loop.checkpoint_every=3", "loop.ema_decay=0.9", "decoder.config.resid_pdrop=0.1")
+    train(config(*options, f"output_dir={tmp_path / 'whole'}"))
+    real = training.loop.learning_rate_factor
+
+    def break_at_five(step, *rest):
+        if step == 5:
+            raise RuntimeError("the machine went down")
+        return real(step, *rest)
+
+    monkeypatch.setattr(training.loop, "learning_rate_factor", break_at_five)
+    with pytest.raises(RuntimeError):
+        train(config(*options, f"output_dir={tmp_path / 'parts'}"))
+    assert (tmp_path / "parts" / "resume.pt").exists()
+    monkeypatch.setattr(training.loop, "learning_rate_factor", real)
+    train(config(*options, f"output_dir={tmp_path / 'parts'}"))
+    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+
+
+def test_pairs_are_named_and_recorded(config, compose):
+    assert compose("image_captioning", "train_on=pairs").output_dir.endswith("/demo_oracle_pairs_seed0")
+    figures = train(config("train_on=pairs", "loop.steps=3"))
+    assert set(figures) == {"text_loss", "paired_validation_loss"}
+    provenance = Captioner.load(config().output_dir).provenance
+    assert provenance["uses_pairs"] is True and provenance["captions"] == 80
+
+    train(config("validate_on=pairs", "loop.steps=3", "overwrite=true", "loop.keep=paired_validation_loss"))
+    provenance = Captioner.load(config().output_dir).provenance
+    assert provenance["uses_pairs"] is True and provenance["train_on"] == "text"
+
+
+def test_paired_inputs_are_the_aligned_images_of_the_captions(config, make_captioner):
+    store = EmbeddingStore(config().store)
+    captioner = make_captioner()
+    tokens = CaptionTokens.encode(store.captions("val"), captioner.tokenizer, 40)
+    chosen = torch.tensor([5, 30])
+    examples = _paired(captioner, store, "val", tokens, chosen)
+    rows = store.tables.captions["image_row"].take(store.tables.caption_rows("val")[chosen.numpy()]).to_numpy()
+    expected = captioner.align_images(store._read("images", rows))
+    torch.testing.assert_close(examples.embeddings(captioner, torch.arange(2), None), expected)
+
+
+def test_fewer_captions_by_seed(config):
+    for captions, expected in ((50, 50), (1000, 200)):
+        train(config(f"train_captions={captions}", "loop.steps=2", "overwrite=true"))
+        assert Captioner.load(config().output_dir).provenance["captions"] == expected
+
+
+@pytest.mark.parametrize("mapper", ["transformer", "linear"])
+def test_other_mappers_and_bpe_train_and_load(config, mapper):
+    heads = ["+decoder.mapper.heads=2", "+decoder.mapper.layers=1"] if mapper == "transformer" else []
+    made = config(f"decoder.mapper.kind={mapper}", *heads, "decoder.tokenizer.kind=bpe", "loop.steps=3",
+                  "loop.precision=bf16", "loop.gradient_accumulation=2")  # fmt: skip
+    train(made)
+    captioner = Captioner.load(made.output_dir)
+    assert len(captioner.caption_images(torch.randn(3, 16), progress=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["validate_on=images"], "validate_on='images' must be one of text, pairs"),
+        (["store=nowhere/tiny/words"], "No embeddings in nowhere/tiny/words"),
+        (["decoder.max_tokens=4"], "raise decoder.max_tokens"),
+        (["+decoder.config.layers=3"], "GPT-2 has no option 'layers'"),
+        (["validation_split=nosplit"], "no captions of split 'nosplit'"),
+        (["loop.keep=cider"], "keep='cider'"),
+        (["decoder.pretrained=gpt2"], "exactly one of"),
+    ],
+)
+def test_bad_options_are_one_sentence(config, overrides, sentence):
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        train(config("loop.steps=1", *overrides))
+
+
+def test_a_row_that_is_not_finite_is_named(config):
+    made = config("loop.steps=1")
+    path = f"{made.store}/texts.npy"
+    texts = np.load(path)
+    texts[-1, 0] = np.nan  # the last of the 200 training texts
+    np.save(path, texts)
+    with pytest.raises(ValueError, match=r"Row 199 of the text embeddings .* is not finite"):
+        train(made)
