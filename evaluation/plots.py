@@ -1,0 +1,169 @@
+"""Figures of the report and the README. Colours are Okabe and Ito's, distinct to colour-blind eyes as well."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from evaluation.retrieval import centroid_distance
+
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
+_COLOURS = (BLUE, ORANGE, GREEN, PINK)
+_MARKERS = ("o", "s", "^", "D")
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with its reference captions and each method's caption, {method: caption}."""
+
+    image_path: str | Path
+    image_id: str
+    references: Sequence[str]
+    captions: Mapping[str, str] = field(default_factory=dict)
+
+
+def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:
+    """Texts and images on two principal axes, a panel for each stage, such as before and after centring and bridging.
+
+    panels: {title: (texts (N, D), images (M, D))}, rows as the decoder would get them at that stage. The axes are
+    fitted once, to the points of all panels, and are the same in all, so that a cloud that moves has moved. At most
+    `points` rows of a kind are drawn, evenly spaced. Raises ValueError when there is no panel or D differs.
+    """
+    dims = {rows.shape[1] for pair in panels.values() for rows in pair}
+    if len(dims) != 1:
+        raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
+    drawn = {title: tuple(_every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
+    everything = torch.cat([rows for pair in drawn.values() for rows in pair])
+    mean = everything.mean(0)
+    _, spread, axes = torch.linalg.svd(everything - mean, full_matrices=False)
+    explained = spread**2 / (spread**2).sum()
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.3 * len(panels) + 0.6, 3.9), layout="constrained")
+        plots = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for plot, (title, (texts, images)) in zip(plots, drawn.items(), strict=True):
+            for rows, colour, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
+                x, y = ((rows - mean) @ axes[:2].T).T
+                look = {"c": colour, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
+                plot.scatter(x, y, s=9, label=label, **look)
+            gap = centroid_distance(*panels[title][::-1])
+            plot.set_title(f"{title}\ncentroids {gap:.2f} apart")
+            plot.set_xlabel(f"principal axis 1 ({explained[0]:.0%} of variance)")
+            plot.set_aspect("equal", adjustable="box")
+            plot.locator_params(axis="x", nbins=5)
+        plots[0].set_ylabel(f"principal axis 2 ({explained[1]:.0%} of variance)")
+        handles, labels = plots[0].get_legend_handles_labels()
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+        for handle in legend.legend_handles:
+            handle.set_alpha(1)
+    return figure
+
+
+def plot_cosine_against_timestep(
+    timesteps: Sequence[int], cosines: Mapping[str, Sequence[float]], baselines: Mapping[str, float]
+) -> Figure:
+    """Cosine of bridged images to their texts against the diffusion timestep at which they enter the bridge.
+
+    timesteps: (K,); cosines: {what: (K,)}, a line each, at most four; baselines: {what: cosine}, a dashed level each,
+    such as the centred images without a bridge. Raises ValueError when a line has another length.
+    """
+    for name, values in cosines.items():
+        if len(values) != len(timesteps):
+            raise ValueError(f"{name!r} has {len(values)} cosines for {len(timesteps)} timesteps")
+    if len(cosines) > len(_COLOURS):
+        raise ValueError(f"at most {len(_COLOURS)} lines can be told apart, got {len(cosines)}")
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        plot = figure.subplots()
+        for (name, values), colour, marker in zip(cosines.items(), _COLOURS, _MARKERS, strict=False):
+            plot.plot(timesteps, values, color=colour, marker=marker, markersize=5, linewidth=1.8, label=name)
+        for (name, level), dashes in zip(baselines.items(), ("--", ":", "-."), strict=False):
+            plot.axhline(level, color=GREY, linestyle=dashes, linewidth=1.4, label=f"{name} ({level:.2f})")
+        plot.set_xlabel("timestep t at which the image enters the bridge")
+        plot.set_ylabel("mean cosine to its texts")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int = 3, dpi: int = 120) -> None:
+    """A picture grid: each image, one reference in grey, and each method's caption. PNG, or what the ending of `path`
+    says; JPEG is a quarter of the size for photographs.
+
+    Raises ValueError without examples, and OSError when a picture cannot be read.
+    """
+    if not examples:
+        raise ValueError("there are no examples to draw")
+    columns = min(columns, len(examples))
+    rows = [examples[n : n + columns] for n in range(0, len(examples), columns)]
+    texts = [[_caption_lines(example) for example in row] for row in rows]
+    line, width, gap = 0.19, 3.1, 0.25  # inches
+    heights = [max(len(lines) for lines in row) * line + 0.1 for row in texts]
+    total = sum(heights) + len(rows) * (width + gap) + gap
+    figure = Figure(figsize=(columns * (width + gap) + gap, total), facecolor="white")
+    full = figure.get_size_inches()
+    top = total - gap
+    for row, row_texts, height in zip(rows, texts, heights, strict=True):
+        for n, (example, lines) in enumerate(zip(row, row_texts, strict=True)):
+            left = gap + n * (width + gap)
+            plot = figure.add_axes((left / full[0], (top - width) / full[1], width / full[0], width / full[1]))
+            plot.imshow(open_picture(example.image_path), interpolation="lanczos")
+            plot.set_anchor("S")
+            plot.axis("off")
+            for k, (text, style) in enumerate(lines):
+                y = top - width - 0.1 - (k + 0.7) * line
+                figure.text(left / full[0], y / full[1], text, fontsize=9.5, va="baseline", **style)
+        top -= width + height + gap
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """An RGB picture turned the way its camera was held; transparent parts become white."""
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode in ("RGBA", "LA", "P"):
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        return picture.convert("RGB")
+
+
+def _every(rows: Tensor, points: int) -> Tensor:
+    """At most `points` rows, evenly spaced."""
+    return rows[torch.linspace(0, len(rows) - 1, min(points, len(rows))).round().long()]
+
+
+def _caption_lines(example: Example) -> list[tuple[str, dict]]:
+    wrapped: list[tuple[str, dict]] = []
+    for reference in example.references[:1]:
+        wrapped += [(text, {"color": GREY, "style": "italic"}) for text in _wrap(reference)]
+    for method, caption in example.captions.items():
+        wrapped.append((_plain(method), {"color": BLUE, "weight": "bold"}))
+        wrapped += [(text, {"color": "black"}) for text in _wrap(caption or "(empty)")]
+    return wrapped
+
+
+def _wrap(text: str) -> list[str]:
+    return [_plain(line) for line in textwrap.wrap(text, 46, max_lines=4, placeholder=" …")]
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib reads a pair of them as mathematics
