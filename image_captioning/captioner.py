@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-from safetensors.torch import load_model
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -21,6 +20,7 @@ from image_captioning.data import check_finite
 from image_captioning.generation import Decoding, generate
 from image_captioning.mappers import make_mapper
 from image_captioning.tokenizer import load_tokenizer
+from training.checkpoint import load_checkpoint
 
 # What a GPT-2 is: the options of decoder.config, and what a checkpoint records of a pretrained one.
 GPT2_OPTIONS = (
@@ -31,6 +31,10 @@ GPT2_OPTIONS = (
 )  # fmt: skip
 CHECKPOINT_FILES = ["config.json", "model.safetensors", "tokenizer*.json", "special_tokens_map.json"]
 PRETRAINED = Path("pretrained")
+MEND = (
+    "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
+    "a name in pretrained/ or a Hub id"
+)
 
 
 class Captioner(nn.Module, PyTorchModelHubMixin):
@@ -77,6 +81,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         with torch.autocast(texts.device.type, enabled=False):
             return self.alignment.text(texts.float(), normal)
 
+    def clean_texts(self, texts: Tensor) -> Tensor:
+        """Raw text embeddings (B, D) -> aligned rows (B, D) without augmentation; float32 whatever the autocast."""
+        with torch.autocast(texts.device.type, enabled=False):
+            return self.alignment.clean_text(texts.float())
+
     def align_images(self, images: Tensor) -> Tensor:
         """Raw image embeddings (B, D) -> aligned rows (B, D); float32 whatever the autocast."""
         with torch.autocast(images.device.type, enabled=False):
@@ -116,11 +125,9 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
     def caption_texts(
         self, embeddings: Tensor, decoding: Decoding | None = None, batch_size: int = 256, progress: bool = True
     ) -> list[str]:
-        """Captions of raw text embeddings (N, D), through the text side with every noise zero: how much the decoder
-        can say when there is no gap at all. Errors as for `caption_images`."""
-        return self._caption(
-            embeddings, lambda rows: self.align_texts(rows, torch.zeros_like), decoding, batch_size, progress
-        )
+        """Captions of raw text embeddings (N, D), aligned without augmentation: how much the decoder can say when
+        there is no gap at all. Errors as for `caption_images`."""
+        return self._caption(embeddings, self.clean_texts, decoding, batch_size, progress)
 
     @torch.no_grad()
     def _caption(self, embeddings, align, decoding, batch_size, progress) -> list[str]:
@@ -152,59 +159,40 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         self.tokenizer.save_pretrained(save_directory)
 
     @classmethod
-    def load(cls, checkpoint: str | Path) -> Captioner:
+    def load(cls, checkpoint: str | Path, **download: str | bool | Path | None) -> Captioner:
         """A captioner from a run folder, a name in `pretrained/` or a Hub id, in evaluation mode.
 
-        Raises FileNotFoundError when there is none, ValueError when it is damaged or its text memory is missing.
+        Args:
+            download: for a Hub id, options of huggingface_hub.snapshot_download, such as revision.
+
+        Raises FileNotFoundError when there is none, ValueError when it is damaged or its text memory has changed.
         """
-        folder = next(
-            (path for path in (Path(checkpoint), PRETRAINED / checkpoint) if (path / "config.json").is_file()), None
-        )
-        if folder is None and (Path(checkpoint).exists() or str(checkpoint).count("/") != 1):
-            raise FileNotFoundError(_missing(checkpoint))
+        folder = next((path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()), None)
+        if folder is None:
+            if str(checkpoint).count("/") != 1:
+                raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}")
+            try:
+                folder = Path(snapshot_download(str(checkpoint), allow_patterns=CHECKPOINT_FILES, **download))
+            except Exception as error:  # offline, unknown name, no permission: for the user they mean the same
+                reason = " ".join(str(error).split())[:200]
+                raise FileNotFoundError(f"No captioner in {checkpoint}, nor on the Hub ({reason}): {MEND}") from error
+        captioner = load_checkpoint(cls, folder, "captioner", MEND)
         try:
-            return cls.from_pretrained(folder or str(checkpoint))
-        except json.JSONDecodeError as error:  # of config.json, which the mixin reads
-            raise ValueError(_damaged(checkpoint, error)) from error
+            captioner.tokenizer = load_tokenizer(folder)
+        except ValueError as error:
+            raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {MEND}") from error
+        captioner.alignment.restore()
+        return captioner
 
     @classmethod
     def _from_pretrained(
         cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **values
     ) -> Captioner:
-        # The mixin's own version loads non-strictly unless told otherwise, and falls back on pickles.
-        folder = Path(model_id)
-        if not folder.is_dir():
-            try:
-                folder = Path(
-                    snapshot_download(
-                        model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
-                        local_files_only=local_files_only, token=token, allow_patterns=CHECKPOINT_FILES,
-                    )
-                )  # fmt: skip
-            except Exception as error:  # network, permission and name errors: for the user they mean the same
-                raise FileNotFoundError(_missing(model_id)) from error
-        try:
-            captioner = cls(**values)
-            load_model(captioner, folder / "model.safetensors", strict=True)
-            captioner.tokenizer = load_tokenizer(folder)
-        except Exception as error:  # truncated, foreign and edited files fail in many ways
-            raise ValueError(_damaged(model_id, error)) from error
-        captioner.alignment.restore()
-        return captioner.eval()
-
-
-def _missing(checkpoint: str | Path) -> str:
-    return (
-        f"No captioner in {checkpoint}: run python -m image_captioning.train, or give checkpoint= a run folder, "
-        "a name in pretrained/ or a Hub id"
-    )
-
-
-def _damaged(checkpoint: str | Path, error: Exception) -> str:
-    return (
-        f"The captioner in {checkpoint} cannot be loaded ({' '.join(str(error).split())[:300]}): train it again with "
-        "python -m image_captioning.train overwrite=true, or download it again"
-    )
+        # The mixin's own version would load non-strictly, without the tokenizer, and fall back on pickles.
+        return cls.load(
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
+        )  # fmt: skip
 
 
 @contextmanager

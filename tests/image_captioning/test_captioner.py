@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from embedding_space.alignment import Alignment
@@ -153,9 +154,47 @@ def test_a_missing_captioner_is_one_sentence_with_the_command(tmp_path):
             Captioner.load(checkpoint)
 
 
-def _remove_tensor(folder):
-    from safetensors.torch import load_file, save_file
+def test_missing_weights_are_a_missing_captioner(make_captioner, tmp_path):
+    make_captioner().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"No captioner in .*model\.safetensors missing"):
+        Captioner.load(tmp_path)
 
+
+def test_a_hub_id_that_cannot_be_had_is_one_sentence(monkeypatch):
+    def offline(*args, **options):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("image_captioning.captioner.snapshot_download", offline)
+    with pytest.raises(FileNotFoundError, match=r"No captioner in someone/captioner, nor on the Hub \(no network\)"):
+        Captioner.load("someone/captioner")
+
+
+def test_a_hub_id_is_downloaded_without_pickles_and_loads_like_a_folder(make_captioner, tmp_path, monkeypatch):
+    captioner = make_captioner()
+    captioner.save_pretrained(tmp_path)
+    asked = {}
+
+    def download(name, **options):
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr("image_captioning.captioner.snapshot_download", download)
+    loaded = Captioner.load("someone/captioner", revision="v1")
+    assert loaded.caption_images(rows(2), progress=False) == captioner.caption_images(rows(2), progress=False)
+    assert asked["name"] == "someone/captioner" and asked["revision"] == "v1"
+    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in asked["allow_patterns"])
+
+
+def test_from_pretrained_is_as_strict_as_load(make_captioner, tmp_path):
+    make_captioner().save_pretrained(tmp_path)
+    assert Captioner.from_pretrained(tmp_path).tokenizer is not None
+    _remove_tensor(tmp_path)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        Captioner.from_pretrained(tmp_path)
+
+
+def _remove_tensor(folder):
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("mapper.layers.0.bias")
     save_file(tensors, folder / "model.safetensors")
@@ -175,7 +214,6 @@ def _edit_config(change):
     [
         (_remove_tensor, "mapper.layers.0.bias"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no tensors"), "cannot be loaded"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
         (_edit_config(lambda config: config["alignment"][0].update(step="os.system")), "Unknown alignment step"),
@@ -189,7 +227,7 @@ def test_a_damaged_captioner_is_refused_with_the_reason(make_captioner, tmp_path
     damage(tmp_path)
     with pytest.raises(ValueError, match=reason) as error:
         Captioner.load(tmp_path)
-    assert "train it again" in str(error.value) and "\n" not in str(error.value)
+    assert "python -m image_captioning.train" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_embeddings_are_checked(make_captioner):

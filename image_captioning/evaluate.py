@@ -1,0 +1,139 @@
+"""Evaluating a captioner on one split of a store: captions first, then scores and how well the gap is closed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from embedding_space.store import EmbeddingStore
+from evaluation.files import write_predictions
+from evaluation.metrics import METRICS, CaptionScores, score_captions
+from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
+from image_captioning.captioner import Captioner
+from image_captioning.generation import Decoding
+
+INPUTS = ("images", "texts")
+
+
+def evaluate_checkpoint(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:
+    """`evaluate_captioner` of a checkpoint, or what it gave before, if `output_dir` holds the scores of the same weights,
+    embeddings and options."""
+    captioner = Captioner.load(checkpoint)
+    key = hashlib.sha256(repr((store.hash, sorted(options.items(), key=str))).encode())
+    for tensor in captioner.state_dict().values():
+        key.update(tensor.contiguous().cpu().numpy().tobytes())
+    known, path = Path(output_dir) / "evaluated.json", Path(output_dir) / "scores.json"
+    if known.exists() and path.exists() and json.loads(known.read_text()) == key.hexdigest():
+        return json.loads(path.read_text())
+    known.unlink(missing_ok=True)
+    figures = evaluate_captioner(captioner, store, output_dir=output_dir, **options)
+    known.write_text(json.dumps(key.hexdigest()))
+    return figures
+
+
+def evaluate_captioner(
+    captioner: Captioner,
+    store: EmbeddingStore,
+    split: str,
+    output_dir: str | Path,
+    decoding: Decoding | None = None,
+    metrics: Iterable[str] = METRICS,
+    caption_from: str = "images",
+    batch_size: int = 256,
+    cache_dir: str | Path | None = None,
+) -> dict:
+    """Caption every image of `split` and score the captions.
+
+    Writes `predictions.json` (COCO results format), then `references.json`, then `scores.json`, the returned figures.
+
+    Args:
+        caption_from: `images`; or `texts`, an oracle without a gap: each image's caption is written from the embedding of
+            its first reference, and scored against its other references.
+        cache_dir: where tokenised references are kept.
+
+    Raises:
+        ValueError: the store was made by another encoder than the captioner's, or has other dimensions.
+    """
+    if caption_from not in INPUTS:
+        raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
+    _check_encoder(captioner, store)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    image_ids, references = store.image_ids(split), store.tables.references(split)
+    images, texts, image_row = store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
+    started = time.perf_counter()
+    if caption_from == "images":
+        captions = captioner.caption_images(images, decoding, batch_size)
+    else:
+        first = _first_rows(image_row, image_ids)
+        captions = captioner.caption_texts(texts[first], decoding, batch_size)
+        references = {image_id: captions[1:] for image_id, captions in references.items()}
+    seconds = time.perf_counter() - started
+    predictions = dict(zip(image_ids, captions, strict=True))
+    write_predictions(output_dir / "predictions.json", predictions)
+    (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
+    scores = score_captions(predictions, references, metrics, cache_dir)
+    figures = {
+        **captioner.provenance,
+        "split": split,
+        "caption_from": caption_from,
+        "decoding": {name: value for name, value in asdict(decoding or Decoding()).items() if value is not None},
+        "metrics": scores.percent(),
+        "unavailable": scores.unavailable,
+        "warnings": scores.warnings,
+        "images": len(image_ids),
+        "gap": gap_figures(captioner, images, texts, image_row),
+        "seconds": {"captioning": seconds, "scoring": scores.seconds},
+    }
+    write_scores(output_dir, figures, scores)
+    return figures
+
+
+def write_scores(output_dir: Path, figures: dict, scores: CaptionScores) -> None:
+    """`scores.json`, the figures; `per_image.json`, the metrics image by image, for intervals and paired tests."""
+    per_image = {name: values.tolist() for name, values in scores.per_image.items()}
+    (output_dir / "per_image.json").write_text(json.dumps({"image_ids": scores.image_ids, **per_image}))
+    (output_dir / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def gap_figures(captioner: Captioner, images: Tensor, texts: Tensor, image_row: Tensor) -> dict[str, float]:
+    """How near aligned images (N, D) come to their own aligned texts (M, D); texts take the text side without diffusion
+    or noise, so that all methods are held to the same target."""
+    with torch.no_grad():
+        aligned = torch.cat([captioner.align_images(part.to(captioner.device)).cpu() for part in images.split(4096)])
+        targets = torch.cat([captioner.clean_texts(part.to(captioner.device)).cpu() for part in texts.split(4096)])
+    found = image_to_text(aligned, targets, image_row)
+    return {
+        "paired_cosine": paired_cosine(aligned, targets, image_row),
+        "centroid_distance": centroid_distance(aligned, targets),
+        "image_to_text_recall_at_1": found.recall_at_1,
+        "image_to_text_recall_at_10": found.recall_at_10,
+    }
+
+
+def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
+    """(N,) the first caption's row of each image. Raises ValueError for an image with fewer than two captions."""
+    counts = torch.bincount(image_row, minlength=len(image_ids))
+    if (counts < 2).any():
+        raise ValueError(
+            f"Image {image_ids[int(counts.argmin())]!r} has fewer than two captions: caption_from=texts needs one to "
+            "read and one to score against"
+        )
+    first = torch.full((len(image_ids),), len(image_row))
+    return first.scatter_reduce(0, image_row, torch.arange(len(image_row)), reduce="amin")
+
+
+def _check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
+    ours, theirs = captioner.encoder.get("model"), store.manifest["encoder"].get("model")
+    if captioner.dim != store.dim or ours != theirs:
+        raise ValueError(
+            f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those of "
+            f"{theirs} with {store.dim}: choose the store of the same encoder with encoder=..., or store=..."
+        )
