@@ -87,6 +87,9 @@ class DiffusionBridge(Step):
         states = self.diffusion.add_noise(rows, self.text_timestep, normal(rows))
         return reverse_diffusion(self.diffusion, states, self.text_timestep, self.text_steps, self.eta, normal)
 
+    def clean_text(self, rows):
+        return rows
+
     def image(self, rows):
         generator = torch.Generator().manual_seed(0)
 

@@ -84,9 +84,12 @@ class Alignment(nn.Module):
             rows = step.image(rows)
         return rows
 
-    def text_without_noise(self, rows: Tensor) -> Tensor:
-        """Text embeddings (B, D) -> unit rows, every draw of noise replaced by zero."""
-        return self.text(rows, torch.zeros_like)
+    @torch.no_grad()
+    def clean_text(self, rows: Tensor) -> Tensor:
+        """Text embeddings (B, D) -> unit rows (B, D) without augmentation: where a perfect alignment puts images."""
+        for step in self.steps:
+            rows = step.clean_text(rows)
+        return rows
 
     def restore(self) -> Alignment:
         """After loading a checkpoint: fetch what was too large to be saved with it (see `Step.restore`)."""

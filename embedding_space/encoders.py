@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = "local-dir:"
@@ -60,28 +62,42 @@ class OpenClipEncoder:
             self.description["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.dim: int = self.encode_texts(["a"]).shape[-1]
 
-    @torch.inference_mode()
     def encode_images(self, paths: list[Path]) -> Tensor:
         """Image files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that is no picture."""
+        rows, _, unreadable = self.encode_readable_images(paths)
+        if unreadable:
+            raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read; the first: {unreadable[0]}")
+        return rows
+
+    @torch.inference_mode()
+    def encode_readable_images(self, paths: list[Path], progress: bool = False) -> tuple[Tensor, list[int], list[str]]:
+        """Image files -> (K, D) float32 unit rows, the K positions in `paths` they stand for, and for each other file
+        why it could not be read."""
         loader = DataLoader(
-            _Pictures(paths, self.preprocess), batch_size=self.batch_size, num_workers=self.workers, pin_memory=False
+            _Pictures(paths, self.preprocess), self.batch_size, num_workers=self.workers, collate_fn=_readable
         )
-        return self._collect(self.model.encode_image, loader)
+        rows, kept, unreadable = [torch.empty(0, self.dim)], [], []
+        with tqdm(total=len(paths), desc="encode images", unit="image", disable=not progress) as bar:
+            for pictures, positions, reasons in loader:
+                if positions:
+                    rows.append(self._encode(self.model.encode_image, pictures))
+                kept += positions
+                unreadable += reasons
+                bar.update(len(positions) + len(reasons))
+        return torch.cat(rows), kept, unreadable
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Sentences -> (M, D) float32 unit rows on the CPU."""
-        starts = range(0, len(texts), self.batch_size)
-        return self._collect(
-            self.model.encode_text, (self.tokenizer(texts[start : start + self.batch_size]) for start in starts)
-        )
+        parts = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
+        return torch.cat([self._encode(self.model.encode_text, self.tokenizer(part)) for part in parts])
 
-    def _collect(self, encode, batches) -> Tensor:
+    def _encode(self, encode: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         dtype = PRECISIONS[self.precision]
         context = torch.autocast(self.device.type, dtype) if dtype else nullcontext()
         with context:
-            rows = [encode(batch.to(self.device, non_blocking=True)).float().cpu() for batch in batches]
-        return F.normalize(torch.cat(rows), dim=-1)
+            rows = encode(batch.to(self.device, non_blocking=True))
+        return F.normalize(rows.float(), dim=-1).cpu()
 
 
 def _locate(model: str) -> str:
@@ -102,8 +118,19 @@ class _Pictures(Dataset):
     def __len__(self):
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.preprocess(open_picture(self.paths[index]))
+    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
+        try:
+            return index, self.preprocess(open_picture(self.paths[index])), ""
+        except (ValueError, FileNotFoundError) as error:
+            return index, None, str(error)
+
+
+def _readable(items: list[tuple[int, Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
+    """Collate what could be read: (K, 3, H, W) or None, their positions, and the others' reasons."""
+    pictures = [picture for _, picture, _ in items if picture is not None]
+    positions = [index for index, picture, _ in items if picture is not None]
+    reasons = [reason for _, picture, reason in items if picture is None]
+    return torch.stack(pictures) if pictures else None, positions, reasons
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -111,7 +138,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no picture {path}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error

@@ -28,6 +28,10 @@ class Step(nn.Module):
         """(B, D) text rows -> (B, D), as the decoder sees them in training. Draws randomness from `normal` only."""
         return rows
 
+    def clean_text(self, rows: Tensor) -> Tensor:
+        """(B, D) text rows -> (B, D) without augmentation; by default the text side with every noise zero."""
+        return self.text(rows, torch.zeros_like)
+
     def image(self, rows: Tensor) -> Tensor:
         """(B, D) image rows -> (B, D), as the decoder sees them at inference."""
         return rows
@@ -156,7 +160,7 @@ class TextMemory(Step):
         texts = texts[torch.linspace(0, len(texts) - 1, len(self.memory)).long()]
         for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
-                part = before.text(part, torch.zeros_like)
+                part = before.clean_text(part)
             out.copy_(part)
 
     @classmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -14,8 +13,8 @@ from omegaconf import DictConfig
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
+from training.config import compose_config
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
 PLACES = ("beach", "forest", "street", "field", "lake", "hill")
 
@@ -45,7 +44,7 @@ class WordEncoder:
 
 @pytest.fixture
 def make_store(tmp_path) -> Callable[..., EmbeddingStore]:
-    """A factory of small stores in `tmp_path/data/tiny/words`: captions 'a dog on a beach', images that agree with them.
+    """A factory of small stores in `tmp_path/data/tiny/words`: captions such as 'a dog on a hill', images that agree.
 
     Splits: images pretrain, val, test; captions pretrain, val, test (with images) and train (text only).
     """
@@ -86,9 +85,4 @@ def make_store(tmp_path) -> Callable[..., EmbeddingStore]:
 @pytest.fixture
 def compose() -> Callable[..., DictConfig]:
     """Compose a stage's config as its command line would: `compose("ddpm", "seed=1", ...)`."""
-
-    def composed(name: str, *overrides: str) -> DictConfig:
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose(name, list(overrides))
-
-    return composed
+    return compose_config

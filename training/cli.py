@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -30,3 +31,12 @@ def entry_point(main: Callable) -> Callable:
             sys.exit(1)
 
     return wrapped
+
+
+def quote_file_arguments(*keys: str) -> None:
+    """Quote the values of `key=FILE` in sys.argv for Hydra, whose grammar refuses many names of existing files."""
+    for index, argument in enumerate(sys.argv):
+        key, equals, value = argument.partition("=")
+        if equals and key in keys and Path(value).exists():
+            escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
+            sys.argv[index] = f"{key}='{escaped}'"

@@ -126,7 +126,7 @@ class Loop:
         averaged = ema.ema_model if ema else model
         start_tracker(accelerator, self.tracker, self.output_dir, asdict(config))
         figures: dict[str, float] = {}
-        began, began_step = time.perf_counter(), state.step
+        began, began_step, seconds_before = time.perf_counter(), state.step, state.seconds
         bar = tqdm(
             total=config.steps, initial=state.step, desc=self.output_dir.name, unit="step",
             disable=not accelerator.is_main_process, dynamic_ncols=True,
@@ -140,6 +140,7 @@ class Loop:
                 if ema:
                     ema.update()
                 state.step += 1
+                state.seconds = seconds_before + time.perf_counter() - began
                 bar.update()
                 last = state.step == config.steps
                 if state.step % config.log_every == 0 or last:
@@ -171,7 +172,11 @@ class Loop:
                         "the same command goes on from there."
                     )
         if accelerator.is_main_process:
-            finish_run(self.output_dir, {"steps": state.step, "samples": state.step * config.batch_size, **figures})
+            samples = state.step * config.batch_size
+            finish_run(
+                self.output_dir,
+                {"steps": state.step, "samples": samples, "seconds": round(state.seconds, 1), **figures},
+            )
         accelerator.end_training()
         accelerator.wait_for_everyone()
         return figures
@@ -251,11 +256,12 @@ class _State:
     ema: EMA | None
     scaler: Any
     step: int
+    seconds: float = 0.0  # spent training, interruptions left out
 
     def save(self, path: Path, best: float) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         temporary = path.with_suffix(".partial")
-        torch.save({"step": self.step, "best": best, **parts}, temporary)
+        torch.save({"step": self.step, "seconds": self.seconds, "best": best, **parts}, temporary)
         temporary.replace(path)
 
     def load(self, path: Path, device: torch.device) -> float:
@@ -263,7 +269,7 @@ class _State:
             saved = torch.load(path, map_location=device, weights_only=True)
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
-            self.step = saved["step"]
+            self.step, self.seconds = saved["step"], saved["seconds"]
         except Exception as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
             raise ValueError(f"{path} cannot be resumed from ({error}): start afresh with overwrite=true") from error
         return saved["best"]

@@ -1,0 +1,32 @@
+# Each target sets itself up in .venv the first time: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint clean
+.DEFAULT_GOAL := demo
+
+# torch and torchvision must match, so one resolver run installs everything.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "Installing what pyproject.toml asks for (about 6 GB with torch's CUDA build; minutes) ..."
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python scripts/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf outputs data/demo data/demo_pretrain

@@ -1,0 +1,40 @@
+"""What a published number must be traced back by: command, commit, date, machine and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def run_facts() -> dict[str, str]:
+    """Facts of this process: command, commit (with '+changes' if the checkout has any), date in UTC, machine, versions."""
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    packages = ("torch", "transformers", "open_clip_torch", "denoising-diffusion-pytorch")
+    return {
+        "command": " ".join([f"python {sys.argv[0]}" if sys.argv[0].endswith(".py") else sys.argv[0], *sys.argv[1:]]),
+        "commit": _commit(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), {accelerator}",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+        ),
+    }
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,96 @@
+"""Caption pictures: files and folders, in any order with options. See configs/caption.yaml.
+
+python scripts/caption.py photo.jpg folder/ checkpoint=outputs/image_captioning/demo_c3_seed0
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from embedding_space.encoders import OpenClipEncoder
+from image_captioning.captioner import Captioner
+from image_captioning.generation import Decoding
+from training.cli import entry_point, quote_file_arguments
+
+_paths: list[Path] = []
+
+
+def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
+    """Split command-line arguments into existing files or folders and the rest, which is for Hydra.
+
+    A name may hold anything, `=` and quotes included: what exists is a picture. Raises FileNotFoundError for an argument
+    that is neither there nor an option.
+    """
+    paths, options = [], []
+    for argument in arguments:
+        if Path(argument).exists():
+            paths.append(Path(argument))
+        elif "=" in argument or argument.startswith(("-", "~", "+")):
+            options.append(argument)
+        else:
+            raise FileNotFoundError(f"There is no picture or folder {argument!r}")
+    return paths, options
+
+
+def find_pictures(paths: list[Path]) -> list[Path]:
+    """Files as given; of folders, every picture in them and below, by name."""
+    endings = Image.registered_extensions()
+    pictures = []
+    for path in paths:
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings) if path.is_dir() else [path]
+        pictures += inside
+    return pictures
+
+
+def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
+    """{path: caption} of all readable pictures; prints them and writes `captions.json` and `captions.csv`.
+
+    Raises ValueError when no picture is given or none can be read.
+    """
+    pictures = find_pictures(paths)
+    if not pictures:
+        where = ", ".join(map(str, paths)) or "the arguments"
+        raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
+    captioner = Captioner.load(config.checkpoint)
+    encoder = OpenClipEncoder(**captioner.encoder)
+    rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
+    for reason in unreadable:
+        print(f"Skipped: {reason}", file=sys.stderr)
+    if not kept:
+        raise ValueError(f"None of the {len(pictures)} pictures can be read")
+    texts = captioner.caption_images(rows, Decoding(**config.decoding), config.batch_size, progress=len(kept) > 1)
+    captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
+    for path, text in captions.items():
+        print(f"{path}: {text}")
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    (output_dir / "captions.json").write_text(json.dumps(captions, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    with (output_dir / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "caption"), *captions.items()])
+    return captions
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="caption")
+@entry_point
+def main(config: DictConfig) -> None:
+    caption(config, _paths)
+
+
+@entry_point
+def _take_arguments() -> None:
+    paths, sys.argv[1:] = take_paths(sys.argv[1:])
+    _paths.extend(paths)
+    quote_file_arguments("checkpoint")
+
+
+if __name__ == "__main__":
+    _take_arguments()
+    main()

@@ -1,0 +1,114 @@
+"""Score captions: of a captioner on a data set's split, or from a file. See configs/eval_coco.yaml.
+
+python scripts/eval_coco.py checkpoint=outputs/image_captioning/demo_c3_seed0 split=test
+python scripts/eval_coco.py predictions=captions.json references=captions_val2014.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from accelerate import Accelerator
+from omegaconf import DictConfig, OmegaConf
+
+from embedding_space.store import EmbeddingStore
+from evaluation.files import read_predictions, read_references, write_predictions
+from evaluation.metrics import score_captions
+from evaluation.table import Table
+from image_captioning.captioner import Captioner
+from image_captioning.evaluate import evaluate_captioner, write_scores
+from image_captioning.generation import Decoding
+from training.cli import entry_point, quote_file_arguments
+from training.tracking import Tracker, start_tracker
+
+
+def evaluate(config: DictConfig) -> dict:
+    """Evaluate as `configs/eval_coco.yaml` says, print the table and return what `scores.json` holds."""
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    if (config.predictions is None) != (config.references is None):
+        raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
+    figures = _score_file(config, output_dir) if config.predictions else _score_captioner(config, output_dir)
+    print(_table(figures).text())
+    for name, reason in figures["unavailable"].items():
+        print(f"{name} could not run: {reason}")
+    for warning in figures["warnings"]:
+        print(f"Warning: {warning}")
+    print(f"Predictions and scores: {output_dir}")
+    _track(config, figures, output_dir)
+    return figures
+
+
+def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
+    captioner = Captioner.load(config.checkpoint)
+    return evaluate_captioner(
+        captioner,
+        EmbeddingStore(config.store),
+        config.split,
+        output_dir,
+        Decoding(**config.decoding),
+        list(config.metrics),
+        config.caption_from,
+        config.batch_size,
+        config.cache_dir,
+    )
+
+
+def _score_file(config: DictConfig, output_dir: Path) -> dict:
+    predictions = read_predictions(config.predictions)
+    references = read_references(config.references, config.references_split, predictions)
+    write_predictions(output_dir / "predictions.json", predictions)
+    scores = score_captions(predictions, references, list(config.metrics), config.cache_dir, config.allow_missing)
+    figures = {
+        "predictions": str(config.predictions),
+        "references": str(config.references),
+        "metrics": scores.percent(),
+        "unavailable": scores.unavailable,
+        "warnings": scores.warnings,
+        "images": len(scores.image_ids),
+        "seconds": {"scoring": scores.seconds},
+    }
+    write_scores(output_dir, figures, scores)
+    return figures
+
+
+def _table(figures: dict) -> Table:
+    rows = [{"figure": name, "value": value} for name, value in figures["metrics"].items()]
+    for name, value in figures.get("gap", {}).items():
+        rows.append({"figure": name.replace("_", " "), "value": f"{value:.3f}"})
+    rows.append({"figure": "images", "value": figures["images"]})
+    return Table(rows)
+
+
+def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
+    tracker = Tracker(**config.tracker)
+    if tracker.name == "none":
+        return
+    accelerator = Accelerator(log_with=tracker.name)
+    start_tracker(accelerator, tracker, output_dir, OmegaConf.to_container(config, resolve=True))
+    known = {name: value for name, value in figures["metrics"].items() if value is not None}
+    accelerator.log({**known, **figures.get("gap", {})})
+    tracker.log_tables(accelerator, {"metrics": (["metric", "value"], [list(item) for item in known.items()])}, step=0)
+    accelerator.end_training()
+
+
+def _run_name(checkpoint: str, split: str, caption_from: str, predictions: str | None) -> str:
+    if predictions is not None:
+        return f"scored_{Path(predictions).stem}"
+    return f"{Path(checkpoint).name}_{split}" + ("_from_texts" if caption_from == "texts" else "")
+
+
+OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="eval_coco")
+@entry_point
+def main(config: DictConfig) -> None:
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    quote_file_arguments("checkpoint", "predictions", "references")
+    main()

@@ -1,0 +1,136 @@
+"""Alignment chains: the mathematics of each step, and chains that survive a checkpoint."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedding_space.alignment import STEP_MODULES, Alignment, step_class
+from embedding_space.steps import Step, TextMemory
+
+NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
+METHODS = ("c1", "c2_collapse", "c2_corrupt", "c3", "decap_memory")
+
+
+def seeded(seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda like: torch.randn(like.shape, generator=generator)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_unit_rows_on_both_sides(make_store, compose, method):
+    store = make_store()
+    steps = compose("image_captioning", f"alignment={method}").alignment.steps
+    chain = Alignment.from_store(steps, store)
+    for rows in (chain.text(store.texts("train")), chain.image(store.images("test")), chain.clean_text(store.texts())):
+        assert torch.allclose(rows.norm(dim=-1), torch.ones(len(rows)), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_row_does_not_depend_on_its_batch(make_store, compose, method):
+    store = make_store()
+    chain = Alignment.from_store(compose("image_captioning", f"alignment={method}").alignment.steps, store)
+    images = store.images("test")
+    alone = torch.cat([chain.image(row[None]) for row in images])
+    assert torch.allclose(chain.image(images), alone, atol=1e-5)
+
+
+def test_centring_closes_the_mean_gap_and_uses_each_modalitys_own_mean(make_store):
+    store = make_store()
+    chain = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store)
+    center = chain.steps[1]
+    assert torch.allclose(
+        center.text(store.texts("train"), torch.zeros_like).mean(0), torch.zeros(store.dim), atol=1e-3
+    )
+    assert torch.allclose(center.image(store.images("pretrain")).mean(0), torch.zeros(store.dim), atol=1e-3)
+    assert not torch.allclose(center.text_mean, center.image_mean, atol=0.05)
+
+
+@settings(deadline=None, max_examples=25)
+@given(noise_std=st.floats(0.01, 1.0), seed=st.integers(0, 100))
+def test_noise_has_the_standard_deviation_asked_for(noise_std, seed):
+    step = step_class("GaussianNoise")(noise_std=noise_std)
+    rows = torch.zeros(4000, 8)
+    assert step.text(rows, seeded(seed)).std().item() == pytest.approx(noise_std, rel=0.05)
+    assert torch.equal(step.image(rows), rows)
+
+
+def test_the_papers_variance_leaves_the_cosine_that_the_config_says():
+    rows = F.normalize(torch.randn(4000, 512, generator=torch.Generator().manual_seed(0)), dim=-1)
+    chain = Alignment([{"step": "GaussianNoise", "noise_std": math.sqrt(0.016)}, NORMALIZE])
+    assert (chain.text(rows, seeded(1)) * rows).sum(-1).mean().item() == pytest.approx(0.33, abs=0.01)
+
+
+def test_text_noise_is_fresh_at_every_call_and_reproducible_from_its_sampler(make_store):
+    store = make_store()
+    chain = Alignment.from_store([NORMALIZE, {"step": "GaussianNoise", "noise_std": 0.1}, NORMALIZE], store)
+    texts = store.texts("train")
+    assert not torch.equal(chain.text(texts), chain.text(texts))
+    assert torch.equal(chain.text(texts, seeded(3)), chain.text(texts, seeded(3)))
+
+
+def test_text_memory_is_the_softmax_weighted_mean_of_the_training_texts(make_store):
+    store = make_store()
+    chain = Alignment.from_store([NORMALIZE, {"step": "TextMemory", "temperature": 0.05}, NORMALIZE], store)
+    memory, images = store.texts("train"), store.images("test")
+    for image, projected in zip(images, chain.image(images), strict=True):
+        weights = [math.exp(float(image @ text) / 0.05) for text in memory]
+        slow = sum(weight * text for weight, text in zip(weights, memory, strict=True)) / sum(weights)
+        assert torch.allclose(projected, slow / slow.norm(), atol=1e-4)
+
+
+def test_a_cold_text_memory_copies_the_nearest_text(make_store):
+    store = make_store()
+    chain = Alignment.from_store([NORMALIZE, {"step": "TextMemory", "temperature": 1e-4}, NORMALIZE], store)
+    images, memory = store.images("test"), F.normalize(store.texts("train"), dim=-1)
+    assert torch.allclose(chain.image(images), memory[(images @ memory.T).argmax(-1)], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_is_rebuilt_from_its_json_and_tensors(make_store, compose, method):
+    store = make_store()
+    chain = Alignment.from_store(compose("image_captioning", f"alignment={method}").alignment.steps, store)
+    rebuilt = Alignment(chain.options())
+    rebuilt.load_state_dict(chain.state_dict())
+    rebuilt.restore()
+    assert torch.equal(rebuilt.image(store.images("test")), chain.image(store.images("test")))
+
+
+def test_a_large_memory_is_saved_by_its_stores_hash_and_refused_when_that_changed(make_store, monkeypatch):
+    monkeypatch.setattr(TextMemory, "MEMORY_SAVED_BYTES", 100)
+    store = make_store()
+    chain = Alignment.from_store([NORMALIZE, {"step": "TextMemory"}, NORMALIZE], store)
+    assert not any("memory" in name for name in chain.state_dict())
+    rebuilt = Alignment(chain.options()).restore()
+    assert torch.equal(rebuilt.image(store.images("test")), chain.image(store.images("test")))
+    options = chain.options()
+    options[1]["store_hash"] = "0" * 64
+    with pytest.raises(ValueError, match="prepare that store again"):
+        Alignment(options).restore()
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"step": "Whiten"}, NORMALIZE], "Unknown alignment step 'Whiten'"),
+        ([NORMALIZE, CENTER], "must end with Normalize"),
+        ([CENTER, NORMALIZE], "must directly follow one Normalize"),
+        ([NORMALIZE, {"step": "GaussianNoise", "noise": 1}, NORMALIZE], "does not take the options"),
+        ([NORMALIZE, {"step": "GaussianNoise", "noise_std": -1}, NORMALIZE], "noise_std=-1"),
+        ([NORMALIZE, {"step": "TextMemory", "temperature": 0}, NORMALIZE], "temperature=0"),
+        ([NORMALIZE, {"step": "TextMemory", "memory_rows": 1000}, NORMALIZE], "memory_rows=1000"),
+        ([{"noise_std": 1}, NORMALIZE], "needs a key 'step'"),
+    ],
+)
+def test_bad_chains_are_refused_in_one_sentence(make_store, steps, message):
+    with pytest.raises(ValueError, match=message):
+        Alignment.from_store(steps, make_store())
+
+
+def test_the_registry_names_steps_and_nothing_else():
+    assert all(issubclass(step_class(name), Step) for name in STEP_MODULES)

@@ -1,0 +1,156 @@
+"""The store: rows that stay with their table, verification, resuming."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_space.prepare import write_store
+from embedding_space.store import EmbeddingStore
+from embedding_space.tables import read_tables, write_tables
+
+
+class CountingEncoder:
+    """Embeds a text by its number at the end; counts and may fail."""
+
+    dim = 4
+
+    def __init__(self, fail_after: int | None = None, name: str = "counting"):
+        self.description = {"name": name, "model": name}
+        self.encoded, self.fail_after = 0, fail_after
+
+    def encode_texts(self, texts: list[str]) -> torch.Tensor:
+        if self.fail_after is not None and self.encoded >= self.fail_after:
+            raise KeyboardInterrupt
+        self.encoded += len(texts)
+        return torch.tensor([[np.cos(n), np.sin(n), 1.0, 0.0] for n in (float(text.split()[-1]) for text in texts)])
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    captions = [{"caption_id": str(n), "image_row": None, "caption": f"text {n}", "split": "train"} for n in range(10)]
+    write_tables(tmp_path / "corpus", [], captions)
+    return tmp_path / "corpus"
+
+
+def test_rows_are_unit_and_belong_to_their_captions(make_store):
+    store = make_store()
+    assert torch.allclose(store.texts("train").norm(dim=-1), torch.ones(200), atol=2e-3)
+    captions, texts = store.captions("test"), store.texts("test")
+    seen: dict[str, torch.Tensor] = {}
+    for caption, row in zip(captions, texts, strict=True):
+        assert torch.equal(seen.setdefault(caption, row), row)
+
+
+def test_pairs_point_at_each_captions_image(make_store):
+    store = make_store()
+    ids, pairs = store.image_ids("test"), store.pairs("test")
+    references = store.tables.references("test")
+    for caption, row in zip(store.captions("test"), pairs, strict=True):
+        assert caption in references[ids[row]]
+    with pytest.raises(ValueError, match="has no pairs"):
+        store.pairs("train")
+
+
+def test_means_are_over_the_splits_that_the_manifest_names(make_store):
+    store = make_store()
+    assert torch.allclose(store.mean("text"), store.texts("train").mean(0), atol=1e-3)
+    assert torch.allclose(store.mean("image"), store.images("pretrain").mean(0), atol=1e-3)
+    assert (store.manifest["text_mean_split"], store.manifest["image_mean_split"]) == ("train", "pretrain")
+
+
+def test_a_text_only_corpus_has_no_images_and_says_so(corpus):
+    store = write_store(corpus, CountingEncoder(), "counting")
+    assert store.texts("train").shape == (10, 4)
+    with pytest.raises(ValueError, match="no image_mean"):
+        store.mean("image")
+    with pytest.raises(ValueError, match="no images of split 'test'"):
+        store.images("test")
+
+
+def test_an_interrupted_encoding_goes_on_where_it_stopped(corpus, monkeypatch):
+    monkeypatch.setattr("embedding_space.prepare.SHARD_ROWS", 3)
+    with pytest.raises(KeyboardInterrupt):
+        write_store(corpus, CountingEncoder(fail_after=6), "counting")
+    with pytest.raises(FileNotFoundError, match="prepare_data.py"):
+        EmbeddingStore(corpus / "counting")
+    second = CountingEncoder()
+    resumed = write_store(corpus, second, "counting")
+    assert second.encoded == 4
+    whole = write_store(corpus, CountingEncoder(), "whole")
+    assert torch.equal(resumed.texts("train"), whole.texts("train"))
+    assert not list(corpus.glob("*.partial"))
+
+
+def test_an_interrupted_encoding_of_something_else_is_begun_anew(corpus, monkeypatch):
+    monkeypatch.setattr("embedding_space.prepare.SHARD_ROWS", 3)
+    with pytest.raises(KeyboardInterrupt):
+        write_store(corpus, CountingEncoder(fail_after=6), "counting")
+    other = CountingEncoder(name="other")
+    write_store(corpus, other, "counting")
+    assert other.encoded == 10
+
+
+def test_a_finished_store_is_reused_and_another_encoders_is_refused(corpus):
+    write_store(corpus, CountingEncoder(), "counting")
+    again = CountingEncoder(fail_after=0)
+    write_store(corpus, again, "counting")
+    assert again.encoded == 0
+    with pytest.raises(ValueError, match="holds other embeddings"):
+        write_store(corpus, CountingEncoder(name="other"), "counting")
+
+
+def test_changed_tables_are_noticed(make_store):
+    store = make_store()
+    tables = read_tables(store.path.parent)
+    captions = tables.captions.to_pylist()
+    captions[0]["caption"] = "something else"
+    write_tables(store.path.parent, tables.images.to_pylist(), captions)
+    with pytest.raises(ValueError, match="are not those that"):
+        EmbeddingStore(store.path).texts("train")
+
+
+def test_an_array_of_another_shape_is_noticed(make_store):
+    store = make_store()
+    np.save(store.path / "texts.npy", np.zeros((3, 16), np.float16))
+    with pytest.raises(ValueError, match=r"has shape \(3, 16\)"):
+        EmbeddingStore(store.path)
+
+
+def test_a_store_of_another_format_is_refused(make_store):
+    store = make_store()
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    (store.path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        EmbeddingStore(store.path)
+
+
+def test_a_missing_store_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"prepare_data.py dataset=coco encoder=clip"):
+        EmbeddingStore(tmp_path / "coco" / "clip")
+
+
+def test_an_embedding_that_is_not_finite_is_refused_by_its_captions_id(corpus, monkeypatch):
+    encoder = CountingEncoder()
+    monkeypatch.setattr(encoder, "encode_texts", lambda texts: torch.full((len(texts), 4), float("nan")))
+    with pytest.raises(ValueError, match="caption '0' is not finite"):
+        write_store(corpus, encoder, "counting")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"caption": "  "}, "Empty caption for caption_id '1'"),
+        ({"caption": None}, "Empty caption for caption_id '1'"),
+        ({"image_row": 5}, "names image_row 5"),
+        ({"caption_id": "0"}, "'0' stands more than once"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, change, message):
+    captions = [{"caption_id": str(n), "image_row": None, "caption": f"text {n}", "split": "train"} for n in range(2)]
+    captions[1] |= change
+    with pytest.raises(ValueError, match=message):
+        write_tables(tmp_path, [], captions)
