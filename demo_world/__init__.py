@@ -1,1 +1,1 @@
-"""The offline demo's data set: generated pictures, composed of OpenMoji sprites, and the captions that describe them."""
+"""The offline demo's data set: pictures composed of OpenMoji sprites, and captions that describe them."""

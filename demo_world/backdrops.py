@@ -24,8 +24,13 @@ SKY = {  # weather -> colours at the top and at the horizon
     "sunset": ((238, 120, 84), (253, 206, 120)),
 }
 LIGHT = {  # weather -> factors on the colours of the ground
-    "clear": (1.0, 1.0, 1.0), "sunny": (1.06, 1.04, 0.98), "cloudy": (0.9, 0.91, 0.93), "rainy": (0.78, 0.82, 0.88),
-    "snowing": (0.93, 0.96, 1.0), "night": (0.36, 0.4, 0.56), "sunset": (1.0, 0.88, 0.82),
+    "clear": (1.0, 1.0, 1.0),
+    "sunny": (1.06, 1.04, 0.98),
+    "cloudy": (0.9, 0.91, 0.93),
+    "rainy": (0.78, 0.82, 0.88),
+    "snowing": (0.93, 0.96, 1.0),
+    "night": (0.36, 0.4, 0.56),
+    "sunset": (1.0, 0.88, 0.82),
 }
 
 
@@ -59,36 +64,38 @@ class _Canvas:
         first, last = round(y0 * self.unit), round(y1 * self.unit)
         for row in range(first, last):
             t = (row - first) / max(last - first - 1, 1)
-            self.draw.line([(0, row), (self.side, row)],
-                           fill=tuple(round(a + (b - a) * t) for a, b in zip(top, bottom, strict=True)))
+            self.draw.line(
+                [(0, row), (self.side, row)],
+                fill=tuple(round(a + (b - a) * t) for a, b in zip(top, bottom, strict=True)),
+            )
 
     def ground(self, y0, top, bottom, y1=REFERENCE) -> None:
         self.gradient(y0, y1, self.lit(top), self.lit(bottom))
 
-    def ridge(self, rng, base, low, high, step, colour, sharp=False) -> None:
+    def ridge(self, rng, base, low, high, step, colour) -> None:
         """A skyline from `base` upwards, between `low` and `high` units tall."""
         xs = np.arange(-step, REFERENCE + 2 * step, step) + rng.uniform(-step / 2, step / 2)
         tops = [(x, base - rng.uniform(low, high)) for x in xs]
-        if sharp:
-            feet = [((a[0] + b[0]) / 2, base - low * 0.5) for a, b in zip(tops, tops[1:], strict=False)]
-            tops = [p for pair in zip(tops, feet, strict=False) for p in pair]
         self.polygon([(-20, base + 1), *tops, (REFERENCE + 20, base + 1)], colour)
 
 
-def _cloud(canvas: _Canvas, rng, x, y, colour) -> None:
+def _cloud(canvas: _Canvas, rng: np.random.Generator, x: float, y: float, colour) -> None:
     for dx, dy, r in ((-6, 1, 4), (0, -1.5, 5.5), (6, 1, 4), (0, 2, 4.5)):
         canvas.ellipse(x + dx + rng.uniform(-1, 1), y + dy, r * 1.25, r * 0.8, colour, lit=False)
 
 
-def _sky(canvas: _Canvas, rng, weather: str, variant: int, horizon: float) -> None:
+def _sky(canvas: _Canvas, rng: np.random.Generator, weather: str, variant: int, horizon: float) -> None:
     canvas.gradient(0, horizon + 1, *SKY[weather])
     side = rng.uniform(76, 86) if variant % 2 else rng.uniform(10, 20)  # the scene keeps flying things away
     if weather == "sunny":
         for k in range(10):
             angle = 2 * np.pi * k / 10
             dx, dy = np.cos(angle), np.sin(angle)
-            canvas.draw.line(canvas.scaled([(side + dx * 9, 12 + dy * 9), (side + dx * 12.5, 12 + dy * 12.5)]),
-                             fill=(255, 214, 64), width=max(1, round(1.4 * canvas.unit)))
+            canvas.draw.line(
+                canvas.scaled([(side + dx * 9, 12 + dy * 9), (side + dx * 12.5, 12 + dy * 12.5)]),
+                fill=(255, 214, 64),
+                width=max(1, round(1.4 * canvas.unit)),
+            )
         canvas.ellipse(side, 12, 7.5, 7.5, (255, 214, 64), lit=False)
     elif weather == "clear":
         for _ in range(int(rng.integers(0, 2))):
@@ -110,7 +117,7 @@ def _sky(canvas: _Canvas, rng, weather: str, variant: int, horizon: float) -> No
         canvas.ellipse(side, horizon - 1, 10, 10, (255, 236, 150), lit=False)
 
 
-def _beach(canvas, rng) -> float:
+def _beach(canvas: _Canvas, rng: np.random.Generator) -> None:
     sea, sand = 44 + rng.uniform(-2, 2), 66 + rng.uniform(-2, 2)
     canvas.ground(sea, (62, 152, 208), (112, 200, 226), sand)
     shade = rng.uniform(0.96, 1.03)
@@ -120,10 +127,9 @@ def _beach(canvas, rng) -> float:
     for _ in range(6):
         x, y = rng.uniform(0, 92), rng.uniform(sea + 3, sand - 4)
         canvas.box(x, y, x + 7, y + 0.7, (170, 220, 238))
-    return sea
 
 
-def _forest(canvas, rng) -> float:
+def _forest(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 60.0
     canvas.box(-1, 40, 97, 66, (40, 84, 52))
     for depth, (green, trunk) in enumerate((((74, 128, 82), (96, 76, 58)), ((48, 104, 60), (86, 62, 44)))):
@@ -138,10 +144,9 @@ def _forest(canvas, rng) -> float:
     for _ in range(14):
         x, y = rng.uniform(0, 96), rng.uniform(66, 95)
         canvas.ellipse(x, y, 2.6, 0.9, (120, 96, 56))
-    return horizon
 
 
-def _city(canvas, rng) -> float:
+def _city(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon, x = 62.0, -6.0
     walls = ((168, 150, 146), (128, 140, 160), (190, 164, 132), (150, 120, 110), (112, 122, 132))
     dark = canvas.light[0] < 0.5
@@ -157,30 +162,27 @@ def _city(canvas, rng) -> float:
     canvas.ground(72, (112, 114, 120), (96, 98, 104))
     for k in range(5):
         canvas.box(k * 23 + 3, 82.5, k * 23 + 14, 84, (240, 236, 214))
-    return horizon
 
 
-def _desert(canvas, rng) -> float:
+def _desert(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 54 + rng.uniform(-3, 3)
     canvas.ridge(rng, horizon + 4, 4, 15, 26, (226, 178, 108))
     canvas.ground(horizon + 4, (238, 196, 124), (222, 168, 92))
     for _ in range(4):
         x, y = rng.uniform(0, 96), rng.uniform(66, 94)
         canvas.ellipse(x, y, rng.uniform(12, 22), 1.3, (212, 158, 86))
-    return horizon
 
 
-def _snow(canvas, rng) -> float:
+def _snow(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 52 + rng.uniform(-3, 3)
     canvas.ridge(rng, horizon + 3, 2, 10, 22, (206, 220, 236))
     canvas.ground(horizon + 3, (240, 246, 252), (216, 228, 242))
     for _ in range(5):
         x, y = rng.uniform(0, 96), rng.uniform(62, 94)
         canvas.ellipse(x, y, rng.uniform(9, 18), 1.6, (204, 218, 236))
-    return horizon
 
 
-def _meadow(canvas, rng) -> float:
+def _meadow(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 54 + rng.uniform(-3, 3)
     canvas.ridge(rng, horizon + 4, 3, 11, 24, (124, 182, 84))
     canvas.ground(horizon + 4, (142, 200, 92), (106, 172, 66))
@@ -190,25 +192,25 @@ def _meadow(canvas, rng) -> float:
         canvas.polygon([(x - 1, y), (x, y - 3), (x + 1, y)], (84, 144, 54))
     for _ in range(12):
         canvas.ellipse(rng.uniform(0, 96), rng.uniform(64, 95), 0.8, 0.8, blossom)
-    return horizon
 
 
-def _lake(canvas, rng) -> float:
+def _lake(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 42 + rng.uniform(-2, 2)
     canvas.ridge(rng, horizon + 1, 5, 14, 18, (92, 140, 104))
     canvas.ground(horizon, (88, 158, 206), (60, 126, 186), 72)
     for _ in range(12):
         x, y = rng.uniform(0, 90), rng.uniform(horizon + 3, 70)
         canvas.box(x, y, x + rng.uniform(4, 10), y + 0.7, (150, 202, 230))
-    canvas.polygon([(-1, 67 + rng.uniform(0, 2)), (30, 65), (66, 67 + rng.uniform(0, 2)), (97, 65), (97, 97), (-1, 97)],
-                   (128, 176, 92))
+    canvas.polygon(
+        [(-1, 67 + rng.uniform(0, 2)), (30, 65), (66, 67 + rng.uniform(0, 2)), (97, 65), (97, 97), (-1, 97)],
+        (128, 176, 92),
+    )
     for k in range(5):
         x = (2, 6, 86, 90, 94)[k] + rng.uniform(-1, 1)
         canvas.box(x, 60 + rng.uniform(-4, 2), x + 0.9, 74, (96, 132, 60))
-    return horizon
 
 
-def _underwater(canvas, rng) -> float:
+def _underwater(canvas: _Canvas, rng: np.random.Generator) -> None:
     canvas.gradient(0, 97, (128, 208, 226), (32, 104, 160))
     for _ in range(4):
         x = rng.uniform(0, 96)
@@ -221,30 +223,31 @@ def _underwater(canvas, rng) -> float:
         canvas.draw.line(canvas.scaled(points), fill=(52, 138, 88), width=round(2 * canvas.unit))
     for _ in range(8):
         canvas.ellipse(rng.uniform(3, 93), rng.uniform(4, 70), 1.1, 1.1, (204, 236, 244))
-    return 0.0
 
 
-def _farm(canvas, rng) -> float:
+def _farm(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 54 + rng.uniform(-2, 2)
     canvas.ridge(rng, horizon + 3, 2, 6, 30, (150, 180, 92))
     canvas.ground(horizon + 2, (178, 186, 98), (150, 158, 76))
     for k in range(7):
-        canvas.polygon([(30 + 6 * k, horizon + 3), (31.5 + 6 * k, horizon + 3), (-44 + 31 * k, 97), (-52 + 31 * k, 97)],
-                       (134, 142, 66))
+        canvas.polygon(
+            [(30 + 6 * k, horizon + 3), (31.5 + 6 * k, horizon + 3), (-44 + 31 * k, 97), (-52 + 31 * k, 97)],
+            (134, 142, 66),
+        )
     x = float(rng.choice((rng.uniform(2, 10), rng.uniform(58, 66))))
     canvas.box(x, horizon - 20, x + 28, horizon + 7, (182, 58, 48))
-    canvas.polygon([(x - 3, horizon - 19), (x + 5, horizon - 30), (x + 23, horizon - 30), (x + 31, horizon - 19)],
-                   (110, 62, 54))
+    canvas.polygon(
+        [(x - 3, horizon - 19), (x + 5, horizon - 30), (x + 23, horizon - 30), (x + 31, horizon - 19)], (110, 62, 54)
+    )
     canvas.box(x + 9, horizon - 9, x + 19, horizon + 7, (238, 230, 220))
     canvas.box(x + 10.5, horizon - 7.5, x + 17.5, horizon + 7, (146, 44, 38))
     for k in range(12):
         canvas.box(k * 9 - 2, horizon + 6, k * 9 - 0.4, horizon + 15, (236, 226, 206))
     for y in (horizon + 8, horizon + 11.5):
         canvas.box(-1, y, 97, y + 1.2, (236, 226, 206))
-    return horizon
 
 
-def _mountains(canvas, rng) -> float:
+def _mountains(canvas: _Canvas, rng: np.random.Generator) -> None:
     horizon = 60.0
     for x, top in ((10, 28), (84, 27), (46, 12)):
         x, top = x + rng.uniform(-6, 6), top + rng.uniform(-3, 5)
@@ -252,19 +255,47 @@ def _mountains(canvas, rng) -> float:
         canvas.polygon([(x - reach, horizon + 2), (x, top), (x + reach, horizon + 2)], (132, 134, 150))
         canvas.polygon([(x, top), (x + reach, horizon + 2), (x + reach * 0.2, horizon + 2)], (110, 112, 130))
         cap = 11
-        canvas.polygon([(x, top), (x - cap * 0.86, top + cap), (x - 3, top + cap - 3), (x, top + cap + 2),
-                        (x + 4, top + cap - 3), (x + cap * 0.86, top + cap)], (244, 248, 252))
+        canvas.polygon(
+            [
+                (x, top),
+                (x - cap * 0.86, top + cap),
+                (x - 3, top + cap - 3),
+                (x, top + cap + 2),
+                (x + 4, top + cap - 3),
+                (x + cap * 0.86, top + cap),
+            ],
+            (244, 248, 252),
+        )
     canvas.ground(horizon + 1, (152, 160, 110), (128, 132, 92))
     for _ in range(9):
         x, y, r = rng.uniform(0, 96), rng.uniform(66, 95), rng.uniform(1.2, 2.8)
         canvas.ellipse(x, y, r * 1.5, r * 0.8, (142, 140, 136))
-    return horizon
 
 
-_PAINTERS = {"beach": _beach, "forest": _forest, "city": _city, "desert": _desert, "snow": _snow, "meadow": _meadow,
-             "lake": _lake, "underwater": _underwater, "farm": _farm, "mountains": _mountains}
-_HORIZON = {"beach": 44, "forest": 62, "city": 62, "desert": 56, "snow": 54, "meadow": 56, "lake": 43, "underwater": 0,
-            "farm": 55, "mountains": 61}
+_PAINTERS = {
+    "beach": _beach,
+    "forest": _forest,
+    "city": _city,
+    "desert": _desert,
+    "snow": _snow,
+    "meadow": _meadow,
+    "lake": _lake,
+    "underwater": _underwater,
+    "farm": _farm,
+    "mountains": _mountains,
+}
+_HORIZON = {
+    "beach": 44,
+    "forest": 62,
+    "city": 62,
+    "desert": 56,
+    "snow": 54,
+    "meadow": 56,
+    "lake": 43,
+    "underwater": 0,
+    "farm": 55,
+    "mountains": 61,
+}
 
 
 def _rng(place: str, weather: str, variant: int) -> np.random.Generator:

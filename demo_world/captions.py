@@ -14,12 +14,20 @@ CAPTIONS = 5  # a scene
 LEFT_OF = 0.12  # least distance between centres, in picture widths, that is called left or right
 ABOVE = 0.3  # greatest sideways distance between centres at which something in the sky is called above something
 
-_COUNTS = {2: (("two", 0.85), ("a pair of", 0.15)), 3: (("three", 0.8), ("a group of", 0.2)),
-           4: (("four", 0.75), ("a group of", 0.25))}
+_COUNTS = {
+    2: (("two", 0.85), ("a pair of", 0.15)),
+    3: (("three", 0.8), ("a group of", 0.2)),
+    4: (("four", 0.75), ("a group of", 0.25)),
+}
 _GRASSY = ("meadow", "farm", "lake", "mountains")
 _SIZES = {"big": ("big", "large"), "small": ("small", "little")}
-_SHINES = {"sunny": ("the sun shines on",), "rainy": ("rain falls on",), "snowing": ("snow falls on",),
-           "night": ("the moon shines on",), "sunset": ("the sun sets behind",)}
+_SHINES = {
+    "sunny": ("the sun shines on",),
+    "rainy": ("rain falls on",),
+    "snowing": ("snow falls on",),
+    "night": ("the moon shines on",),
+    "sunset": ("the sun sets behind",),
+}
 
 
 def article(word: str) -> str:
@@ -91,6 +99,7 @@ class _Writer:
 
 # Every shape takes the writer, the salient group a, another one b on the ground or in the water (or None) and the
 # flying one s (or None); it returns a sentence, or None where it does not apply.
+
 
 def _does(w: _Writer, a, b, s):
     verb = w.verb(a)
@@ -208,9 +217,22 @@ def _short(w: _Writer, a, b, s):
 
 
 _SHAPES: tuple[tuple[Callable, float], ...] = (
-    (_does, 1.0), (_doing, 1.0), (_both, 1.5), (_beside, 1.4), (_doing_beside, 1.0), (_sides, 1.0), (_place_with, 1.1),
-    (_there, 0.5), (_in_weather, 0.8), (_shone_on, 0.35), (_flying_over, 1.0), (_under_sky, 0.9), (_flying, 0.5),
-    (_three, 1.2), (_picture, 0.5), (_short, 0.2),
+    (_does, 1.0),
+    (_doing, 1.0),
+    (_both, 1.5),
+    (_beside, 1.4),
+    (_doing_beside, 1.0),
+    (_sides, 1.0),
+    (_place_with, 1.1),
+    (_there, 0.5),
+    (_in_weather, 0.8),
+    (_shone_on, 0.35),
+    (_flying_over, 1.0),
+    (_under_sky, 0.9),
+    (_flying, 0.5),
+    (_three, 1.2),
+    (_picture, 0.5),
+    (_short, 0.2),
 )
 
 

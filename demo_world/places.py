@@ -123,7 +123,7 @@ PLACE: dict[str, Place] = {place.name: place for place in PLACES}
 
 @dataclass(frozen=True)
 class Weather:
-    """phrases come after a place; adjective stands before one; after is the other way to say it ("a beach at night")."""
+    """phrases come after a place; adjective stands before its name; after, where no adjective will do, behind it."""
 
     name: str
     chance: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -110,7 +110,9 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     backdrop = int(rng.integers(BACKDROPS))
     groups = _lay_out(rng, kinds)
     if above is not None:
-        left, right = (2.0, 94.0) if weather not in ("sunny", "night") else (2.0, 70.0) if backdrop % 2 else (26.0, 94.0)
+        left, right = (2.0, 94.0)
+        if weather in ("sunny", "night"):  # backdrops.py paints the sun and the moon on one side: leave them uncovered
+            left, right = (2.0, 70.0) if backdrop % 2 else (26.0, 94.0)
         groups.append(_in_the_sky(rng, *above, left, right))
     return Scene(place.name, weather, backdrop, tuple(groups))
 
@@ -191,21 +193,17 @@ def _block(rng, noun: Noun, count: int, left: float, width: float, height: float
 
 
 def _in_the_sky(rng: np.random.Generator, noun: Noun, count: int, left: float, right: float) -> Group:
-    """Side by side between left and right, which leave the sun and the moon (backdrops.py) uncovered."""
+    """Side by side between left and right, in reference pixels."""
     widths = 1.1 * count - 0.1  # of the whole group, in widths of one
     height = min(float(noun.height), (right - left) / (noun.aspect * widths))
     wide = noun.aspect * height
     left += (right - left - wide * widths) * rng.random()
     feet = height + 2 + 5 * rng.random()
+    drops = [3 * rng.random()]
+    mirrored = bool(rng.random() < 0.5)
+    drops += [3 * rng.random() for _ in range(count - 1)]
     things = tuple(
-        Thing(
-            (left + wide * (0.5 + 1.1 * k)) / REFERENCE,
-            (feet + 3 * rng.random()) / REFERENCE,
-            height / REFERENCE,
-            bool(rng.random() < 0.5) if k == 0 else False,
-        )
-        for k in range(count)
+        Thing((left + wide * (0.5 + 1.1 * k)) / REFERENCE, (feet + drop) / REFERENCE, height / REFERENCE, mirrored)
+        for k, drop in enumerate(drops)
     )
-    if count > 1:
-        things = tuple(replace(thing, mirrored=things[0].mirrored) for thing in things)
     return Group(noun.name, _colour(rng, noun), None, things)

