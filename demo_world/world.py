@@ -18,16 +18,12 @@ from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import Scene, sample_scene
 from demo_world.sprites import LICENCE, PINNED, require_packages
+from embedding_space.tables import CAPTION_SCHEMA, IMAGE_SCHEMA
 
 SPLITS = {"pretrain": 0, "train": 1, "val": 2, "test": 3}  # the codes seed the scenes: never change one
 IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" are only told, never drawn
 HASHED_SCENES = 256
 CHUNK = 4096  # scenes held in memory at a time
-
-_IMAGES = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
-_CAPTIONS = pa.schema(
-    [("caption_id", pa.string()), ("image_row", pa.int64()), ("caption", pa.string()), ("split", pa.string())]
-)
 
 
 def scene_and_captions(seed: int, split: str, index: int) -> tuple[Scene, list[str]]:
@@ -141,8 +137,8 @@ def _write_tables(
     tables = {name: root / f"{name}.parquet.tmp" for name in ("images", "captions")}
     with (
         bar,
-        pq.ParquetWriter(tables["images"], _IMAGES) as image_writer,
-        pq.ParquetWriter(tables["captions"], _CAPTIONS) as caption_writer,
+        pq.ParquetWriter(tables["images"], IMAGE_SCHEMA) as image_writer,
+        pq.ParquetWriter(tables["captions"], CAPTION_SCHEMA) as caption_writer,
     ):
         for split, indices in _chunks(scenes):
             image_rows, caption_rows = [], []
@@ -172,8 +168,8 @@ def _write_tables(
                 image_row += drawn
                 bar.update()
             captions_written[split] += len(caption_rows)
-            image_writer.write_table(pa.Table.from_pylist(image_rows, schema=_IMAGES))
-            caption_writer.write_table(pa.Table.from_pylist(caption_rows, schema=_CAPTIONS))
+            image_writer.write_table(pa.Table.from_pylist(image_rows, schema=IMAGE_SCHEMA))
+            caption_writer.write_table(pa.Table.from_pylist(caption_rows, schema=CAPTION_SCHEMA))
     for name, temporary in tables.items():
         temporary.replace(root / f"{name}.parquet")
     return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}

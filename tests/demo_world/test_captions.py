@@ -66,9 +66,10 @@ def facts(caption: str):
             assert weather in (None, name), caption
             weather, text = name, re.sub(rf"\b{words}\b", "", text)
     for words, name in sorted(PLACE_WORDS.items(), key=lambda item: -len(item[0])):
-        if re.search(rf"\b{words}\b", text):
+        there = rf"\b{words}\b(?! umbrella)"
+        if re.search(there, text):
             assert place in (None, name), caption
-            place, text = name, re.sub(rf"\b{words}\b", "", text)
+            place, text = name, re.sub(there, "", text)
     text = re.sub(r"^(a picture of|a view of|a scene with) ", "", text)
     phrases = list(NOUN_PHRASE.finditer(text))
     numbers = iter(range(len(phrases)))

