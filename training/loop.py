@@ -88,6 +88,8 @@ class Loop:
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
+            # Unless told, accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
+            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
             # Our buffers (means, schedules, memories) never change while training: nothing to send around.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
@@ -177,8 +179,8 @@ class Loop:
                 self.output_dir,
                 {"steps": state.step, "samples": samples, "seconds": round(state.seconds, 1), **figures},
             )
-        accelerator.end_training()
         accelerator.wait_for_everyone()
+        accelerator.end_training()  # leaves the processes' group
         return figures
 
     def _step(self, model: nn.Module, optimizer: Any, task: Task, step: int) -> dict[str, Tensor]:
