@@ -47,7 +47,7 @@ class ResidualMLP(nn.Module):
     """A residual MLP over whole rows: (B, dim) states, (B,) times -> (B, dim).
 
     Args:
-        width: of the residual stream; not much below `dim`, or rows cannot pass through it.
+        width: of the residual stream; by default `dim`, at least 256. Below `dim` it is a bottleneck.
         depth: residual blocks.
         expansion: hidden width of a block over `width`.
         time_width: of the time embedding.
@@ -57,13 +57,14 @@ class ResidualMLP(nn.Module):
     def __init__(
         self,
         dim: int,
-        width: int = 384,
-        depth: int = 3,
+        width: int | None = None,
+        depth: int = 4,
         expansion: int = 2,
         time_width: int = 128,
         dropout: float = 0.0,
     ):
         super().__init__()
+        width = width or max(dim, 256)
         self.time = TimeEmbedding(time_width)
         self.enter = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(ModulatedBlock(width, expansion * width, time_width, dropout) for _ in range(depth))

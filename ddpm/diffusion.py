@@ -22,6 +22,14 @@ CHOICES = {
 MIN_SNR_GAMMA = 5.0
 ROWS_AT_ONCE = 4096
 
+MODEL_CARD = """---
+{{ card_data }}
+---
+
+A diffusion model of text embeddings (Diffusion Bridge), trained by `python -m ddpm.train` on the rows that the
+alignment steps `prefix` of `config.json` make. Load it with `ddpm.bridge.load_text_diffusion(folder)`.
+"""
+
 
 def loss_weights(snr: Tensor, loss_weighting: str, objective: str) -> Tensor:
     """(T,) weights of the squared error of what the network predicts, from weights defined on the error of x0.
@@ -53,7 +61,7 @@ class _Network(nn.Module):
         return self.denoiser(states, times).float()
 
 
-class TextDiffusion(nn.Module, PyTorchModelHubMixin):
+class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CARD):
     """A denoising diffusion model of text embeddings, after Diffusion Bridge's.
 
     Rows go in and come out at unit length. A *state* (B, D) is a noised row in the same unit, x_t / embed_scale:

@@ -23,10 +23,11 @@ class DiffusionTask:
         rows: (M, D) unit rows after the model's prefix, on the device.
         validation_rows: (V, D), likewise.
         order: which rows make the batch of each step.
+        timesteps: of the model's noising chain.
     """
 
-    def __init__(self, rows: Tensor, validation_rows: Tensor, order: EpochOrder):
-        self.rows, self.validation_rows, self.order = rows, validation_rows, order
+    def __init__(self, rows: Tensor, validation_rows: Tensor, order: EpochOrder, timesteps: int):
+        self.rows, self.validation_rows, self.order, self.timesteps = rows, validation_rows, order, timesteps
         # The same noise at every evaluation, so that figures differ by the weights alone.
         noise = torch.randn(validation_rows.shape, generator=torch.Generator().manual_seed(0))
         self.validation_noise = noise.to(validation_rows)
@@ -34,19 +35,15 @@ class DiffusionTask:
     def loss(self, model: torch.nn.Module, random: StepRandom) -> dict[str, Tensor]:
         batch = self.order.batch(random.step)[random.rows].to(self.rows.device)
         rows = self.rows[batch]
-        times = random.integers(self.timesteps(model))
+        times = random.integers(self.timesteps)
         return {"loss": model(rows, times, random.normal_like(rows)).mean()}
-
-    @staticmethod
-    def timesteps(model: torch.nn.Module) -> int:
-        return getattr(model, "module", model).timesteps  # DDP hides attributes
 
     def evaluate(self, model: TextDiffusion) -> Evaluation:
         """`validation_loss`: weighted as in training, over a grid of timesteps.
 
         `cosine_t<t>`: mean cosine of validation rows noised to t with their one-step denoised selves.
         """
-        rows, noise, total = self.validation_rows, self.validation_noise, model.timesteps
+        rows, noise, total = self.validation_rows, self.validation_noise, self.timesteps
         losses = []
         for part in range(GRID):
             times = torch.full((len(rows),), (2 * part + 1) * total // (2 * GRID), device=rows.device)

@@ -42,7 +42,7 @@ def train(config: DictConfig) -> dict[str, float]:
     rows = prefix.text(store.texts("train"), _no_noise).to(loop.device)
     validation_rows = prefix.text(_spread(store.texts("val"), config.validation_rows), _no_noise)
     order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
-    task = DiffusionTask(rows, validation_rows.to(loop.device), order)
+    task = DiffusionTask(rows, validation_rows.to(loop.device), order, model.timesteps)
     return loop.fit(model, task, resume=state == "unfinished")
 
 

@@ -156,3 +156,18 @@ def test_command_line_prints_one_sentence_without_a_store(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "Error: No embeddings in" in done.stderr and "scripts/prepare_data.py" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(configured, tmp_path):
+    root = Path(__file__).parents[2]
+    train(configured("one", "loop.steps=6"))
+    arguments = [f"store={configured.store.path}", f"output_dir={tmp_path / 'two'}", *TINY, "loop.steps=6"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ddpm.train"]
+    done = subprocess.run([*launch, *arguments], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
+    logged = [metrics(tmp_path / name)[0]["loss"] for name in ("one", "two")]
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5) and logged[0] != logged[1]  # summed in another order
