@@ -88,7 +88,7 @@ class Loop:
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
-            # Unless told, accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
+            # Else accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
             cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
             # Our buffers (means, schedules, memories) never change while training: nothing to send around.
