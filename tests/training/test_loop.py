@@ -1,0 +1,168 @@
+"""The loop: exact resume, processes and micro-batches that change nothing, interrupts, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from training.loop import Evaluation, Loop, LoopConfig
+from training.random import EpochOrder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Regression:
+    """A linear model on fixed data with noise drawn by the loop; optionally interrupts itself after a step."""
+
+    def __init__(self, batch_size: int, interrupt_at: int | None = None, nan_at: int | None = None):
+        generator = torch.Generator().manual_seed(0)
+        self.inputs = torch.randn(64, 5, generator=generator)
+        self.targets = self.inputs @ torch.arange(5.0)
+        self.order = EpochOrder(64, batch_size, seed=3)
+        self.interrupt_at, self.nan_at = interrupt_at, nan_at
+        self.evaluated = 0
+
+    def loss(self, model, random):
+        if random.step == self.interrupt_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        rows = self.order.batch(random.step)[random.rows]
+        inputs = self.inputs[rows] + 0.1 * random.normal_like(self.inputs[rows])
+        loss = (model(inputs).squeeze(-1) - self.targets[rows]).pow(2).mean()
+        return {"loss": loss * float("nan") if random.step == self.nan_at else loss}
+
+    def evaluate(self, model):
+        self.evaluated += 1
+        error = (model(self.inputs).squeeze(-1) - self.targets).pow(2).mean().item()
+        return Evaluation({"error": error})
+
+    def save(self, model, folder):
+        torch.save(model.state_dict(), folder / "weights.pt")
+
+
+def make_config(**changes) -> LoopConfig:
+    values = {"steps": 20, "batch_size": 8, "learning_rate": 0.05, "log_every": 1, "warmup_steps": 3, "ema_decay": 0.9}
+    return LoopConfig(**{**values, **changes})
+
+
+def run(folder: Path, task: Regression | None = None, resume: bool = False, **changes) -> dict[str, torch.Tensor]:
+    config = make_config(**changes)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.2), nn.Linear(16, 1))
+    folder.mkdir(exist_ok=True)
+    Loop(config, folder).fit(model, task or Regression(config.batch_size), resume=resume)
+    return torch.load(folder / "weights.pt", weights_only=True)
+
+
+def losses(folder: Path) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_training_lowers_the_loss_and_leaves_a_finished_folder(tmp_path):
+    run(tmp_path, steps=200)
+    curve = losses(tmp_path)
+    assert curve[-1] < curve[0] / 5
+    summary = json.loads((tmp_path / "finished.json").read_text())
+    assert summary["steps"] == 200 and summary["samples"] == 1600 and summary["seconds"] > 0
+    assert not (tmp_path / "resume.pt").exists()
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match="Checkpoint at step 8 of 20"):
+        run(tmp_path / "parts", Regression(8, interrupt_at=7))
+    assert (tmp_path / "parts" / "weights.pt").exists()
+    resumed = run(tmp_path / "parts", resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+def test_micro_batches_give_the_same_gradients(tmp_path):
+    def without_dropout(folder, **changes):
+        torch.manual_seed(0)
+        model = nn.Linear(5, 1)
+        folder.mkdir()
+        Loop(make_config(**changes), folder).fit(model, Regression(8))
+        return losses(folder)
+
+    whole = without_dropout(tmp_path / "whole")
+    assert without_dropout(tmp_path / "parts", gradient_accumulation=4) == pytest.approx(whole, rel=1e-4)
+
+
+def test_two_processes_give_the_loss_curve_of_one(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n"
+        "from pathlib import Path\n"
+        "from test_loop import Regression, make_config\n"
+        "from training.loop import Loop\n"
+        "torch.manual_seed(0)\n"
+        "loop = Loop(make_config(), sys.argv[1])\n"
+        "me = loop.accelerator\n"
+        "Path(sys.argv[1], f'rank_{me.process_index}_of_{me.num_processes}').touch()\n"
+        "loop.fit(torch.nn.Linear(5, 1), Regression(8))\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, command in (("one", [sys.executable]), ("two", torchrun)):
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            [*command, str(script), str(tmp_path / name)], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in (tmp_path / "two").glob("rank_*")} == {"rank_0_of_2", "rank_1_of_2"}
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert len(losses(tmp_path / "two")) == 20
+
+
+def test_keep_saves_the_weights_of_the_lowest_figure(tmp_path):
+    class Worsening(Regression):
+        def evaluate(self, model):
+            self.evaluated += 1
+            return Evaluation({"error": float(self.evaluated)})
+
+        def save(self, model, folder):
+            (folder / "saved_at").write_text(str(self.evaluated))
+            super().save(model, folder)
+
+    run(tmp_path, Worsening(8), keep="error", evaluate_every=5)
+    assert (tmp_path / "saved_at").read_text() == "1"
+
+
+def test_bf16_autocast_trains(tmp_path):
+    run(tmp_path, steps=100, precision="bf16")
+    assert losses(tmp_path)[-1] < losses(tmp_path)[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
+    with pytest.raises(ValueError, match=r"became nan at step 5: lower loop.learning_rate"):
+        run(tmp_path, Regression(8, nan_at=4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gradient_accumulation": 3}, "must be a multiple of 1 processes x 3"),
+        ({"precision": "int8"}, "precision='int8'"),
+        ({"schedule": "step"}, "Unknown schedule 'step'"),
+        ({"keep": "accuracy"}, "neither 'last' nor one of this stage's figures: error"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **changes)
+
+
+def test_a_damaged_resume_state_is_refused(tmp_path):
+    (tmp_path / "resume.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="start afresh with overwrite=true"):
+        run(tmp_path, resume=True)

@@ -1,0 +1,87 @@
+"""Run folders, command-line errors, trackers."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+import pytest
+from accelerate import Accelerator
+from omegaconf import OmegaConf
+
+from training.cli import entry_point, quote_file_arguments
+from training.run_folder import RESUME, finish_run, open_run
+from training.tracking import Tracker, start_tracker
+
+
+def test_a_folder_is_new_then_unfinished_then_finished(tmp_path):
+    config = OmegaConf.create({"seed": 0, "loop": {"steps": 3}, "output_dir": str(tmp_path)})
+    assert open_run(tmp_path, config, overwrite=False) == "new"
+    (tmp_path / RESUME).write_bytes(b"")
+    assert open_run(tmp_path, config, overwrite=False) == "unfinished"
+    finish_run(tmp_path, {"steps": 3})
+    assert open_run(tmp_path, config, overwrite=False) == "finished"
+    assert open_run(tmp_path, config, overwrite=True) == "new"
+
+
+def test_another_configuration_is_refused_naming_the_difference(tmp_path):
+    config = OmegaConf.create({"loop": {"steps": 3}, "output_dir": "a"})
+    open_run(tmp_path, config, overwrite=False)
+    finish_run(tmp_path, {})
+    moved = OmegaConf.create({"loop": {"steps": 3}, "output_dir": "b"})
+    assert open_run(tmp_path, moved, overwrite=False) == "finished"
+    changed = OmegaConf.create({"loop": {"steps": 4}, "output_dir": "a"})
+    with pytest.raises(ValueError, match=r"loop.steps was 3 there and is 4 now.*overwrite=true"):
+        open_run(tmp_path, changed, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ValueError("bad x"), 1), (FileNotFoundError("no y"), 1), (KeyboardInterrupt("at 5"), 130)]
+)
+def test_users_errors_become_one_sentence_and_an_exit_code(capsys, error, code):
+    @entry_point
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == code
+    assert str(error) in capsys.readouterr().err
+
+
+def test_programming_errors_keep_their_traceback():
+    @entry_point
+    def main():
+        raise AttributeError("a bug")
+
+    with pytest.raises(AttributeError):
+        main()
+
+
+@pytest.mark.parametrize("name", ["my file (1).json", "it's.json", "a=b.json", "ünï,cödé.json", "[x].json"])
+def test_file_arguments_reach_hydra_whatever_their_name(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["prog", f"predictions={name}", "split=test"])
+    quote_file_arguments("predictions")
+    (tmp_path / "c.yaml").write_text("predictions: null\nsplit: null\n")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = hydra.compose("c", sys.argv[1:])
+    assert config.predictions == name and config.split == "test"
+
+
+def test_an_unknown_tracker_is_refused():
+    with pytest.raises(ValueError, match="Unknown tracker 'tensorboard'"):
+        Tracker("tensorboard")
+
+
+def test_wandb_runs_offline_into_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    accelerator = Accelerator(log_with="wandb")
+    tracker = Tracker("wandb", run_name="try")
+    start_tracker(accelerator, tracker, tmp_path, {"steps": 1})
+    accelerator.log({"loss": 1.0}, step=1)
+    tracker.log_tables(accelerator, {"samples": (["reference", "caption"], [["a dog", "a cat"]])}, step=1)
+    accelerator.end_training()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
