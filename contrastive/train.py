@@ -22,11 +22,11 @@ from training.tracking import Tracker
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
-    state = open_run(config.output_dir, config, config.overwrite)
+    tables = read_tables(Path(config.dataset.root))
+    state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
     if state == "finished":
         print(f"Already trained: {config.output_dir} (train it again with overwrite=true)")
         return json.loads((Path(config.output_dir) / FINISHED).read_text())
-    tables = read_tables(Path(config.dataset.root))
     loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
     if loop_config.gradient_accumulation != 1:
         raise ValueError(

@@ -33,7 +33,7 @@ def train(config: DictConfig) -> dict[str, float]:
     torch.manual_seed(config.seed)
     model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
     model.prefix.load_state_dict(prefix.state_dict())
-    state = open_run(config.output_dir, config, config.overwrite)
+    state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
         print(f"Already trained: {config.output_dir} (train it again with overwrite=true)")
         return json.loads((Path(config.output_dir) / FINISHED).read_text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 
@@ -69,6 +71,14 @@ class Alignment(nn.Module):
     def options(self) -> list[dict]:
         """The JSON entries that rebuild this chain (tensors aside)."""
         return [{"step": type(step).__name__, **step.options()} for step in self.steps]
+
+    @property
+    def hash(self) -> str:
+        """Identity of the chain: its steps, options and tensors."""
+        digest = hashlib.sha256(json.dumps(self.options(), sort_keys=True).encode())
+        for tensor in self.state_dict().values():
+            digest.update(tensor.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.no_grad()
     def text(self, rows: Tensor, normal: NormalSampler = torch.randn_like) -> Tensor:

@@ -34,17 +34,18 @@ def train(config: DictConfig) -> dict[str, float]:
         if config[option] not in INPUTS:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(INPUTS)}")
     output_dir = Path(config.output_dir)
-    state = open_run(output_dir, config, config.overwrite)
+    store = EmbeddingStore(config.store)
+    alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
+    state = open_run(output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
     if state == "finished":
         print(f"{output_dir} holds this captioner, trained; train it again with overwrite=true")
         return json.loads((output_dir / FINISHED).read_text())
-    store = EmbeddingStore(config.store)
     loop = Loop(LoopConfig(seed=config.seed, **_plain(config.loop)), output_dir, Tracker(**_plain(config.tracker)))
-    task = _task(config, store, loop, resume=state == "unfinished")
+    task = _task(config, store, alignment, loop, resume=state == "unfinished")
     return loop.fit(task.captioner, task, resume=state == "unfinished")
 
 
-def _task(config: DictConfig, store: EmbeddingStore, loop: Loop, resume: bool) -> CaptioningTask:
+def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop: Loop, resume: bool) -> CaptioningTask:
     on_pairs = config.train_on == "pairs"
     split = config.dataset.pairs_split if on_pairs else "train"
     captions = store.captions(split)
@@ -58,7 +59,7 @@ def _task(config: DictConfig, store: EmbeddingStore, loop: Loop, resume: bool) -
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
         dim=store.dim,
-        alignment=Alignment.from_store(_plain(config.alignment)["steps"], store),
+        alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
         encoder=_plain(config.encoder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,16 +16,19 @@ METRICS = "metrics.jsonl"
 NOT_PART_OF_THE_RUN = ("output_dir", "overwrite", "tracker", "hydra")
 
 
-def open_run(output_dir: str | Path, config: DictConfig, overwrite: bool) -> str:
+def open_run(
+    output_dir: str | Path, config: DictConfig, overwrite: bool, inputs: Mapping[str, str] | None = None
+) -> str:
     """Prepare a run folder and say in what state it is: 'new', 'unfinished' (resume it) or 'finished' (re-use it).
 
-    The resolved config is written as `config.yaml`. A folder that holds a run of another configuration is refused
+    The resolved config is written as `config.yaml`, with the hashes of what the run reads under `inputs`: the same
+    command on other data is another run. A folder that holds a run of another configuration is refused
     with a ValueError naming the first difference, unless `overwrite`, which starts afresh.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    resolved = OmegaConf.to_container(config, resolve=True)
+    resolved = OmegaConf.to_container(config, resolve=True) | ({"inputs": dict(inputs)} if inputs else {})
     if overwrite:
         for name in (FINISHED, RESUME, METRICS, "config.yaml"):
             (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,273 @@
+"""Every stage through its real entry point on a tiny world, and what users do wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scripts.caption as caption_script
+from embedding_space.store import EmbeddingStore
+from scripts.benchmark import run as run_benchmark
+from scripts.caption import caption, find_pictures, take_paths
+from scripts.demo import results_table, run_demo
+from scripts.eval_coco import evaluate
+from scripts.prepare_data import prepare
+
+WORLD = [
+    f"dataset.{split}_scenes={count}" for split, count in (("pretrain", 24), ("train", 40), ("val", 8), ("test", 10))
+]
+DDPM = ["loop.steps=6", "loop.batch_size=16", "denoiser.width=32", "denoiser.depth=1", "loop.checkpoint_every=null"]
+CAPTIONER = [
+    "loop.steps=6", "loop.batch_size=16", "loop.warmup_steps=2", "loop.precision='no'",
+    "decoder.config.n_layer=1", "decoder.config.n_embd=32", "decoder.config.n_head=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A whole demo run on a tiny world: (its folder, config, results)."""
+    from training.config import compose_config
+
+    folder = tmp_path_factory.mktemp("demo")
+    config = compose_config(
+        "demo", f"output_dir={folder}/demo", f"runs_dir={folder}/outputs", "oracles=[oracle_pairs,oracle_text]",
+        "methods=[c1,c2_collapse,c2_corrupt,c3,decap_memory,diffusion_bridge]", "metrics=[CIDEr]", "examples=3",
+    )  # fmt: skip
+    config.prepare = [*WORLD, f"dataset.root={folder}/data/demo", "encoder.precision=fp32"]
+    config.ddpm, config.captioner = DDPM, CAPTIONER
+    return folder, config, run_demo(config)
+
+
+@pytest.mark.java
+def test_the_demo_trains_and_scores_every_method_and_writes_its_report(demo):
+    folder, config, results = demo
+    methods = [run["method"] for run in results["runs"]]
+    assert methods == [*config.methods, *config.oracles]
+    assert all(run["metrics"]["CIDEr"] is not None and run["images"] == 10 for run in results["runs"])
+    assert [run["uses_pairs"] for run in results["runs"]] == [False] * 6 + [True, False]
+    report = (folder / "demo" / "report.html").read_text()
+    assert "diffusion_bridge" in report and "data:image" in report and 'src="http' not in report
+    assert json.loads((folder / "demo" / "results.json").read_text()) == results
+    assert (folder / "demo" / "grid.png").stat().st_size > 1000
+
+
+@pytest.mark.java
+def test_the_oracle_of_texts_is_scored_against_the_other_four_references(demo):
+    folder, *_ = demo
+    store = EmbeddingStore(folder / "data/demo/demo_clip")
+    all_five = store.tables.references("test")
+    used = json.loads((folder / "outputs/evaluation/demo_oracle_text_seed0_test/references.json").read_text())
+    assert {name: captions[1:] for name, captions in all_five.items()} == used
+
+
+@pytest.mark.java
+def test_a_second_run_reuses_what_is_there(demo, monkeypatch):
+    folder, config, results = demo
+    weights = folder / "outputs/image_captioning/demo_c3_seed0/model.safetensors"
+    before = weights.stat().st_mtime_ns
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    again = run_demo(config)
+    assert weights.stat().st_mtime_ns == before
+    assert [run["metrics"] for run in again["runs"]] == [run["metrics"] for run in results["runs"]]
+
+
+@pytest.mark.java
+def test_the_table_gathers_seeds_and_marks_no_oracle_as_best(demo):
+    *_, results = demo
+    runs = [{**run, "seed": seed} for seed in (0, 1) for run in results["runs"]]
+    table = results_table(runs)
+    assert len(table.rows) == 8 and all(len(row["CIDEr"]) == 2 for row in table.rows)
+    oracle = next(row for row in table.cells() if row[0].text == "oracle_pairs")
+    assert not any(cell.best for cell in oracle)
+
+
+@pytest.mark.java
+def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, compose, tmp_path, capsys):
+    folder, *_ = demo
+    checkpoint = folder / "outputs/image_captioning/demo_c3_seed0"
+    first = evaluate(
+        compose(
+            "eval_coco",
+            f"checkpoint={checkpoint}",
+            f"store={folder}/data/demo/demo_clip",
+            "metrics=[BLEU,CIDEr]",
+            f"output_dir={tmp_path}/a",
+            f"cache_dir={tmp_path}/cache",
+            "decoding=beam",
+        )  # fmt: skip
+    )
+    assert "CIDEr" in capsys.readouterr().out
+    second = evaluate(
+        compose(
+            "eval_coco",
+            f"predictions={tmp_path}/a/predictions.json",
+            f"references={tmp_path}/a/references.json",
+            "metrics=[BLEU,CIDEr]",
+            f"output_dir={tmp_path}/b",
+            f"cache_dir={tmp_path}/cache",
+        )  # fmt: skip
+    )
+    assert first["metrics"] == second["metrics"] and first["decoding"]["beams"] == 5
+    for name in ("predictions.json", "scores.json", "per_image.json", "config.yaml"):
+        assert (tmp_path / "b" / name).exists()
+
+
+def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_path, monkeypatch):
+    folder, *_ = demo
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("scoring died")
+
+    monkeypatch.setattr("image_captioning.evaluate.score_captions", fail)
+    config = compose(
+        "eval_coco", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}",
+        f"store={folder}/data/demo/demo_clip",
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="scoring died"):
+        evaluate(config)
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 10
+
+
+NAMES = ["plain.png", "two words.png", "it's (1).png", "a=b.png", "ünïcödé 你好.png", "comma, [x].png"]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "sub folder").mkdir()
+    for number, name in enumerate(NAMES):
+        pixels = np.full((50 + number, 70, 3), 30 * number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / ("sub folder" if number % 2 else ".") / name)
+    (tmp_path / "broken.png").write_bytes(b"no picture at all")
+    (tmp_path / "notes.txt").write_text("not a picture, and not looked at in a folder")
+    return tmp_path
+
+
+def test_caption_reads_files_and_folders_of_any_name_and_skips_what_is_broken(demo, pictures, compose, capsys):
+    folder, *_ = demo
+    checkpoint = f"checkpoint={folder}/outputs/image_captioning/demo_diffusion_bridge_seed0"
+    config = compose("caption", checkpoint, f"output_dir={pictures}/out")
+    captions = caption(config, [pictures])
+    assert sorted(Path(path).name for path in captions) == sorted(NAMES)
+    printed = capsys.readouterr()
+    assert "broken.png cannot be read" in printed.err and all(name in printed.out for name in NAMES)
+    assert json.loads((pictures / "out/captions.json").read_text()) == captions
+    assert len((pictures / "out/captions.csv").read_text().splitlines()) == len(NAMES) + 1
+
+
+def test_existing_paths_are_pictures_whatever_they_look_like_and_the_rest_is_hydras(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    paths, options = take_paths(["plain.png", "sub folder/a=b.png",
+                                 "sub folder", "decoding=beam", "~seed", "--cfg=job"])  # fmt: skip
+    assert [str(path) for path in paths] == ["plain.png", "sub folder/a=b.png", "sub folder"]
+    assert options == ["decoding=beam", "~seed", "--cfg=job"]
+    with pytest.raises(FileNotFoundError, match=r"no picture or folder 'typo.jpg'"):
+        take_paths(["typo.jpg"])
+
+
+def test_caption_says_when_there_is_nothing_to_caption(demo, compose, tmp_path):
+    folder, *_ = demo
+    config = compose(
+        "caption", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}/o"
+    )
+    with pytest.raises(ValueError, match="name files or folders"):
+        caption(config, [])
+    (tmp_path / "x.jpg").write_text("no")
+    with pytest.raises(ValueError, match="None of the 1 pictures"):
+        caption(config, [tmp_path / "x.jpg"])
+    assert find_pictures([tmp_path]) == [tmp_path / "x.jpg"]
+
+
+def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo, pictures):
+    folder, *_ = demo
+    script = [sys.executable, caption_script.__file__]
+    checkpoint = f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0"
+    awkward = str(pictures / "sub folder" / "a=b.png")
+    done = subprocess.run(
+        [*script, awkward, str(pictures / "broken.png"), checkpoint, f"output_dir={pictures}/o"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and awkward in done.stdout and "Skipped" in done.stderr
+    missing = subprocess.run(
+        [*script, awkward, "checkpoint=outputs/image_captioning/nowhere"], capture_output=True, text=True, cwd=folder
+    )
+    assert missing.returncode == 1 and "Traceback" not in missing.stderr
+    assert missing.stderr.count("Error:") == 1 and "image_captioning.train" in missing.stderr
+
+
+def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
+    folder, config, _ = demo
+    overrides = [*config.prepare, f"output_dir={folder}/again"]
+    store = prepare(compose("prepare_data", *overrides))
+    assert store.manifest["rows"]["images"] == 42
+    assert store.manifest["image_mean_split"] == "pretrain"
+    with pytest.raises(ValueError, match=r"dataset.kind='parquet'"):
+        prepare(compose("prepare_data", *overrides, "dataset.kind=parquet"))
+
+
+def test_the_wrong_store_is_refused_by_name(demo, compose, make_store, tmp_path):
+    folder, *_ = demo
+    other = make_store(dim=32)
+    config = compose(
+        "eval_coco", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"store={other.path}",
+        f"output_dir={tmp_path}/o",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="choose the store of the same encoder"):
+        evaluate(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["predictions=only.json"], "go together"),
+        (["caption_from=sounds"], "caption_from='sounds'"),
+        (["decoding.top_p=0.5"], "decoding.top_p"),
+        (["checkpoint=outputs/image_captioning/nowhere"], "No captioner in outputs/image_captioning/nowhere"),
+        (["store=data/nowhere/clip"], "prepare_data.py dataset=nowhere encoder=clip"),
+        (["metrics=[CIDER]"], "unknown metrics"),
+    ],
+)
+def test_eval_coco_refuses_bad_options_in_one_sentence(demo, compose, tmp_path, overrides, message):
+    folder, *_ = demo
+    base = [
+        f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"store={folder}/data/demo/demo_clip",
+        f"output_dir={tmp_path}", "+decoding.top_p=null",
+    ]  # fmt: skip
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        evaluate(compose("eval_coco", *base, *overrides))
+
+
+@pytest.mark.parametrize("stage", ["ddpm", "image_captioning", "eval_coco", "demo", "contrastive", "prepare_data"])
+def test_unknown_keys_and_groups_are_errors(compose, stage):
+    from hydra.errors import ConfigCompositionException
+
+    with pytest.raises(ConfigCompositionException):
+        compose(stage, "no_such_key=1")
+    with pytest.raises(ConfigCompositionException):
+        compose("image_captioning", "alignment=no_such_method")
+
+
+def test_the_benchmark_prints_ratios_of_both_sides(compose, tmp_path, capsys):
+    rows = run_benchmark(
+        compose(
+            "benchmark",
+            "dim=64",
+            "rows=16",
+            "rows_unet=2",
+            "rows_single=1",
+            "repeats=1",
+            f"output_dir={tmp_path}",
+            "image_timestep=10",
+            "image_steps=2",
+        )  # fmt: skip
+    )
+    assert [row["ratio"] == 1 for row in rows] == [False, False, False, True]
+    assert "one at a time" in capsys.readouterr().out
+    assert json.loads((tmp_path / "benchmark_bridge.json").read_text())["rows"] == rows
+    with pytest.raises(ValueError, match="Unknown benchmark 'speed'"):
+        run_benchmark(compose("benchmark", "benchmark=speed"))
