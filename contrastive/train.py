@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from contrastive.checkpoint import build_clip
 from contrastive.data import Pairs
+from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask
 from embedding_space.tables import read_tables
 from embedding_space.word_tokenizer import train_word_tokenizer
@@ -30,8 +31,8 @@ def train(config: DictConfig) -> dict[str, float]:
     loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
     if loop_config.gradient_accumulation != 1:
         raise ValueError(
-            f"loop.gradient_accumulation={loop_config.gradient_accumulation}: the contrastive loss compares all pairs of a "
-            "batch, so micro-batches would change it; leave it at 1"
+            f"loop.gradient_accumulation={loop_config.gradient_accumulation}: the contrastive loss compares all pairs "
+            "of a batch, so micro-batches would change it; leave it at 1"
         )
     loop = Loop(loop_config, config.output_dir, Tracker(**config.tracker))
     torch.manual_seed(config.seed)
@@ -51,7 +52,10 @@ def train(config: DictConfig) -> dict[str, float]:
         tokenizer=tokenizer,
         ranks=(loop.accelerator.process_index, loop.accelerator.num_processes),
     )
-    return loop.fit(model, task, resume=state == "unfinished")
+    figures = loop.fit(model, task, resume=state == "unfinished")
+    if loop.accelerator.is_main_process:
+        write_manifest(config.output_dir, config, tables.hash, figures)
+    return figures
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="contrastive")

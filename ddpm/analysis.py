@@ -16,8 +16,8 @@ def bridged_cosines(
 ) -> list[float]:
     """Mean cosine of bridged images to their texts, for each injection timestep.
 
-    images (N, D), texts (M, D): rows after the diffusion model's prefix; image_row (M,): each text's image. An injection
-    below `steps` is bridged in as many steps as it has.
+    images (N, D), texts (M, D): rows after the diffusion model's prefix; image_row (M,): each text's image. An
+    injection below `steps` is bridged in as many steps as it has.
     """
     return [
         paired_cosine(reverse_diffusion(diffusion, images, timestep, min(steps, timestep)), texts, image_row)

@@ -45,7 +45,7 @@ class Alignment(nn.Module):
     """A chain of steps. Its last step must be Normalize, so that the decoder always sees unit rows.
 
     Args:
-        steps: JSON entries `{"step": name, **constructor values}`. Tensors start at zero and come with `load_state_dict`.
+        steps: JSON entries `{"step": name, **constructor values}`; tensors start at zero and come with a checkpoint.
     """
 
     def __init__(self, steps: Iterable[Mapping]):

@@ -72,8 +72,8 @@ def write_store(
         if different:
             key = different[0]
             raise ValueError(
-                f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there and {identity[key]!r} now): "
-                f"delete it, or give this encoder another name with encoder.name=..."
+                f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
+                f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
             )
         return store
     _open_partial(partial, identity)

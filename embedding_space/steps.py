@@ -151,7 +151,7 @@ class TextMemory(Step):
         if store.hash != self.store_hash:
             raise ValueError(
                 f"This captioner's text memory came from the store {self.store} with hash {self.store_hash[:12]}, "
-                f"but the store there has hash {store.hash[:12]}: prepare that store again, or train the captioner again"
+                f"but the store there has hash {store.hash[:12]}: prepare that store, or train the captioner, again"
             )
         self._fill(store, preceding)
 

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 class EmbeddingStore:
-    """Embeddings `data/<dataset>/<encoder>/` beside the tables `data/<dataset>/*.parquet`; row n of one is row n of the other.
+    """Embeddings in `data/<dataset>/<encoder>/`, beside the tables `data/<dataset>/*.parquet`: row n is row n there.
 
     Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; optional `patches.npy`
     (N, P, W); `statistics.safetensors` (`text_mean`, `image_mean`, each (D,)); `manifest.json`.

@@ -14,7 +14,7 @@ import torch
 
 
 def run_facts() -> dict[str, str]:
-    """Facts of this process: command, commit (with '+changes' if the checkout has any), date in UTC, machine, versions."""
+    """Facts of this process: command, commit (with '+changes' if the checkout has any), date, machine, versions."""
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     packages = ("torch", "transformers", "open_clip_torch", "denoising-diffusion-pytorch")
     return {

@@ -23,8 +23,8 @@ INPUTS = ("images", "texts")
 
 
 def evaluate_checkpoint(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:
-    """`evaluate_captioner` of a checkpoint, or what it gave before, if `output_dir` holds the scores of the same weights,
-    embeddings and options."""
+    """`evaluate_captioner` of a checkpoint, or what it gave before: scores in `output_dir` of the same weights,
+    embeddings and options are re-used."""
     captioner = Captioner.load(checkpoint)
     key = hashlib.sha256(repr((store.hash, sorted(options.items(), key=str))).encode())
     for tensor in captioner.state_dict().values():
@@ -54,8 +54,8 @@ def evaluate_captioner(
     Writes `predictions.json` (COCO results format), then `references.json`, then `scores.json`, the returned figures.
 
     Args:
-        caption_from: `images`; or `texts`, an oracle without a gap: each image's caption is written from the embedding of
-            its first reference, and scored against its other references.
+        caption_from: `images`; or `texts`, an oracle without a gap: each image's caption is written from the embedding
+            of its first reference, and scored against its other references.
         cache_dir: where tokenised references are kept.
 
     Raises:
@@ -134,6 +134,6 @@ def _check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
     ours, theirs = captioner.encoder.get("model"), store.manifest["encoder"].get("model")
     if captioner.dim != store.dim or ours != theirs:
         raise ValueError(
-            f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those of "
-            f"{theirs} with {store.dim}: choose the store of the same encoder with encoder=..., or store=..."
+            f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those "
+            f"of {theirs} with {store.dim}: choose the store of the same encoder with encoder=..., or store=..."
         )

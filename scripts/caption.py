@@ -25,8 +25,8 @@ _paths: list[Path] = []
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Split command-line arguments into existing files or folders and the rest, which is for Hydra.
 
-    A name may hold anything, `=` and quotes included: what exists is a picture. Raises FileNotFoundError for an argument
-    that is neither there nor an option.
+    A name may hold anything, `=` and quotes included: what exists is a picture. Raises FileNotFoundError for an
+    argument that is neither there nor an option.
     """
     paths, options = [], []
     for argument in arguments:

@@ -174,9 +174,9 @@ def _write_report(
     write_report(
         Path(config.output_dir) / "report.html",
         "Captioning images after training on text alone",
-        f"Four ways across the gap between images and texts, on the demo world: a decoder is trained on {train:,} captions "
-        f"without a picture, then writes captions for {test:,} pictures that it has never seen.\n\nThe pictures are composed "
-        "of OpenMoji graphics (openmoji.org, CC BY-SA 4.0).",
+        "Ways across the gap between images and texts, on the demo world: a decoder is trained on "
+        f"{train:,} captions without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
+        "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0).",
         facts,
         [(f"Results on {test:,} {config.split} images", table)],
         _plots(config, store),

@@ -17,13 +17,13 @@ from training.cli import entry_point
 
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
-    """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encoder=null`."""
+    """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encode=false`."""
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     dataset = config.dataset
     make_tables(dataset)
-    if config.encoder is None:
+    if not config.encode:
         return None
     encoder = OpenClipEncoder(**config.encoder)
     return write_store(

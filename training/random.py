@@ -48,8 +48,8 @@ class StepRandom:
 class EpochOrder:
     """Which items make the global batch of each step: every item once an epoch, in a fresh order each epoch.
 
-    A last batch that would be short is dropped (its items come early in another epoch's order). With `lengths`, items of
-    similar length share a batch: the shuffled items are sorted within pools of `POOL` batches, then batches are shuffled.
+    A last batch that would be short is dropped; its items have their turn in another epoch. With `lengths`, items of
+    similar length share a batch: shuffled items are sorted within pools of `POOL` batches, then batches shuffled.
 
     Args:
         items: how many there are. Fewer than a batch are repeated until they fill one.

@@ -128,9 +128,15 @@ def test_the_loss_is_the_symmetric_cross_entropy_over_all_pairs(pairs):
 
 def test_training_learns_and_open_clip_loads_what_it_saved(coloured, compose, tmp_path):
     config = compose(
-        "contrastive", "name=tiny", f"dataset.root={coloured}", f"output_dir={tmp_path / 'clip'}", "loop.steps=150", *TINY,
-        "loop.learning_rate=3e-3", "loop.evaluate_every=null",
-    )  # fmt: skip
+        "contrastive",
+        "name=tiny",
+        f"dataset.root={coloured}",
+        f"output_dir={tmp_path / 'clip'}",
+        "loop.steps=150",
+        *TINY,
+        "loop.learning_rate=3e-3",
+        "loop.evaluate_every=null",
+    )
     figures = train(config)
     assert figures["image_to_text_recall_at_1"] > 0.5
     encoder = OpenClipEncoder("tiny", f"local-dir:{tmp_path / 'clip'}", batch_size=5)

@@ -75,7 +75,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(corpus, monkeypatch):
     monkeypatch.setattr("embedding_space.prepare.SHARD_ROWS", 3)
     with pytest.raises(KeyboardInterrupt):
         write_store(corpus, CountingEncoder(fail_after=6), "counting")
-    with pytest.raises(FileNotFoundError, match="prepare_data.py"):
+    with pytest.raises(FileNotFoundError, match=r"prepare_data\.py"):
         EmbeddingStore(corpus / "counting")
     second = CountingEncoder()
     resumed = write_store(corpus, second, "counting")

@@ -24,9 +24,14 @@ WORLD = [
 ]
 DDPM = ["loop.steps=6", "loop.batch_size=16", "denoiser.width=32", "denoiser.depth=1", "loop.checkpoint_every=null"]
 CAPTIONER = [
-    "loop.steps=6", "loop.batch_size=16", "loop.warmup_steps=2", "loop.precision='no'",
-    "decoder.config.n_layer=1", "decoder.config.n_embd=32", "decoder.config.n_head=2",
-]  # fmt: skip
+    "loop.steps=6",
+    "loop.batch_size=16",
+    "loop.warmup_steps=2",
+    "loop.precision='no'",
+    "decoder.config.n_layer=1",
+    "decoder.config.n_embd=32",
+    "decoder.config.n_head=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +41,14 @@ def demo(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("demo")
     config = compose_config(
-        "demo", f"output_dir={folder}/demo", f"runs_dir={folder}/outputs", "oracles=[oracle_pairs,oracle_text]",
-        "methods=[c1,c2_collapse,c2_corrupt,c3,decap_memory,diffusion_bridge]", "metrics=[CIDEr]", "examples=3",
-    )  # fmt: skip
+        "demo",
+        f"output_dir={folder}/demo",
+        f"runs_dir={folder}/outputs",
+        "oracles=[oracle_pairs,oracle_text]",
+        "methods=[c1,c2_collapse,c2_corrupt,c3,decap_memory,diffusion_bridge]",
+        "metrics=[CIDEr]",
+        "examples=3",
+    )
     config.prepare = [*WORLD, f"dataset.root={folder}/data/demo", "encoder.precision=fp32"]
     config.ddpm, config.captioner = DDPM, CAPTIONER
     return folder, config, run_demo(config)
@@ -100,7 +110,7 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
             f"output_dir={tmp_path}/a",
             f"cache_dir={tmp_path}/cache",
             "decoding=beam",
-        )  # fmt: skip
+        )
     )
     assert "CIDEr" in capsys.readouterr().out
     second = evaluate(
@@ -111,7 +121,7 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
             "metrics=[BLEU,CIDEr]",
             f"output_dir={tmp_path}/b",
             f"cache_dir={tmp_path}/cache",
-        )  # fmt: skip
+        )
     )
     assert first["metrics"] == second["metrics"] and first["decoding"]["beams"] == 5
     for name in ("predictions.json", "scores.json", "per_image.json", "config.yaml"):
@@ -126,9 +136,11 @@ def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_pa
 
     monkeypatch.setattr("image_captioning.evaluate.score_captions", fail)
     config = compose(
-        "eval_coco", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}",
+        "eval_coco",
+        f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",
+        f"output_dir={tmp_path}",
         f"store={folder}/data/demo/demo_clip",
-    )  # fmt: skip
+    )
     with pytest.raises(RuntimeError, match="scoring died"):
         evaluate(config)
     assert len(json.loads((tmp_path / "predictions.json").read_text())) == 10
@@ -162,8 +174,9 @@ def test_caption_reads_files_and_folders_of_any_name_and_skips_what_is_broken(de
 
 def test_existing_paths_are_pictures_whatever_they_look_like_and_the_rest_is_hydras(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
-    paths, options = take_paths(["plain.png", "sub folder/a=b.png",
-                                 "sub folder", "decoding=beam", "~seed", "--cfg=job"])  # fmt: skip
+    paths, options = take_paths(
+        ["plain.png", "sub folder/a=b.png", "sub folder", "decoding=beam", "~seed", "--cfg=job"]
+    )
     assert [str(path) for path in paths] == ["plain.png", "sub folder/a=b.png", "sub folder"]
     assert options == ["decoding=beam", "~seed", "--cfg=job"]
     with pytest.raises(FileNotFoundError, match=r"no picture or folder 'typo.jpg'"):
@@ -190,8 +203,9 @@ def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo
     awkward = str(pictures / "sub folder" / "a=b.png")
     done = subprocess.run(
         [*script, awkward, str(pictures / "broken.png"), checkpoint, f"output_dir={pictures}/o"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and awkward in done.stdout and "Skipped" in done.stderr
     missing = subprocess.run(
         [*script, awkward, "checkpoint=outputs/image_captioning/nowhere"], capture_output=True, text=True, cwd=folder
@@ -214,9 +228,11 @@ def test_the_wrong_store_is_refused_by_name(demo, compose, make_store, tmp_path)
     folder, *_ = demo
     other = make_store(dim=32)
     config = compose(
-        "eval_coco", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"store={other.path}",
+        "eval_coco",
+        f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",
+        f"store={other.path}",
         f"output_dir={tmp_path}/o",
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
         evaluate(config)
 
@@ -235,9 +251,11 @@ def test_the_wrong_store_is_refused_by_name(demo, compose, make_store, tmp_path)
 def test_eval_coco_refuses_bad_options_in_one_sentence(demo, compose, tmp_path, overrides, message):
     folder, *_ = demo
     base = [
-        f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"store={folder}/data/demo/demo_clip",
-        f"output_dir={tmp_path}", "+decoding.top_p=null",
-    ]  # fmt: skip
+        f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",
+        f"store={folder}/data/demo/demo_clip",
+        f"output_dir={tmp_path}",
+        "+decoding.top_p=null",
+    ]
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         evaluate(compose("eval_coco", *base, *overrides))
 
@@ -264,7 +282,7 @@ def test_the_benchmark_prints_ratios_of_both_sides(compose, tmp_path, capsys):
             f"output_dir={tmp_path}",
             "image_timestep=10",
             "image_steps=2",
-        )  # fmt: skip
+        )
     )
     assert [row["ratio"] == 1 for row in rows] == [False, False, False, True]
     assert "one at a time" in capsys.readouterr().out
