@@ -11,7 +11,7 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from embedding_space.encoders import open_picture
+from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
 
 
@@ -35,7 +35,7 @@ class Pairs:
         device: torch.device,
     ):
         image_rows, caption_rows = tables.image_rows(split), tables.caption_rows(split)
-        owner = np.searchsorted(image_rows, tables.captions["image_row"].take(caption_rows).to_numpy())
+        owner = tables.pairs(split)
         order = np.argsort(owner, kind="stable")
         counts = np.bincount(owner, minlength=len(image_rows))
         if (counts == 0).any():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 
 import open_clip
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
+
+from embedding_space.pictures import open_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = "local-dir:"
@@ -26,11 +28,18 @@ class OpenClipEncoder:
     Args:
         name: the encoder's short name; its stores' folder name.
         model: an open_clip model name, or `local-dir:FOLDER` (relative to the working folder, else to the repository).
-        pretrained: open_clip's tag of the weights, or a checkpoint file; null for a `local-dir:`.
+        pretrained: open_clip's tag of the weights, or a checkpoint file; null for a `local-dir:` or `hf-hub:` model,
+            which has its own; "random" for untrained weights, which only tests want.
         batch_size: pictures or sentences a forward pass.
         precision: autocast to fp32 (none), bf16 or fp16.
         workers: processes that decode pictures.
         device: by default CUDA where there is one.
+
+    Attributes:
+        description: `name`, `model`, `pretrained` and, of a local folder's weights, `sha256`; also `precision`, which
+            changes the rows a little but not the space that they lie in.
+
+    Raises ValueError or FileNotFoundError when the model or its weights cannot be loaded as asked.
     """
 
     def __init__(
@@ -49,13 +58,24 @@ class OpenClipEncoder:
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         located = _locate(model)
-        self.model, _, self.preprocess = open_clip.create_model_and_transforms(
-            located, pretrained=pretrained, device=self.device
-        )
+        _check_weights(located, pretrained)
+        random = pretrained == "random"
+        try:
+            self.model, _, self.preprocess = open_clip.create_model_and_transforms(
+                located,
+                pretrained=None if random else pretrained,
+                load_weights=not random,
+                require_pretrained=not random,
+                device=self.device,
+            )
+            self.tokenizer = open_clip.get_tokenizer(located)
+        except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
+            raise ValueError(
+                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}"
+            ) from error
         self.model.eval().requires_grad_(False)
-        self.tokenizer = open_clip.get_tokenizer(located)
         self.batch_size, self.precision, self.workers = batch_size, precision, workers
-        self.description = {"name": name, "model": model, "pretrained": pretrained}
+        self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": precision}
         if located.startswith(LOCAL):
             # A folder's weights can change under the same name: a store must notice.
             weights = Path(located.removeprefix(LOCAL)) / "open_clip_model.safetensors"
@@ -111,6 +131,26 @@ def _locate(model: str) -> str:
     return f"{LOCAL}{folder}"
 
 
+def _check_weights(model: str, pretrained: str | None) -> None:
+    """Refuse what open_clip would answer with a warning and other weights than were asked for."""
+    given = f"encoder.model={model} encoder.pretrained={pretrained}"
+    if ":" in model:
+        if pretrained is not None:
+            raise ValueError(f"{given}: this model has its own weights; set encoder.pretrained=null")
+        return
+    name = model.replace("/", "-")  # open_clip reads ViT-B/32 so
+    if name not in open_clip.list_models():
+        close = get_close_matches(name, open_clip.list_models(), n=3) or open_clip.list_models()
+        raise ValueError(f"{given}: open_clip has no such model; it has {', '.join(close)}")
+    if pretrained is None:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(f"{given} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
+    quick = f"{name}-quickgelu"
+    weights = open_clip.get_pretrained_cfg(name, pretrained)
+    if weights.get("quick_gelu") and quick in open_clip.list_models():
+        raise ValueError(f"{given}: these weights were trained with QuickGELU; set encoder.model={quick}")
+
+
 class _Pictures(Dataset):
     def __init__(self, paths: list[Path], preprocess):
         self.paths, self.preprocess = paths, preprocess
@@ -131,14 +171,3 @@ def _readable(items: list[tuple[int, Tensor | None, str]]) -> tuple[Tensor | Non
     positions = [index for index, picture, _ in items if picture is not None]
     reasons = [reason for _, picture, reason in items if picture is None]
     return torch.stack(pictures) if pictures else None, positions, reasons
-
-
-def open_picture(path: Path) -> Image.Image:
-    """A picture file, whole, as RGB. Raises ValueError when it is none, FileNotFoundError when it is not there."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no picture {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error

@@ -51,12 +51,27 @@ class Tables:
         """Absolute or root-relative paths of the given image rows."""
         return [self.root / path for path in self.images["path"].take(pa.array(rows)).to_pylist()]
 
+    def pairs(self, split: str) -> np.ndarray:
+        """(M,) int64: for each caption of `split`, the position of its image among the images of `split`.
+
+        Raises ValueError when a caption of the split has no image there.
+        """
+        wanted = self.captions["image_row"].take(pa.array(self.caption_rows(split)))
+        if wanted.null_count:
+            raise ValueError(f"Split {split!r} of {self.root} holds captions without images; it has no pairs")
+        image_rows, wanted = self.image_rows(split), wanted.to_numpy()
+        found = np.searchsorted(image_rows, wanted).clip(max=len(image_rows) - 1)
+        if (image_rows[found] != wanted).any():
+            raise ValueError(f"Captions of split {split!r} of {self.root} belong to images of another split")
+        return found
+
     def references(self, split: str) -> dict[str, list[str]]:
-        """{image_id: [captions]} of every image of `split`, in table order."""
+        """{image_id: [captions]} of every image of `split`: its captions of that split, all in table order."""
         rows = self.image_rows(split)
         ids = self.images["image_id"].take(pa.array(rows)).to_pylist()
         by_row: dict[int, list[str]] = {int(row): [] for row in rows}
-        captions = self.captions.filter(pc.is_in(self.captions["image_row"], pa.array(rows)))
+        own = pc.and_(pc.is_in(self.captions["image_row"], pa.array(rows)), pc.equal(self.captions["split"], split))
+        captions = self.captions.filter(own)
         for row, caption in zip(captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True):
             by_row[row].append(caption)
         return {image_id: by_row[int(row)] for image_id, row in zip(ids, rows, strict=True)}

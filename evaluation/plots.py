@@ -10,9 +10,9 @@ from pathlib import Path
 import matplotlib
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from embedding_space.pictures import open_picture
 from evaluation.retrieval import centroid_distance
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
@@ -108,7 +108,7 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
     """A picture grid: each image, one reference in grey, and each method's caption. PNG, or what the ending of `path`
     says; JPEG is a quarter of the size for photographs.
 
-    Raises ValueError without examples, and OSError when a picture cannot be read.
+    Raises ValueError without examples, or when a picture cannot be read, FileNotFoundError when it is not there.
     """
     if not examples:
         raise ValueError("there are no examples to draw")
@@ -134,16 +134,6 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
         top -= width + height + gap
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
-
-
-def open_picture(path: str | Path) -> Image.Image:
-    """An RGB picture turned the way its camera was held; transparent parts become white."""
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened)
-        if picture.mode in ("RGBA", "LA", "P"):
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        return picture.convert("RGB")
 
 
 def _every(rows: Tensor, points: int) -> Tensor:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from PIL import Image
 
-from evaluation.plots import Example, open_picture
+from embedding_space.pictures import open_picture
+from evaluation.plots import Example
 from evaluation.table import Table
 
 _PICTURE_SIDE = 480  # pixels; a page of 50 photos stays under 3 MB
@@ -182,7 +182,7 @@ def _example(example: Example) -> str:
 def _picture(example: Example) -> str:
     try:
         picture = open_picture(example.image_path)
-    except (OSError, Image.DecompressionBombError):
+    except (FileNotFoundError, ValueError):
         return f'<div class="absent">cannot be read: {_text(Path(example.image_path).name)}</div>'
     picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
     buffer = io.BytesIO()
