@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -30,15 +31,24 @@ def step_class(name: str) -> type[Step]:
     return getattr(import_module(STEP_MODULES[name]), name)
 
 
-def _construct(entry: Mapping, build) -> Step:
-    entry = dict(entry)
-    if "step" not in entry:
-        raise ValueError(f"An entry of alignment.steps needs a key 'step'; got {entry}")
-    name = entry.pop("step")
+def _step_and_options(entry: Mapping, from_store: bool) -> tuple[type[Step], dict]:
+    """The class that an entry names and its options; a ValueError names those that the step does not take or lacks."""
+    options = dict(entry)
+    if "step" not in options:
+        raise ValueError(f"An entry of alignment.steps needs a key 'step'; got {options}")
+    name = options.pop("step")
+    step = step_class(name)
+    accepted = dict(inspect.signature(step).parameters)
+    if from_store:
+        _, _, *own = inspect.signature(step.from_store).parameters.values()  # after store and preceding
+        passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own)
+        accepted = (accepted if passes_on else {}) | {p.name: p for p in own if p.kind is not p.VAR_KEYWORD}
+    keywords = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in accepted.values()]
     try:
-        return build(step_class(name), entry)
+        inspect.Signature(keywords).bind(**options)
     except TypeError as error:
-        raise ValueError(f"Alignment step {name} does not take the options {entry}: {error}") from error
+        raise ValueError(f"Alignment step {name} does not take the options {options}: {error}") from error
+    return step, options
 
 
 class Alignment(nn.Module):
@@ -50,7 +60,8 @@ class Alignment(nn.Module):
 
     def __init__(self, steps: Iterable[Mapping]):
         super().__init__()
-        self.steps = nn.ModuleList(_construct(entry, lambda cls, options: cls(**options)) for entry in steps)
+        chosen = (_step_and_options(entry, from_store=False) for entry in steps)
+        self.steps = nn.ModuleList(step(**options) for step, options in chosen)
         self._check()
 
     def _check(self) -> None:
@@ -63,8 +74,8 @@ class Alignment(nn.Module):
         chain = cls([{"step": "Normalize"}])
         chain.steps = nn.ModuleList()
         for entry in steps:
-            preceding = list(chain.steps)
-            chain.steps.append(_construct(entry, lambda c, o, p=preceding: c.from_store(store, p, **o)))
+            step, options = _step_and_options(entry, from_store=True)
+            chain.steps.append(step.from_store(store, list(chain.steps), **options))
         chain._check()
         return chain.eval().requires_grad_(False)
 

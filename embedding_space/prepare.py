@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from embedding_space.store import FORMAT, EmbeddingStore
 from embedding_space.tables import Tables, read_tables
 
 SHARD_ROWS = 4096
+HELD_OUT = ("val", "validation", "dev", "test")
 
 
 class Encoder(Protocol):
@@ -38,7 +41,7 @@ class Encoder(Protocol):
 
 
 def write_store(
-    root: str | Path, encoder: Encoder, name: str, text_split: str = "train", image_mean_split: str = "train"
+    root: str | Path, encoder: Encoder, name: str, text_split: str = "train", image_mean_split: str | None = "train"
 ) -> EmbeddingStore:
     """Encode the tables in `root` into `root/name`, or re-use the store there when it holds just that.
 
@@ -47,11 +50,14 @@ def write_store(
         encoder: what encodes; its `description` identifies it.
         name: the store's folder name.
         text_split: the split that is the text-only training corpus; the text mean is over it.
-        image_mean_split: the split of unpaired training images that the image mean is over.
+        image_mean_split: the split of unpaired training images that the image mean is over; None for no image mean.
 
     Raises:
-        ValueError: the folder holds a store of something else, or an embedding is not finite.
+        ValueError: the folder holds something else, a mean would be over held-out data, or an embedding is not finite.
     """
+    for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
+        if split in HELD_OUT:
+            raise ValueError(f"{option}={split}: means must not come from held-out data; name a training split")
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
     identity = {
@@ -76,6 +82,8 @@ def write_store(
                 f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
             )
         return store
+    if final.is_file() or (final.is_dir() and any(final.iterdir())):
+        raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
     _open_partial(partial, identity)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
     for modality, rows in identity["rows"].items():
@@ -88,7 +96,7 @@ def write_store(
         **identity,
         "hash": digest.hexdigest(),
         "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     partial.replace(final)
@@ -98,7 +106,7 @@ def write_store(
 def _open_partial(partial: Path, identity: dict) -> None:
     """Go on in an interrupted store's folder if it is of the same encoding, else begin it anew."""
     path = partial / "identity.json"
-    if not path.exists() or json.loads(path.read_text()) != identity:
+    if not path.exists() or path.read_text() != json.dumps(identity):
         shutil.rmtree(partial, ignore_errors=True)
     (partial / "shards").mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(identity))

@@ -24,6 +24,9 @@ ROWS_AT_ONCE = 65_536
 class Step(nn.Module):
     """Base of all steps: both sides are the identity until a subclass says otherwise."""
 
+    def __init__(self):  # without nn.Module's *args, which would accept any option
+        super().__init__()
+
     def text(self, rows: Tensor, normal: NormalSampler) -> Tensor:
         """(B, D) text rows -> (B, D), as the decoder sees them in training. Draws randomness from `normal` only."""
         return rows
@@ -63,6 +66,7 @@ class Center(Step):
     """Collapse: subtract each modality's own mean of unit rows (C³, arXiv 2401.08567, section 4).
 
     Both means come from the store's statistics: texts of the training split, images of the unpaired training images.
+    A store without an image mean (a text-only corpus) leaves it NaN: texts can be centred, images are refused.
     """
 
     def __init__(self, dim: int):
@@ -75,6 +79,11 @@ class Center(Step):
         return rows - self.text_mean
 
     def image(self, rows):
+        if self.image_mean.isnan().any():
+            raise ValueError(
+                "This Center has no image mean: the store that it came from has no images of the split "
+                "dataset.image_mean_split. Prepare one that has, then train again with store=..."
+            )
         return rows - self.image_mean
 
     def options(self):
@@ -89,7 +98,7 @@ class Center(Step):
             )
         step = cls(store.dim)
         step.text_mean.copy_(store.mean("text"))
-        step.image_mean.copy_(store.mean("image"))
+        step.image_mean.copy_(store.mean("image") if store.has_mean("image") else torch.tensor(torch.nan))
         return step
 
 
@@ -156,7 +165,7 @@ class TextMemory(Step):
         self._fill(store, preceding)
 
     def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
-        texts = store.texts("train")
+        texts = store.texts(store.text_split)
         texts = texts[torch.linspace(0, len(texts) - 1, len(self.memory)).long()]
         for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
@@ -165,7 +174,7 @@ class TextMemory(Step):
 
     @classmethod
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
-        rows = len(store.texts("train"))
+        rows = len(store.captions(store.text_split))
         if memory_rows is not None and not 1 <= memory_rows <= rows:
             raise ValueError(f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)")
         rows = memory_rows or rows

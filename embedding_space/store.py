@@ -8,23 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from embedding_space.tables import Tables, read_tables
 
 FORMAT = 1
+MANIFEST_KEYS = ("encoder", "dim", "rows", "tables_hash", "text_split", "text_mean_split", "image_mean_split", "hash")
 
 
 class EmbeddingStore:
     """Embeddings in `data/<dataset>/<encoder>/`, beside the tables `data/<dataset>/*.parquet`: row n is row n there.
 
-    Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; optional `patches.npy`
-    (N, P, W); `statistics.safetensors` (`text_mean`, `image_mean`, each (D,)); `manifest.json`.
+    Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped;
+    `statistics.safetensors` (`text_mean`, `image_mean`, each (D,)); `manifest.json`. A data set may lack one modality.
 
     Raises:
         FileNotFoundError: there is no finished store in `path`.
-        ValueError: manifest, arrays and tables do not belong together; the sentence names both sides.
+        ValueError: a file is damaged, or manifest, arrays and tables do not belong together: the sentence names both.
     """
 
     def __init__(self, path: str | Path):
@@ -35,11 +37,17 @@ class EmbeddingStore:
                 f"No embeddings in {self.path}: run python scripts/prepare_data.py "
                 f"dataset={self.path.parent.name} encoder={self.path.name}"
             )
-        self.manifest = json.loads(manifest.read_text())
+        try:
+            self.manifest: dict = dict(json.loads(manifest.read_text()))
+        except (TypeError, ValueError) as error:
+            raise self._damaged("manifest.json", error) from error
         if self.manifest.get("format") != FORMAT:
             raise ValueError(
                 f"{manifest} has format {self.manifest.get('format')}, this code reads {FORMAT}: {self._again}"
             )
+        missing = [key for key in MANIFEST_KEYS if key not in self.manifest]
+        if missing:
+            raise self._damaged("manifest.json", f"it lacks {', '.join(missing)}")
         self.dim: int = self.manifest["dim"]
         for modality, rows in self.manifest["rows"].items():
             shape = self._array(modality).shape
@@ -54,6 +62,9 @@ class EmbeddingStore:
             f"delete {self.path} and run python scripts/prepare_data.py "
             f"dataset={self.path.parent.name} encoder={self.path.name}"
         )
+
+    def _damaged(self, file: str, reason: object) -> ValueError:
+        return ValueError(f"{self.path / file} is damaged ({reason}): {self._again}")
 
     @cached_property
     def tables(self) -> Tables:
@@ -71,29 +82,36 @@ class EmbeddingStore:
         """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents."""
         return self.manifest["hash"]
 
+    @property
+    def text_split(self) -> str:
+        """The split that is the text-only training corpus."""
+        return self.manifest["text_split"]
+
     def _array(self, modality: str) -> np.ndarray:
         path = self.path / f"{modality}.npy"
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: {self._again}")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise self._damaged(path.name, error) from error
 
     def _read(self, modality: str, rows: np.ndarray) -> Tensor:
         array = self._array(modality)
-        if len(rows) == len(array):
-            return torch.from_numpy(array.astype(np.float32))
-        return torch.from_numpy(array[rows].astype(np.float32))
+        chosen = torch.from_numpy((array if len(rows) == len(array) else array[rows]).astype(np.float32))
+        bad = ~chosen.sum(dim=-1).isfinite()  # a sum of float16 values overflows no float32
+        if bad.any():
+            row = rows[int(bad.nonzero()[0])]
+            raise self._damaged(f"{modality}.npy", f"the {modality[:-1]} embedding of row {row} is not finite")
+        return chosen
 
-    def _split(self, split: str) -> str:
-        return self.manifest["text_split"] if split == "train" else split
-
-    def texts(self, split: str = "train") -> Tensor:
+    def texts(self, split: str) -> Tensor:
         """(M, D) float32 unit rows: the text embeddings of `split`, in table order."""
-        return self._read("texts", self.tables.caption_rows(self._split(split)))
+        return self._read("texts", self.tables.caption_rows(split))
 
-    def captions(self, split: str = "train") -> list[str]:
+    def captions(self, split: str) -> list[str]:
         """The M captions of `split`, row for row those of `texts(split)`."""
-        rows = self.tables.caption_rows(self._split(split))
-        return self.tables.captions["caption"].take(rows).to_pylist()
+        return self.tables.captions["caption"].take(self.tables.caption_rows(split)).to_pylist()
 
     def images(self, split: str) -> Tensor:
         """(N, D) float32 unit rows: the image embeddings of `split`, in table order."""
@@ -104,30 +122,26 @@ class EmbeddingStore:
         return self.tables.images["image_id"].take(self.tables.image_rows(split)).to_pylist()
 
     def pairs(self, split: str) -> np.ndarray:
-        """(M,) int64: for each caption of `split`, the row of its image within `images(split)`.
-
-        Raises ValueError when a caption of the split has no image there.
-        """
-        table_rows = self.tables.captions["image_row"].take(self.tables.caption_rows(split))
-        if table_rows.null_count:
-            raise ValueError(f"Split {split!r} of {self.path.parent} holds captions without images; it has no pairs")
-        image_rows = self.tables.image_rows(split)
-        wanted = table_rows.to_numpy()
-        found = np.searchsorted(image_rows, wanted).clip(max=len(image_rows) - 1)
-        if (image_rows[found] != wanted).any():
-            raise ValueError(f"Captions of split {split!r} of {self.path.parent} belong to images of another split")
-        return found
+        """(M,) int64: for each caption of `split`, the row of its image within `images(split)`. See `Tables.pairs`."""
+        return self.tables.pairs(split)
 
     @cached_property
     def _statistics(self) -> dict[str, Tensor]:
-        return load_file(self.path / "statistics.safetensors")
+        try:
+            return load_file(self.path / "statistics.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise self._damaged("statistics.safetensors", error) from error
+
+    def has_mean(self, modality: str) -> bool:
+        """Whether there is a mean of `modality`: a data set may lack training texts or images."""
+        return f"{modality}_mean" in self._statistics
 
     def mean(self, modality: str) -> Tensor:
         """(D,) mean of the unit rows of `modality` ('text' or 'image') over the split that the manifest names."""
-        name = f"{modality}_mean"
-        if name not in self._statistics:
+        if not self.has_mean(modality):
+            option = {"text": "dataset.text_split", "image": "dataset.image_mean_split"}[modality]
             raise ValueError(
-                f"{self.path} has no {name}: the data set has no {modality}s of the split "
-                f"{self.manifest.get(f'{modality}_mean_split')!r} (option dataset.{modality}_mean_split)"
+                f"{self.path} has no {modality}_mean: the data set has no {modality}s of the split "
+                f"{self.manifest[f'{modality}_mean_split']!r} (option {option}); name another split and {self._again}"
             )
-        return self._statistics[name]
+        return self._statistics[f"{modality}_mean"]
