@@ -39,7 +39,7 @@ def train(config: DictConfig) -> dict[str, float]:
         return json.loads((Path(config.output_dir) / FINISHED).read_text())
     loop_config = LoopConfig(**plain["loop"], seed=config.seed)
     loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
-    rows = prefix.text(store.texts("train"), _no_noise).to(loop.device)
+    rows = prefix.text(store.texts(store.text_split), _no_noise).to(loop.device)
     validation_rows = prefix.text(_spread(store.texts("val"), config.validation_rows), _no_noise)
     order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
     task = DiffusionTask(rows, validation_rows.to(loop.device), order, model.timesteps)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from image_captioning.captioner import Captioner, build_captioner
-from image_captioning.data import CaptionTokens, check_finite
+from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.cli import entry_point
@@ -47,7 +47,7 @@ def train(config: DictConfig) -> dict[str, float]:
 
 def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop: Loop, resume: bool) -> CaptioningTask:
     on_pairs = config.train_on == "pairs"
-    split = config.dataset.pairs_split if on_pairs else "train"
+    split = config.dataset.pairs_split if on_pairs else store.text_split
     captions = store.captions(split)
     chosen = _chosen(len(captions), config.train_captions, config.seed)
     if chosen is not None:
@@ -81,7 +81,7 @@ def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop:
     if on_pairs:
         training = _paired(captioner, store, split, tokens, chosen)
     else:
-        texts = check_finite(store.texts(split), f"the text embeddings {store.path}, split {split}")
+        texts = store.texts(split)
         training = Examples((texts if chosen is None else texts[chosen]).to(loop.device), tokens)
 
     split = config.validation_split
@@ -89,7 +89,7 @@ def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop:
     rows = _chosen(len(references), config.validation_captions, config.seed)
     rows = torch.arange(len(references)) if rows is None else rows
     references = [references[row] for row in rows.tolist()]
-    texts = check_finite(store.texts(split), f"the text embeddings {store.path}, split {split}")[rows].to(loop.device)
+    texts = store.texts(split)[rows].to(loop.device)
     tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     validation = {"text_loss": Examples(texts, tokens)}
     if config.validate_on == "pairs":
@@ -104,7 +104,7 @@ def _paired(
     captioner: Captioner, store: EmbeddingStore, split: str, tokens: CaptionTokens, chosen: torch.Tensor | None
 ) -> Examples:
     """Captions of `split` (its rows `chosen`) with their images' embeddings, aligned once: no noise on that side."""
-    images = check_finite(store.images(split), f"the image embeddings {store.path}, split {split}")
+    images = store.images(split)
     device = tokens.lengths.device
     aligned = torch.cat([captioner.align_images(part.to(device)) for part in images.split(1024)])
     row_of = torch.from_numpy(store.pairs(split))

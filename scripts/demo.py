@@ -164,7 +164,7 @@ def _write_report(
 ) -> None:
     facts = {name: results[name] for name in ("command", "commit", "date", "machine", "versions")}
     facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": str(results["minutes"])}
-    train, test = len(store.captions("train")), len(store.image_ids(config.split))
+    train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     notes = [
         "CIDEr is pycocoevalcap's CIDEr-D. Captions are compared with five references each.",
         "cosine to texts and R@1: aligned images against their own captions in the space that the decoder reads.",

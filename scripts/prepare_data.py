@@ -25,9 +25,12 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     make_tables(dataset)
     if not config.encode:
         return None
+    for key in ("text_split", "image_mean_split"):
+        if key not in dataset:
+            raise ValueError(f"dataset={dataset.name} lacks the key {key}: name the split in its YAML, as in dataset=tables")
     encoder = OpenClipEncoder(**config.encoder)
     return write_store(
-        dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.get("image_mean_split", "train")
+        dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split
     )
 
 
