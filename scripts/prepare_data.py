@@ -22,12 +22,12 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     dataset = config.dataset
+    for key in ("text_split", "image_mean_split"):
+        if key not in dataset:
+            raise ValueError(f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml")
     make_tables(dataset)
     if not config.encode:
         return None
-    for key in ("text_split", "image_mean_split"):
-        if key not in dataset:
-            raise ValueError(f"dataset={dataset.name} lacks the key {key}: name the split in its YAML, as in dataset=tables")
     encoder = OpenClipEncoder(**config.encoder)
     return write_store(
         dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split
