@@ -13,8 +13,8 @@ from contrastive.checkpoint import build_clip
 from contrastive.data import Pairs
 from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask
+from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.tables import read_tables
-from embedding_space.word_tokenizer import train_word_tokenizer
 from training.cli import entry_point
 from training.loop import Loop, LoopConfig
 from training.run_folder import FINISHED, open_run

@@ -1,4 +1,4 @@
-"""A word-level tokenizer of one's own corpus, for towers and decoders trained from scratch."""
+"""A word-level tokenizer of one's own corpus, for text towers trained from scratch."""
 
 from __future__ import annotations
 
