@@ -13,9 +13,9 @@ from PIL import Image
 from contrastive.data import Pairs, read_picture, shift
 from contrastive.task import ContrastiveTask
 from contrastive.train import train
+from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.encoders import OpenClipEncoder
 from embedding_space.tables import read_tables, write_tables
-from embedding_space.word_tokenizer import train_word_tokenizer
 from training.random import StepRandom
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 230), "white": (240, 240, 240)}
