@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import open_clip
-import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
@@ -34,7 +33,10 @@ def save_open_clip(model: open_clip.CLIP, preprocess: dict, tokenizer: PreTraine
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": model.model_config, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    weights = {name: value.detach().to(torch.float16).cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
     temporary = folder / "open_clip_model.safetensors.partial"
     save_file(weights, temporary)
     temporary.replace(folder / "open_clip_model.safetensors")

@@ -48,8 +48,9 @@ class ContrastiveTask:
             pictures = shift(pictures, dx, dy)
         choice = random.integers(2**31) % (pairs.first[rows + 1] - pairs.first[rows])
         tokens = pairs.tokens[pairs.first[rows] + choice]
-        image_features, text_features, _ = model(self._normalized(pictures), tokens)
-        scale = _unwrapped(model).logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+        with torch.no_grad():  # on the parameter itself: clamping its use would leave it without a gradient there
+            _unwrapped(model).logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+        image_features, text_features, scale = model(self._normalized(pictures), tokens)
         loss = self.clip_loss(image_features.float(), text_features.float(), scale)
         return {"loss": loss, "logit_scale": scale}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,7 +14,7 @@ from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.tables import read_tables
-from training.cli import entry_point
+from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.run_folder import FINISHED, open_run
 from training.tracking import Tracker
@@ -35,12 +34,23 @@ def train(config: DictConfig) -> dict[str, float]:
             "of a batch, so micro-batches would change it; leave it at 1"
         )
     loop = Loop(loop_config, config.output_dir, Tracker(**config.tracker))
+    if (
+        loop.accelerator.num_processes > 1
+        and loop.device.type != "cuda"
+        and "timm_model_name" in config.model.vision_cfg
+    ):
+        raise ValueError(
+            f"{loop.accelerator.num_processes} processes on a CPU: batch statistics of a convolutional tower are "
+            "shared between processes on GPUs only; run one process, or a transformer tower"
+        )
     torch.manual_seed(config.seed)
     captions = tables.captions["caption"].take(tables.caption_rows(config.dataset.pairs_split)).to_pylist()
     tokenizer = train_word_tokenizer(captions, config.vocabulary_size, start=True)
     model_config = OmegaConf.to_container(config.model)
     # Convolutions are nearly twice as fast on pictures whose channels lie innermost.
     model = build_clip(model_config, tokenizer).to(memory_format=torch.channels_last)
+    if loop.accelerator.num_processes > 1:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     shape = (tokenizer, model_config["text_cfg"]["context_length"], model_config["vision_cfg"]["image_size"])
     task = ContrastiveTask(
         Pairs(tables, config.dataset.pairs_split, *shape, loop.device),
@@ -58,11 +68,7 @@ def train(config: DictConfig) -> dict[str, float]:
     return figures
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="contrastive")
-@entry_point
-def main(config: DictConfig) -> None:
-    train(config)
-
+main = command("contrastive", train)
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -14,7 +13,7 @@ from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
-from training.cli import entry_point
+from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.random import EpochOrder
 from training.run_folder import FINISHED, open_run
@@ -53,11 +52,7 @@ def _spread(rows: Tensor, count: int) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="ddpm")
-@entry_point
-def main(config: DictConfig) -> None:
-    train(config)
-
+main = command("ddpm", train)
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -18,7 +19,7 @@ def run_facts() -> dict[str, str]:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     packages = ("torch", "transformers", "open_clip_torch", "denoising-diffusion-pytorch")
     return {
-        "command": " ".join([f"python {sys.argv[0]}" if sys.argv[0].endswith(".py") else sys.argv[0], *sys.argv[1:]]),
+        "command": _command(),
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), {accelerator}",
@@ -26,6 +27,19 @@ def run_facts() -> dict[str, str]:
             [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
         ),
     }
+
+
+def _command() -> str:
+    """The command line as it can be typed again in the repository."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    path = Path(sys.argv[0])
+    if module is not None and module.name != "__main__":
+        program = ["-m", module.name.removesuffix(".__main__")]
+    else:
+        program = [str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name]
+        if not path.is_absolute():
+            program = [str(path)]
+    return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def _commit() -> str:

@@ -31,7 +31,7 @@ GPT2_OPTIONS = (
     "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
 )  # fmt: skip
 CHECKPOINT_FILES = ["config.json", "model.safetensors", "tokenizer*.json", "special_tokens_map.json"]
-PRETRAINED = Path("pretrained")
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 MEND = (
     "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
     "a name in pretrained/ or a Hub id"
@@ -163,7 +163,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def load(cls, checkpoint: str | Path, **download: str | bool | Path | None) -> Captioner:
-        """A captioner from a run folder, a name in `pretrained/` or a Hub id, in evaluation mode.
+        """A captioner from a run folder, a name in `pretrained/` or a Hub id: in evaluation mode, on the GPU if any.
 
         Args:
             download: for a Hub id, options of huggingface_hub.snapshot_download, such as revision.
@@ -185,7 +185,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {MEND}") from error
         captioner.alignment.restore()
-        return captioner
+        return captioner.to("cuda" if torch.cuda.is_available() else "cpu")
 
     @classmethod
     def _from_pretrained(

@@ -20,21 +20,23 @@ from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 
 INPUTS = ("images", "texts")
+IDENTITY = ("model", "pretrained", "sha256")  # of an encoder: what its embeddings depend on
 
 
-def evaluate_checkpoint(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:
-    """`evaluate_captioner` of a checkpoint, or what it gave before: scores in `output_dir` of the same weights,
+def evaluate_run(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:
+    """`evaluate_captioner` of a run folder, or what it gave before: scores in `output_dir` of the same files,
     embeddings and options are re-used."""
-    captioner = Captioner.load(checkpoint)
+    folder, path = Path(checkpoint), Path(output_dir) / "scores.json"
     key = hashlib.sha256(repr((store.hash, sorted(options.items(), key=str))).encode())
-    for tensor in captioner.state_dict().values():
-        key.update(tensor.contiguous().cpu().numpy().tobytes())
-    known, path = Path(output_dir) / "evaluated.json", Path(output_dir) / "scores.json"
-    if known.exists() and path.exists() and json.loads(known.read_text()) == key.hexdigest():
-        return json.loads(path.read_text())
-    known.unlink(missing_ok=True)
-    figures = evaluate_captioner(captioner, store, output_dir=output_dir, **options)
-    known.write_text(json.dumps(key.hexdigest()))
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        key.update((folder / name).read_bytes())
+    if path.exists():
+        figures = json.loads(path.read_text())
+        if figures.get("key") == key.hexdigest():
+            return figures
+    figures = evaluate_captioner(Captioner.load(folder), store, output_dir=output_dir, **options)
+    figures["key"] = key.hexdigest()
+    path.write_text(json.dumps(figures, indent=2) + "\n")
     return figures
 
 
@@ -63,6 +65,9 @@ def evaluate_captioner(
     """
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
+    unknown = set(metrics) - set(METRICS)
+    if unknown:
+        raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(METRICS)}")
     _check_encoder(captioner, store)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -79,6 +84,7 @@ def evaluate_captioner(
     predictions = dict(zip(image_ids, captions, strict=True))
     write_predictions(output_dir / "predictions.json", predictions)
     (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
+    gap = gap_figures(captioner, images, texts, image_row)
     scores = score_captions(predictions, references, metrics, cache_dir)
     figures = {
         **captioner.provenance,
@@ -89,7 +95,8 @@ def evaluate_captioner(
         "unavailable": scores.unavailable,
         "warnings": scores.warnings,
         "images": len(image_ids),
-        "gap": gap_figures(captioner, images, texts, image_row),
+        "gap": gap,
+        "image_mean_split": store.manifest["image_mean_split"],
         "seconds": {"captioning": seconds, "scoring": scores.seconds},
     }
     write_scores(output_dir, figures, scores)
@@ -131,7 +138,9 @@ def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
 
 
 def _check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
-    ours, theirs = captioner.encoder.get("model"), store.manifest["encoder"].get("model")
+    ours, theirs = (
+        [encoder.get(key) for key in IDENTITY] for encoder in (captioner.encoder, store.manifest["encoder"])
+    )
     if captioner.dim != store.dim or ours != theirs:
         raise ValueError(
             f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,7 +14,7 @@ from image_captioning.captioner import Captioner, build_captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
-from training.cli import entry_point
+from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.random import mixed_seed
 from training.run_folder import FINISHED, open_run
@@ -62,7 +61,7 @@ def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop:
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
-        encoder=_plain(config.encoder),
+        encoder=store.manifest["encoder"],
         provenance={
             "dataset": config.dataset.name,
             "alignment": config.alignment.name,
@@ -123,12 +122,7 @@ def _plain(config: DictConfig) -> dict:
     return OmegaConf.to_container(config, resolve=True)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="image_captioning")
-@entry_point
-def main(config: DictConfig) -> None:
-    figures = train(config)
-    print(f"{config.output_dir}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-
+main = command("image_captioning", train)
 
 if __name__ == "__main__":
     main()

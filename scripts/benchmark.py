@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +20,7 @@ from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from evaluation.facts import run_facts
 from evaluation.table import Column, Table
-from training.cli import entry_point
+from training.cli import command
 from training.config import compose_config
 
 
@@ -93,13 +92,7 @@ def run(config: DictConfig) -> list[dict]:
     return rows
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="benchmark")
-@entry_point
-def main(config: DictConfig) -> None:
-    run(config)
-
-
 if __name__ == "__main__":
     # `bridge` alone, as a word, chooses the benchmark.
     sys.argv[1:] = [f"benchmark={word}" if word in BENCHMARKS else word for word in sys.argv[1:]]
-    main()
+    command("benchmark", run)()

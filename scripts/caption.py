@@ -10,16 +10,13 @@ import json
 import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from embedding_space.encoders import OpenClipEncoder
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from training.cli import entry_point, quote_file_arguments
-
-_paths: list[Path] = []
+from training.cli import command, exists, fail
 
 
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
@@ -30,7 +27,7 @@ def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """
     paths, options = [], []
     for argument in arguments:
-        if Path(argument).exists():
+        if exists(argument):
             paths.append(Path(argument))
         elif "=" in argument or argument.startswith(("-", "~", "+")):
             options.append(argument)
@@ -59,7 +56,7 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = OpenClipEncoder(**captioner.encoder)
+    encoder = _encoder_of(captioner)
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:
         print(f"Skipped: {reason}", file=sys.stderr)
@@ -78,19 +75,26 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     return captions
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="caption")
-@entry_point
-def main(config: DictConfig) -> None:
-    caption(config, _paths)
+def _encoder_of(captioner: Captioner) -> OpenClipEncoder:
+    """The encoder that the captioner's embeddings came from. Raises ValueError when its weights have changed since."""
+    known = dict(captioner.encoder)
+    sha256 = known.pop("sha256", None)
+    encoder = OpenClipEncoder(**known)
+    if encoder.description.get("sha256") != sha256:
+        raise ValueError(
+            f"The weights in {known['model']} are not those that the captioner was trained with: bring those back, or "
+            "prepare the data and train the captioner again"
+        )
+    return encoder
 
 
-@entry_point
-def _take_arguments() -> None:
-    paths, sys.argv[1:] = take_paths(sys.argv[1:])
-    _paths.extend(paths)
-    quote_file_arguments("checkpoint")
+def main() -> None:
+    try:
+        paths, sys.argv[1:] = take_paths(sys.argv[1:])
+    except FileNotFoundError as error:
+        fail(error)
+    command("caption", lambda config: caption(config, paths))()
 
 
 if __name__ == "__main__":
-    _take_arguments()
     main()

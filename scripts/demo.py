@@ -9,7 +9,6 @@ import json
 import time
 from pathlib import Path
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,12 +23,12 @@ from evaluation.report import write_report
 from evaluation.retrieval import paired_cosine
 from evaluation.table import Column, Table
 from image_captioning.captioner import Captioner
-from image_captioning.evaluate import evaluate_checkpoint
+from image_captioning.evaluate import evaluate_run
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
 from scripts.prepare_data import prepare
-from training.cli import entry_point
-from training.config import compose_config
+from training.cli import command
+from training.config import compose_config, override
 
 ORACLES = ("oracle_pairs", "oracle_text")
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
@@ -46,19 +45,18 @@ COLUMNS = [
 
 def run_demo(config: DictConfig) -> dict:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
-    unknown = set(config.oracles) - set(ORACLES)
-    if unknown:
-        raise ValueError(f"oracles={sorted(unknown)} are unknown; known: {', '.join(ORACLES)}")
-    if "oracle_text" in config.oracles and "c2_collapse" not in config.methods:
-        raise ValueError("oracle_text reads with the collapse decoder: add c2_collapse to methods")
+    _check(config)
     started = time.perf_counter()
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    store = prepare(compose_config("prepare_data", f"output_dir={config.runs_dir}/prepare_data/demo", *config.prepare))
+    store = prepare(
+        compose_config("prepare_data", override("output_dir", f"{config.runs_dir}/prepare_data/demo"), *config.prepare)
+    )
     runs = [run for seed in config.seeds for run in _run_seed(config, store, seed)]
     results = {
         **run_facts(),
+        "config": OmegaConf.to_container(config, resolve=True),
         "world": json.loads((store.path.parent / "world.json").read_text())["world_hash"],
         "store": store.hash,
         "seeds": list(config.seeds),
@@ -76,14 +74,28 @@ def run_demo(config: DictConfig) -> dict:
     return results
 
 
+def _check(config: DictConfig) -> None:
+    """Refuse what would fail only after hours: unknown methods, oracles, decodings and metrics, no seeds."""
+    if not config.seeds or not config.methods:
+        raise ValueError(f"seeds={list(config.seeds)} and methods={list(config.methods)} must not be empty")
+    unknown = set(config.oracles) - set(ORACLES)
+    if unknown:
+        raise ValueError(f"oracles={sorted(unknown)} are unknown; known: {', '.join(ORACLES)}")
+    if "oracle_text" in config.oracles and "c2_collapse" not in config.methods:
+        raise ValueError("oracle_text reads with the collapse decoder: add c2_collapse to methods")
+    for method in config.methods:
+        compose_config("image_captioning", f"alignment={method}", *config.captioner)
+    compose_config("ddpm", *config.ddpm)
+    Decoding(**config.decoding)
+
+
 def _run_seed(config: DictConfig, store: EmbeddingStore, seed: int) -> list[dict]:
     """Train and evaluate all methods and oracles of one seed."""
     diffusion_dir = f"{config.runs_dir}/ddpm/demo_seed{seed}"
     ddpm_seconds = 0.0
     if "diffusion_bridge" in config.methods:
-        figures = train_ddpm(
-            compose_config("ddpm", f"seed={seed}", f"store={store.path}", f"output_dir={diffusion_dir}", *config.ddpm)
-        )
+        options = [f"seed={seed}", override("store", store.path), override("output_dir", diffusion_dir)]
+        train_ddpm(compose_config("ddpm", *options, *config.ddpm))
         ddpm_seconds = _seconds(diffusion_dir)
     runs = []
     for method in [*config.methods, *config.oracles]:
@@ -91,13 +103,14 @@ def _run_seed(config: DictConfig, store: EmbeddingStore, seed: int) -> list[dict
         trained = "c2_collapse" if on_text else method
         checkpoint = f"{config.runs_dir}/image_captioning/demo_{trained}_seed{seed}"
         alignment = "c2_collapse" if on_pairs else trained
-        overrides = [f"alignment={alignment}", f"seed={seed}", f"store={store.path}", f"output_dir={checkpoint}"]
+        overrides = [f"alignment={alignment}", f"seed={seed}"]
+        overrides += [override("store", store.path), override("output_dir", checkpoint)]
         if alignment == "diffusion_bridge":
-            overrides.append(f"alignment.diffusion={diffusion_dir}")
+            overrides.append(override("alignment.diffusion", diffusion_dir))
         if on_pairs:
             overrides.append("train_on=pairs")
         train_captioner(compose_config("image_captioning", *overrides, *config.captioner))
-        figures = evaluate_checkpoint(
+        figures = evaluate_run(
             checkpoint,
             store,
             f"{config.runs_dir}/evaluation/demo_{method}_seed{seed}_{config.split}",
@@ -166,11 +179,20 @@ def _write_report(
     facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": str(results["minutes"])}
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     notes = [
-        "CIDEr is pycocoevalcap's CIDEr-D. Captions are compared with five references each.",
+        "CIDEr is pycocoevalcap's CIDEr-D; BLEU, METEOR and CIDEr are times 100.",
         "cosine to texts and R@1: aligned images against their own captions in the space that the decoder reads.",
         "seconds: training of the decoder (and of the diffusion model, for the bridge) and captioning the images.",
-        "oracle_pairs saw image-text pairs; oracle_text is fed captions instead of images. Neither is a method.",
     ]
+    if config.oracles:
+        notes.append(
+            "Oracles are no methods: oracle_pairs was trained on image-text pairs; oracle_text is the collapse decoder "
+            "fed each image's first caption, scored against the other four."
+        )
+    world = json.loads((store.path.parent / "world.json").read_text())
+    notes.append(
+        f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; those "
+        f"{world['corpus_captions_dropped']:,} captions were dropped from the corpus."
+    )
     write_report(
         Path(config.output_dir) / "report.html",
         "Captioning images after training on text alone",
@@ -192,7 +214,7 @@ def _plots(config: DictConfig, store: EmbeddingStore) -> list[tuple]:
     image_row = torch.from_numpy(store.pairs(config.split))
     aligned = {}
     for method in [name for name in ("c1", "c2_collapse", "diffusion_bridge") if name in config.methods]:
-        captioner = Captioner.load(f"{config.runs_dir}/image_captioning/demo_{method}_seed{seed}")
+        captioner = Captioner.load(f"{config.runs_dir}/image_captioning/demo_{method}_seed{seed}").cpu()
         aligned[method] = (captioner.clean_texts(texts), captioner.align_images(images))
     if not aligned:
         return []
@@ -218,11 +240,7 @@ def _plots(config: DictConfig, store: EmbeddingStore) -> list[tuple]:
     return plots
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="demo")
-@entry_point
-def main(config: DictConfig) -> None:
-    run_demo(config)
-
+main = command("demo", run_demo)
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,9 @@ python scripts/eval_coco.py predictions=captions.json references=captions_val201
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import hydra
 from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,7 +19,7 @@ from evaluation.table import Table
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner, write_scores
 from image_captioning.generation import Decoding
-from training.cli import entry_point, quote_file_arguments
+from training.cli import command
 from training.tracking import Tracker, start_tracker
 
 
@@ -30,6 +30,8 @@ def evaluate(config: DictConfig) -> dict:
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     if (config.predictions is None) != (config.references is None):
         raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
+    if config.predictions is None and config.checkpoint is None:
+        raise ValueError("There is nothing to score: give checkpoint=, or predictions= and references=")
     figures = _score_file(config, output_dir) if config.predictions else _score_captioner(config, output_dir)
     print(_table(figures).text())
     for name, reason in figures["unavailable"].items():
@@ -94,21 +96,19 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
     accelerator.end_training()
 
 
-def _run_name(checkpoint: str, split: str, caption_from: str, predictions: str | None) -> str:
+def _run_name(checkpoint: str | None, split: str, caption_from: str, strategy: str, predictions: str | None) -> str:
     if predictions is not None:
-        return f"scored_{Path(predictions).stem}"
-    return f"{Path(checkpoint).name}_{split}" + ("_from_texts" if caption_from == "texts" else "")
+        name = f"scored_{Path(predictions).stem}"
+    else:
+        name = f"{Path(checkpoint or 'nothing').name}_{split}_{strategy}"
+        name += "_from_texts" if caption_from == "texts" else ""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="eval_coco")
-@entry_point
-def main(config: DictConfig) -> None:
-    evaluate(config)
-
+main = command("eval_coco", evaluate)
 
 if __name__ == "__main__":
-    quote_file_arguments("checkpoint", "predictions", "references")
     main()

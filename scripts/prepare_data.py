@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from embedding_space.encoders import OpenClipEncoder
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
-from training.cli import entry_point
+from training.cli import command
 
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
@@ -24,14 +23,17 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     dataset = config.dataset
     for key in ("text_split", "image_mean_split"):
         if key not in dataset:
-            raise ValueError(f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml")
+            raise ValueError(
+                f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
+            )
     make_tables(dataset)
     if not config.encode:
         return None
     encoder = OpenClipEncoder(**config.encoder)
-    return write_store(
-        dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split
-    )
+    store = write_store(dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split)
+    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
+    print(f"{store.path}: {rows}, {store.dim} dimensions")
+    return store
 
 
 def make_tables(dataset: DictConfig) -> None:
@@ -41,19 +43,17 @@ def make_tables(dataset: DictConfig) -> None:
         from demo_world.world import write_demo_world
 
         splits = {split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")}
-        write_demo_world(Path(dataset.root), **splits, seed=dataset.seed, image_size=dataset.image_size)
+        world = write_demo_world(Path(dataset.root), **splits, seed=dataset.seed, image_size=dataset.image_size)
+        print(
+            f"{dataset.root}: {world['heldout_overlap_before']:.1%} of the validation and test captions stood word for "
+            f"word in the text corpus; {world['corpus_captions_dropped']:,} captions were dropped from it, which "
+            f"leaves {world['heldout_overlap_after']:.1%}"
+        )
     elif dataset.kind != "tables":
         raise ValueError(f"Unknown dataset.kind={dataset.kind!r} of dataset={dataset.name}: known: demo_world, tables")
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="prepare_data")
-@entry_point
-def main(config: DictConfig) -> None:
-    store = prepare(config)
-    if store:
-        rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
-        print(f"{store.path}: {rows}, {store.dim} dimensions")
-
+main = command("prepare_data", prepare)
 
 if __name__ == "__main__":
     main()

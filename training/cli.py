@@ -1,42 +1,69 @@
-"""What every command line shares: one clear sentence for bad input, and an exit code."""
+"""What every command line shares: paths of any name, one clear sentence for bad input, and an exit code."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
+from omegaconf import DictConfig
+
+from training.config import CONFIGS, override
+
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
 
-def entry_point(main: Callable) -> Callable:
-    """Decorate a stage's function: bad input prints one sentence and exits with 1, an interrupt exits with 130.
+def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], None]:
+    """The command line of `run`, which takes the composed `configs/<stage>.yaml`.
 
-    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead.
+    Bad input prints one sentence and exits with 1, an interrupt exits with 130; `DIFFUSION_BRIDGE_TRACEBACK=1` shows
+    the whole traceback instead.
     """
 
-    @functools.wraps(main)
-    def wrapped(*args, **kwargs):
+    def guarded(config: DictConfig) -> None:
         try:
-            return main(*args, **kwargs)
+            run(config)
         except KeyboardInterrupt as interrupt:
             print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
             sys.exit(130)
         except USER_ERRORS as error:
-            if os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
-                raise
-            print(f"Error: {error}", file=sys.stderr)
-            sys.exit(1)
+            fail(error)
 
-    return wrapped
+    def main() -> None:
+        quote_paths()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
+
+    return main
 
 
-def quote_file_arguments(*keys: str) -> None:
-    """Quote the values of `key=FILE` in sys.argv for Hydra, whose grammar refuses many names of existing files."""
+def fail(error: Exception) -> None:
+    """End the program with `error`'s sentence."""
+    if os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
+        raise error
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+PATH_KEYS = ("checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "cache_dir", "dataset.root")
+
+
+def quote_paths() -> None:
+    """Quote the values of options that are paths in sys.argv, for Hydra's grammar refuses many names of files.
+
+    What does not exist and looks like more than a name (quoted already, a list, an interpolation, null) is left alone.
+    """
     for index, argument in enumerate(sys.argv):
         key, equals, value = argument.partition("=")
-        if equals and key in keys and Path(value).exists():
-            escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
-            sys.argv[index] = f"{key}='{escaped}'"
+        plain = value != "null" and not set(value) & {"'", '"', ",", "$"}
+        if equals and key in PATH_KEYS and (plain or exists(value)):
+            sys.argv[index] = override(key, value)
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder of this name is there; an argument too long to be a name is none."""
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a path may be
+        return False

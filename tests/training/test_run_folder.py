@@ -9,7 +9,8 @@ import pytest
 from accelerate import Accelerator
 from omegaconf import OmegaConf
 
-from training.cli import entry_point, quote_file_arguments
+from training.cli import command, quote_paths
+from training.config import compose_config
 from training.run_folder import RESUME, finish_run, open_run
 from training.tracking import Tracker, start_tracker
 
@@ -38,24 +39,38 @@ def test_another_configuration_is_refused_naming_the_difference(tmp_path):
 @pytest.mark.parametrize(
     ("error", "code"), [(ValueError("bad x"), 1), (FileNotFoundError("no y"), 1), (KeyboardInterrupt("at 5"), 130)]
 )
-def test_users_errors_become_one_sentence_and_an_exit_code(capsys, error, code):
-    @entry_point
-    def main():
+def test_users_errors_become_one_sentence_and_an_exit_code(capsys, monkeypatch, tmp_path, error, code):
+    def run(config):
         raise error
 
+    monkeypatch.setattr(sys, "argv", ["prog", f"output_dir={tmp_path}"])
     with pytest.raises(SystemExit) as stopped:
-        main()
+        command("ddpm", run)()
     assert stopped.value.code == code
     assert str(error) in capsys.readouterr().err
 
 
-def test_programming_errors_keep_their_traceback():
-    @entry_point
-    def main():
-        raise AttributeError("a bug")
+def test_values_that_are_more_than_names_are_left_to_hydra(monkeypatch):
+    arguments = [
+        "prog",
+        "store=${dataset.root}/x",
+        "checkpoint=a,b",
+        "predictions=null",
+        "seed=1",
+        "output_dir=a b (1)",
+    ]
+    monkeypatch.setattr(sys, "argv", list(arguments))
+    quote_paths()
+    assert sys.argv == [*arguments[:-1], "output_dir='a b (1)'"]
 
-    with pytest.raises(AttributeError):
-        main()
+
+def test_configs_compose_within_a_running_command_too(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(sys, "argv", ["prog", f"output_dir={tmp_path}"])
+    command("ddpm", lambda config: seen.append(compose_config("image_captioning", "seed=7").seed))()
+    assert seen == [7]
+    with pytest.raises(ValueError, match=r"configs/ddpm.yaml with no_such_key=1"):
+        compose_config("ddpm", "no_such_key=1")
 
 
 @pytest.mark.parametrize("name", ["my file (1).json", "it's.json", "a=b.json", "ünï,cödé.json", "[x].json"])
@@ -63,7 +78,7 @@ def test_file_arguments_reach_hydra_whatever_their_name(tmp_path, monkeypatch, n
     (tmp_path / name).write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["prog", f"predictions={name}", "split=test"])
-    quote_file_arguments("predictions")
+    quote_paths()
     (tmp_path / "c.yaml").write_text("predictions: null\nsplit: null\n")
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = hydra.compose("c", sys.argv[1:])
