@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 FINISHED = "finished.json"
 RESUME = "resume.pt"
-METRICS = "metrics.jsonl"
+METRICS = "metrics.jsonl"  # a line {"step", figure: number, ...} for each logged step and each evaluation
+TABLES = "tables.jsonl"  # a line {"step", table: {"columns", "rows"}, ...} for each evaluation that made tables
 
 # They say where and how far a run goes on, not what it computes.
 NOT_PART_OF_THE_RUN = ("output_dir", "overwrite", "tracker", "hydra")
@@ -23,37 +25,45 @@ def open_run(
 
     The resolved config is written as `config.yaml`, with the hashes of what the run reads under `inputs`: the same
     command on other data is another run. A folder that holds a run of another configuration is refused
-    with a ValueError naming the first difference, unless `overwrite`, which starts afresh.
+    with a ValueError naming the first difference, unless `overwrite`, which starts afresh. A new run finds no state
+    and no figures of an earlier one. All processes of a run may call this at the same time.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     resolved = OmegaConf.to_container(config, resolve=True) | ({"inputs": dict(inputs)} if inputs else {})
-    if overwrite:
-        for name in (FINISHED, RESUME, METRICS, "config.yaml"):
-            (folder / name).unlink(missing_ok=True)
-    state = "new"
-    if path.exists():
+    before, state = None, "new"
+    if path.exists() and not overwrite:
         before = OmegaConf.to_container(OmegaConf.load(path))
-        difference = _first_difference(before, resolved)
-        if difference and ((folder / FINISHED).exists() or (folder / RESUME).exists()):
-            raise ValueError(
-                f"{folder} holds a run of another configuration ({difference}): "
-                "give this one a folder of its own with output_dir=..., or replace the old one with overwrite=true"
-            )
         if (folder / FINISHED).exists():
             state = "finished"
         elif (folder / RESUME).exists():
             state = "unfinished"
-    OmegaConf.save(OmegaConf.create(resolved), path)
+    if state == "new":
+        for name in (FINISHED, RESUME, METRICS, TABLES):
+            (folder / name).unlink(missing_ok=True)
+    elif difference := _first_difference(before, resolved):
+        raise ValueError(
+            f"{folder} holds a run of another configuration ({difference}): "
+            "give this one a folder of its own with output_dir=..., or replace the old one with overwrite=true"
+        )
+    if before != resolved:
+        write_whole(path, OmegaConf.to_yaml(OmegaConf.create(resolved)))
     return state
 
 
 def finish_run(output_dir: str | Path, summary: dict) -> None:
     """Mark the run as done, with its closing figures; its resume state is no longer needed."""
     folder = Path(output_dir)
-    (folder / FINISHED).write_text(json.dumps(summary, indent=2) + "\n")
+    write_whole(folder / FINISHED, json.dumps(summary, indent=2) + "\n")
     (folder / RESUME).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of which no reader, and no later run after a kill, ever sees a part."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _first_difference(before: object, now: object, key: str = "") -> str | None:
