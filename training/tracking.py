@@ -19,7 +19,8 @@ class Tracker:
     name: str = "none"  # none or wandb
     project: str = "diffusion-bridge"
     run_name: str | None = None
-    mode: str | None = None  # online, offline or disabled; by default online when a W&B key is known, else offline
+    # online, offline or disabled; by default what WANDB_MODE says, else online when a W&B key is known, else offline
+    mode: str | None = None
 
     def __post_init__(self):
         if self.name not in TRACKERS:
@@ -36,9 +37,15 @@ def start_tracker(accelerator: Accelerator, tracker: Tracker | None, output_dir:
     """Begin a dashboard run for a loop or an evaluation, its files in `output_dir`."""
     if tracker is None or tracker.name == "none":
         return
-    mode = tracker.mode or ("online" if _has_wandb_key() else "offline")
+    mode = tracker.mode or os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
     options = {"dir": str(output_dir), "mode": mode, "name": tracker.run_name or output_dir.name}
     accelerator.init_trackers(tracker.project, config=config, init_kwargs={"wandb": options})
+
+
+def finish_trackers(accelerator: Accelerator) -> None:
+    """Close the dashboard's run. `Accelerator.end_training` would leave the processes' group as well."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
 
 
 def _has_wandb_key() -> bool:
