@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import math
 import signal
 import time
 from contextlib import contextmanager, nullcontext
@@ -18,38 +20,16 @@ from ema_pytorch import EMA
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.loop_config import LoopConfig
 from training.random import StepRandom, mixed_seed
-from training.run_folder import METRICS, RESUME, finish_run
+from training.run_folder import METRICS, RESUME, TABLES, finish_run, write_whole
 from training.schedule import learning_rate_factor, parameter_groups
-from training.tracking import Tracker, start_tracker
-
-
-@dataclass
-class LoopConfig:
-    """How to train; every field is an option `loop.<field>` of the stages' configs."""
-
-    steps: int
-    batch_size: int  # global: over all processes and micro-batches
-    learning_rate: float
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    schedule: str = "cosine"  # constant, linear or cosine, down to 0
-    warmup_steps: int = 0
-    clip_norm: float | None = 1.0
-    gradient_accumulation: int = 1  # micro-batches a step
-    precision: str = "no"  # no, bf16 or fp16 autocast
-    ema_decay: float | None = None
-    ema_every: int = 1
-    evaluate_every: int | None = None  # steps; the end is always evaluated
-    checkpoint_every: int | None = None  # steps; an interrupt always leaves a checkpoint
-    keep: str = "last"  # "last", or the name of an evaluation figure whose lowest value chooses the weights
-    log_every: int = 20
-    seed: int = 0
+from training.tracking import Tracker, finish_trackers, start_tracker
 
 
 @dataclass
 class Evaluation:
-    """What a Task's `evaluate` returns: figures, and tables (columns, rows) such as sample captions."""
+    """What a Task's `evaluate` returns: figures, and tables (columns, rows of JSON values) such as sample captions."""
 
     metrics: dict[str, float]
     tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
@@ -81,11 +61,10 @@ class Loop:
         self.config = config
         self.output_dir = Path(output_dir)
         self.tracker = tracker
-        if config.precision not in ("no", "bf16", "fp16"):
-            raise ValueError(f"precision={config.precision!r} must be no, bf16 or fp16 (option loop.precision)")
         # Stages may follow one another in one process, each with a precision of its own; accelerate's shared state
-        # would refuse the second. The processes' group lives in PartialState and stays.
+        # would refuse the second. The processes' group lives in PartialState and stays for the next stage.
         AcceleratorState._reset_state()
+        atexit.unregister(_leave_group)
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             # Else accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
@@ -110,8 +89,9 @@ class Loop:
     def fit(self, model: nn.Module, task: Task, resume: bool = False) -> dict[str, float]:
         """Train, from the folder's resume state if `resume`; returns the last evaluation's figures.
 
-        The folder ends with the checkpoint (`Task.save`), `metrics.jsonl` and `finished.json`. SIGINT finishes the
-        step, writes checkpoint and resume state and raises KeyboardInterrupt.
+        The folder ends with the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables, and
+        `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt.
+        Raises ValueError, and writes no checkpoint, when loss, weights or the figure of `keep` stop being finite.
         """
         config, accelerator = self.config, self.accelerator
         model.to(self.device)
@@ -123,10 +103,30 @@ class Loop:
         wrapped, prepared = accelerator.prepare(model, optimizer)
         state = _State(model, optimizer, ema, accelerator.scaler, step=0)
         if resume:
-            self._best = state.load(self.output_dir / RESUME, self.device)
-            _drop_lines_from(self.output_dir / METRICS, state.step)
-        averaged = ema.ema_model if ema else model
+            self._best = state.load(self.output_dir / RESUME)
+            if accelerator.is_main_process:
+                for name in (METRICS, TABLES):
+                    _drop_lines_after(self.output_dir / name, state.step)
+            accelerator.wait_for_everyone()
         start_tracker(accelerator, self.tracker, self.output_dir, asdict(config))
+        try:
+            figures = self._train(wrapped, prepared, task, state)
+        finally:
+            finish_trackers(accelerator)
+        if accelerator.is_main_process:
+            samples = state.step * config.batch_size
+            finish_run(
+                self.output_dir,
+                {"steps": state.step, "samples": samples, "seconds": round(state.seconds, 1), **figures},
+            )
+        accelerator.wait_for_everyone()
+        atexit.register(_leave_group)  # not after an error: the other processes would be waited for
+        return figures
+
+    def _train(self, wrapped: nn.Module, prepared: Any, task: Task, state: _State) -> dict[str, float]:
+        """Steps from `state.step` to the end; `wrapped` and `prepared` are accelerate's model and optimiser."""
+        config, accelerator = self.config, self.accelerator
+        averaged = state.ema.ema_model if state.ema else state.model
         figures: dict[str, float] = {}
         began, began_step, seconds_before = time.perf_counter(), state.step, state.seconds
         bar = tqdm(
@@ -136,51 +136,37 @@ class Loop:
         with _deferred_interrupt() as interrupted, bar:
             while state.step < config.steps:
                 factor = learning_rate_factor(state.step, config.steps, config.warmup_steps, config.schedule)
-                for group in optimizer.param_groups:
+                for group in state.optimizer.param_groups:
                     group["lr"] = config.learning_rate * factor
                 losses = self._step(wrapped, prepared, task, state.step)
-                if ema:
-                    ema.update()
+                if state.ema:
+                    state.ema.update()
                 state.step += 1
                 state.seconds = seconds_before + time.perf_counter() - began
                 bar.update()
                 last = state.step == config.steps
-                if state.step % config.log_every == 0 or last:
+                stop = self._anyone(bool(interrupted)) and not last
+                log = last or state.step % config.log_every == 0
+                evaluate = last or _is_due(state.step, config.evaluate_every)
+                checkpoint = not last and (stop or _is_due(state.step, config.checkpoint_every))
+                if log or evaluate or checkpoint:
                     losses = {name: accelerator.reduce(value, "mean").item() for name, value in losses.items()}
-                    if not torch.isfinite(torch.tensor(losses["loss"])):
-                        raise ValueError(
-                            f"The loss became {losses['loss']} at step {state.step}: lower loop.learning_rate "
-                            f"(now {config.learning_rate}) or set loop.precision=no; checkpoints so far stand"
-                        )
+                    self._check_finite(losses["loss"], state, weights=evaluate or checkpoint)
+                if log:
                     rate = (state.step - began_step) * config.batch_size / (time.perf_counter() - began)
-                    self._log(
-                        state.step,
-                        {
-                            **losses,
-                            "learning_rate": config.learning_rate * factor,
-                            "samples_per_second": rate,
-                        },
-                    )
+                    speed = {"learning_rate": config.learning_rate * factor, "samples_per_second": rate}
+                    self._log(state.step, {**losses, **speed})
                     bar.set_postfix(loss=f"{losses['loss']:.4f}")
-                if last or (config.evaluate_every and state.step % config.evaluate_every == 0):
+                if evaluate:
                     figures = self._evaluate(averaged, task, state.step)
-                    self._keep(averaged, task, figures, last)
-                stop = self._anyone(bool(interrupted))
-                if not last and (stop or (config.checkpoint_every and state.step % config.checkpoint_every == 0)):
+                    self._keep(averaged, task, figures, state.step)
+                if checkpoint:
                     self._checkpoint(averaged, task, state)
-                if stop and not last:
+                if stop:
                     raise KeyboardInterrupt(
                         f"Checkpoint at step {state.step} of {config.steps} in {self.output_dir}: "
                         "the same command goes on from there."
                     )
-        if accelerator.is_main_process:
-            samples = state.step * config.batch_size
-            finish_run(
-                self.output_dir,
-                {"steps": state.step, "samples": samples, "seconds": round(state.seconds, 1), **figures},
-            )
-        accelerator.wait_for_everyone()
-        accelerator.end_training()  # leaves the processes' group
         return figures
 
     def _step(self, model: nn.Module, optimizer: Any, task: Task, step: int) -> dict[str, Tensor]:
@@ -210,43 +196,66 @@ class Loop:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item())
 
+    def _check_finite(self, loss: float, state: _State, weights: bool) -> None:
+        """Stop before anything that is not finite is kept; the last step may break weights that had a finite loss."""
+        broken = None if math.isfinite(loss) else f"The loss became {loss}"
+        if weights and not broken and not all(weight.isfinite().all() for weight in state.model.parameters()):
+            broken = "The weights became infinite or nan"
+        if broken:
+            raise ValueError(
+                f"{broken} at step {state.step}: lower loop.learning_rate (now {self.config.learning_rate}) "
+                "or set loop.precision=no; checkpoints so far stand"
+            )
+
     @torch.no_grad()
     def _evaluate(self, model: nn.Module, task: Task, step: int) -> dict[str, float]:
         model.eval()
         with self.accelerator.autocast():
             evaluation = task.evaluate(model)
         self._log(step, evaluation.metrics)
-        if self.tracker and self.accelerator.is_main_process:
-            self.tracker.log_tables(self.accelerator, evaluation.tables, step)
+        if evaluation.tables and self.accelerator.is_main_process:
+            tables = {name: {"columns": columns, "rows": rows} for name, (columns, rows) in evaluation.tables.items()}
+            self._append(TABLES, {"step": step, **tables})
+            if self.tracker:
+                self.tracker.log_tables(self.accelerator, evaluation.tables, step)
         return evaluation.metrics
 
-    def _keep(self, model: nn.Module, task: Task, figures: dict[str, float], last: bool) -> None:
+    def _keep(self, model: nn.Module, task: Task, figures: dict[str, float], step: int) -> None:
         """Write the weights if they are the ones to keep so far."""
-        if self.config.keep == "last":
-            better = last
-        elif self.config.keep in figures:
-            better = figures[self.config.keep] < self._best
-            self._best = min(self._best, figures[self.config.keep])
-        else:
+        keep = self.config.keep
+        if keep == "last":
+            better = step == self.config.steps
+        elif keep not in figures:
             raise ValueError(
-                f"keep={self.config.keep!r} (option loop.keep) is neither 'last' nor one of this stage's figures: "
+                f"keep={keep!r} (option loop.keep) is neither 'last' nor one of this stage's figures: "
                 f"{', '.join(figures)}"
             )
+        elif not math.isfinite(figures[keep]):
+            raise ValueError(
+                f"{keep} is {figures[keep]} at step {step} and cannot choose the weights: "
+                "lower loop.learning_rate, or set loop.keep=last"
+            )
+        else:
+            better = figures[keep] < self._best
+            self._best = min(self._best, figures[keep])
         if better and self.accelerator.is_main_process:
             task.save(model, self.output_dir)
 
     def _checkpoint(self, model: nn.Module, task: Task, state: _State) -> None:
         if self.accelerator.is_main_process:
-            state.save(self.output_dir / RESUME, self._best)
             if self.config.keep == "last" or self._best == float("inf"):
                 task.save(model, self.output_dir)
+            state.save(self.output_dir / RESUME, self._best)  # last: it says that the folder can be resumed
         self.accelerator.wait_for_everyone()
 
     def _log(self, step: int, figures: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
-            with (self.output_dir / METRICS).open("a") as file:
-                file.write(json.dumps({"step": step, **figures}) + "\n")
+            self._append(METRICS, {"step": step, **figures})
         self.accelerator.log(figures, step=step)
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        with (self.output_dir / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 @dataclass
@@ -266,9 +275,9 @@ class _State:
         torch.save({"step": self.step, "seconds": self.seconds, "best": best, **parts}, temporary)
         temporary.replace(path)
 
-    def load(self, path: Path, device: torch.device) -> float:
+    def load(self, path: Path) -> float:
         try:
-            saved = torch.load(path, map_location=device, weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)  # the parts know their devices
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
             self.step, self.seconds = saved["step"], saved["seconds"]
@@ -281,11 +290,26 @@ class _State:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def _drop_lines_from(path: Path, step: int) -> None:
-    """Remove the figures of steps after `step`: a resumed run will write them again."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in lines))
+def _is_due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    """Remove what later steps wrote, which a resumed run writes again, and the line that a kill cut short."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines()
+    try:
+        json.loads(lines[-1] if lines else "{}")
+    except json.JSONDecodeError:
+        lines.pop()
+    write_whole(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+
+
+def _leave_group() -> None:
+    """At exit, if the processes' group still stands: torch warns of one that is not left."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import nn
 
 from training.loop import Evaluation, Loop, LoopConfig
 from training.random import EpochOrder
+from training.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,7 @@ class Regression:
     def evaluate(self, model):
         self.evaluated += 1
         error = (model(self.inputs).squeeze(-1) - self.targets).pow(2).mean().item()
-        return Evaluation({"error": error})
+        return Evaluation({"error": error}, {"samples": (["evaluation", "error"], [[self.evaluated, error]])})
 
     def save(self, model, folder):
         torch.save(model.state_dict(), folder / "weights.pt")
@@ -61,9 +62,12 @@ def run(folder: Path, task: Regression | None = None, resume: bool = False, **ch
     return torch.load(folder / "weights.pt", weights_only=True)
 
 
+def lines(folder: Path, name: str = "metrics.jsonl") -> list[dict]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
 def losses(folder: Path) -> list[float]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
+    return [line["loss"] for line in lines(folder) if "loss" in line]
 
 
 def test_training_lowers_the_loss_and_leaves_a_finished_folder(tmp_path):
@@ -85,6 +89,44 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
 
 
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
+    class Killed(Regression):
+        def loss(self, model, random):
+            if random.step == 13:
+                raise RuntimeError("killed")
+            return super().loss(model, random)
+
+    whole = run(tmp_path / "whole", evaluate_every=5)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "parts", Killed(8), evaluate_every=5, checkpoint_every=7)
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 14, "lo')  # cut short
+    resumed = run(tmp_path / "parts", resume=True, evaluate_every=5)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    steps = [line["step"] for line in lines(tmp_path / "parts", "tables.jsonl")]
+    assert steps == [5, 10, 15, 20]
+
+
+def test_tables_are_written_without_a_tracker(tmp_path):
+    run(tmp_path, evaluate_every=10)
+    first, last = lines(tmp_path, "tables.jsonl")
+    assert first["step"] == 10 and last["step"] == 20
+    assert first["samples"]["columns"] == ["evaluation", "error"]
+    errors = [line["error"] for line in lines(tmp_path) if "error" in line]
+    assert first["samples"]["rows"] == [[1, errors[0]]] and last["samples"]["rows"] == [[2, errors[1]]]
+
+
+def test_the_resume_state_is_written_after_the_weights(tmp_path):
+    class NoRoom(Regression):
+        def save(self, model, folder):
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        run(tmp_path, NoRoom(8), checkpoint_every=5)
+    assert not (tmp_path / "resume.pt").exists()
+
+
 def test_micro_batches_give_the_same_gradients(tmp_path):
     def without_dropout(folder, **changes):
         torch.manual_seed(0)
@@ -97,7 +139,7 @@ def test_micro_batches_give_the_same_gradients(tmp_path):
     assert without_dropout(tmp_path / "parts", gradient_accumulation=4) == pytest.approx(whole, rel=1e-4)
 
 
-def test_two_processes_give_the_loss_curve_of_one(tmp_path):
+def test_two_processes_give_the_losses_of_one_in_a_second_and_resumed_stage_too(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(
         "import sys, torch\n"
@@ -110,6 +152,16 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
         "me = loop.accelerator\n"
         "Path(sys.argv[1], f'rank_{me.process_index}_of_{me.num_processes}').touch()\n"
         "loop.fit(torch.nn.Linear(5, 1), Regression(8))\n"
+        "second = Path(sys.argv[1], 'second')\n"
+        "second.mkdir(exist_ok=True)\n"
+        "for at in (2 if me.is_main_process else None, None):\n"
+        "    torch.manual_seed(0)\n"
+        "    loop = Loop(make_config(steps=5, precision='bf16'), second)\n"
+        "    assert loop.accelerator.num_processes == me.num_processes\n"
+        "    try:\n"
+        "        loop.fit(torch.nn.Linear(5, 1), Regression(8, at), resume=(second / 'resume.pt').exists())\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -119,9 +171,12 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
             [*command, str(script), str(tmp_path / name)], env=environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("interrupted") == (1 if name == "one" else 2)
     assert {path.name for path in (tmp_path / "two").glob("rank_*")} == {"rank_0_of_2", "rank_1_of_2"}
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     assert len(losses(tmp_path / "two")) == 20
+    assert len(losses(tmp_path / "two" / "second")) == 5
+    assert losses(tmp_path / "two" / "second") == pytest.approx(losses(tmp_path / "one" / "second"), rel=2e-2)
 
 
 def test_keep_saves_the_weights_of_the_lowest_figure(tmp_path):
@@ -148,16 +203,68 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
         run(tmp_path, Regression(8, nan_at=4))
 
 
+@pytest.mark.parametrize(("every", "kept"), [({"checkpoint_every": 3}, 3), ({"evaluate_every": 3}, None)])
+def test_broken_weights_never_become_a_checkpoint(tmp_path, every, kept):
+    class Recorded(Regression):
+        def save(self, model, folder):
+            assert all(weight.isfinite().all() for weight in model.parameters())
+            super().save(model, folder)
+
+    task = Recorded(8, nan_at=4)
+    with pytest.raises(ValueError, match=r"became nan at step 6.*checkpoints so far stand"):
+        run(tmp_path, task, log_every=100, ema_decay=None, **every)
+    assert task.evaluated == (1 if kept is None else 0)
+    assert (tmp_path / "resume.pt").exists() == (kept is not None)
+    if kept:
+        assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == kept
+
+
+def test_a_finite_loss_whose_gradient_broke_the_weights_is_noticed(tmp_path):
+    class Root(Regression):
+        def loss(self, model, random):
+            loss = super().loss(model, random)["loss"]
+            return {"loss": (loss * 0).sqrt() if random.step == 3 else loss}  # an infinite slope, times 0
+
+    with pytest.raises(ValueError, match="The weights became infinite or nan at step 4"):
+        run(tmp_path, Root(8), checkpoint_every=4, log_every=3)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+def test_keep_refuses_a_figure_that_is_not_finite(tmp_path):
+    class Undefined(Regression):
+        def evaluate(self, model):
+            return Evaluation({"error": float("nan")})
+
+    with pytest.raises(ValueError, match="error is nan at step 10 and cannot choose the weights"):
+        run(tmp_path, Undefined(8), keep="error", evaluate_every=10)
+    assert not (tmp_path / "finished.json").exists()
+
+
+@pytest.mark.parametrize("nan_at", [None, 4])
+def test_dashboards_are_closed_on_errors_too(tmp_path, monkeypatch, nan_at):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("first", "second"):  # the second would go on with the first's dashboard, were that open
+        folder = tmp_path / name
+        folder.mkdir()
+        loop = Loop(make_config(), folder, Tracker("wandb"))
+        if nan_at is None:
+            loop.fit(nn.Linear(5, 1), Regression(8))
+        else:
+            with pytest.raises(ValueError, match="became nan"):
+                loop.fit(nn.Linear(5, 1), Regression(8, nan_at=nan_at))
+        assert wandb.run is None
+        assert list((folder / "wandb").glob("offline-run-*"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"gradient_accumulation": 3}, "must be a multiple of 1 processes x 3"),
-        ({"precision": "int8"}, "precision='int8'"),
-        ({"schedule": "step"}, "Unknown schedule 'step'"),
         ({"keep": "accuracy"}, "neither 'last' nor one of this stage's figures: error"),
     ],
 )
-def test_bad_options_are_refused(tmp_path, changes, message):
+def test_options_that_do_not_fit_the_run_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, **changes)
 
