@@ -55,6 +55,39 @@ def test_pairs_point_at_each_captions_image(make_store):
         store.pairs("train")
 
 
+def test_pairs_and_references_stay_within_their_split(tmp_path):
+    images = [{"image_id": str(n), "path": f"{n}.png", "split": split} for n, split in enumerate(("val", "test"))]
+    captions = [
+        {"caption_id": str(n), "image_row": row, "caption": f"text {n}", "split": split}
+        for n, (row, split) in enumerate([(1, "test"), (0, "val"), (1, "pretrain"), (1, "test"), (None, "train")])
+    ]
+    tables = write_tables(tmp_path, images, captions)
+    assert tables.pairs("test").tolist() == [0, 0] and tables.pairs("val").tolist() == [0]
+    assert tables.references("test") == {"1": ["text 0", "text 3"]}
+    captions[0]["image_row"] = 0
+    with pytest.raises(ValueError, match="belong to images of another split"):
+        write_tables(tmp_path, images, captions).pairs("test")
+
+
+def test_a_split_named_train_is_itself_and_the_text_corpus_goes_by_its_own_name(tmp_path):
+    captions = [
+        {"caption_id": str(n), "image_row": None, "caption": f"text {n}", "split": "corpus" if n < 3 else "train"}
+        for n in range(5)
+    ]
+    write_tables(tmp_path, [], captions)
+    store = write_store(tmp_path, CountingEncoder(), "counting", text_split="corpus", image_mean_split=None)
+    assert store.text_split == "corpus" and store.captions(store.text_split) == ["text 0", "text 1", "text 2"]
+    assert store.captions("train") == ["text 3", "text 4"] and len(store.texts("train")) == 2
+    assert torch.allclose(store.mean("text"), store.texts("corpus").mean(0), atol=1e-3)
+
+
+@pytest.mark.parametrize("option", ["text_split", "image_mean_split"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_means_never_come_from_held_out_splits(corpus, option, split):
+    with pytest.raises(ValueError, match=rf"dataset\.{option}={split}"):
+        write_store(corpus, CountingEncoder(), "counting", **{option: split})
+
+
 def test_means_are_over_the_splits_that_the_manifest_names(make_store):
     store = make_store()
     assert torch.allclose(store.mean("text"), store.texts("train").mean(0), atol=1e-3)
@@ -65,7 +98,8 @@ def test_means_are_over_the_splits_that_the_manifest_names(make_store):
 def test_a_text_only_corpus_has_no_images_and_says_so(corpus):
     store = write_store(corpus, CountingEncoder(), "counting")
     assert store.texts("train").shape == (10, 4)
-    with pytest.raises(ValueError, match="no image_mean"):
+    assert store.has_mean("text") and not store.has_mean("image")
+    with pytest.raises(ValueError, match=r"no image_mean.*option dataset\.image_mean_split"):
         store.mean("image")
     with pytest.raises(ValueError, match="no images of split 'test'"):
         store.images("test")
@@ -126,6 +160,58 @@ def test_a_store_of_another_format_is_refused(make_store):
     (store.path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         EmbeddingStore(store.path)
+
+
+def test_a_row_that_is_not_finite_is_named(make_store):
+    store = make_store()
+    array = np.load(store.path / "texts.npy")
+    row = int(store.tables.caption_rows("test")[3])
+    array[row, 2] = np.inf
+    np.save(store.path / "texts.npy", array)
+    store = EmbeddingStore(store.path)
+    assert store.texts("val").isfinite().all()
+    with pytest.raises(ValueError, match=rf"texts\.npy is damaged .*text embedding of row {row} .*prepare_data\.py"):
+        store.texts("test")
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("manifest.json", _cut),
+        ("manifest.json", lambda path: path.write_text("[]")),
+        ("manifest.json", lambda path: path.write_text("null")),
+        ("manifest.json", lambda path: path.write_text('{"format": 1, "dim": 16}')),
+        ("manifest.json", lambda path: path.write_bytes(b"\xff\xfe")),
+        ("images.npy", _cut),
+        ("texts.npy", lambda path: path.write_bytes(b"")),
+        ("statistics.safetensors", _cut),
+        ("statistics.safetensors", lambda path: path.unlink()),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_command_that_mends_it(make_store, file, damage):
+    path = make_store().path
+    damage(path / file)
+    with pytest.raises(ValueError, match=rf"{file}.*: delete .* and run python scripts/prepare_data\.py"):
+        EmbeddingStore(path).mean("text")
+
+
+def test_what_stands_in_a_stores_place_is_told_before_encoding(corpus):
+    (corpus / "counting").mkdir()
+    (corpus / "counting" / "notes.txt").write_text("mine")
+    encoder = CountingEncoder()
+    with pytest.raises(ValueError, match=r"counting is in the way.*no manifest\.json"):
+        write_store(corpus, encoder, "counting")
+    assert encoder.encoded == 0
+
+
+def test_the_command_can_be_typed_again(corpus, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scripts/prepare_data.py", "dataset=demo", "dataset.root=my data"])
+    store = write_store(corpus, CountingEncoder(), "counting")
+    assert store.manifest["command"] == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
 
 
 def test_a_missing_store_names_the_command_that_makes_it(tmp_path):
