@@ -213,7 +213,7 @@ def test_a_row_that_is_not_finite_is_named(config):
     made = config("loop.steps=1")
     path = f"{made.store}/texts.npy"
     texts = np.load(path)
-    texts[-1, 0] = np.nan  # the last of the 200 training texts
+    texts[-1, 0] = np.nan  # the last of the training texts, row 439 of all
     np.save(path, texts)
-    with pytest.raises(ValueError, match=r"Row 199 of the text embeddings .* is not finite"):
+    with pytest.raises(ValueError, match=r"texts\.npy is damaged \(the text embedding of row 439 is not finite\)"):
         train(made)
