@@ -27,7 +27,8 @@ def test_every_method_gives_unit_rows_on_both_sides(make_store, compose, method)
     store = make_store()
     steps = compose("image_captioning", f"alignment={method}").alignment.steps
     chain = Alignment.from_store(steps, store)
-    for rows in (chain.text(store.texts("train")), chain.image(store.images("test")), chain.clean_text(store.texts("val"))):
+    texts, images = store.texts("train"), store.images("test")
+    for rows in (chain.text(texts), chain.image(images), chain.clean_text(texts)):
         assert torch.allclose(rows.norm(dim=-1), torch.ones(len(rows)), atol=1e-5)
 
 
@@ -49,6 +50,27 @@ def test_centring_closes_the_mean_gap_and_uses_each_modalitys_own_mean(make_stor
     )
     assert torch.allclose(center.image(store.images("pretrain")).mean(0), torch.zeros(store.dim), atol=1e-3)
     assert not torch.allclose(center.text_mean, center.image_mean, atol=0.05)
+
+
+def test_a_corpus_without_images_can_be_centred_but_no_image_can(make_store, monkeypatch):
+    store = make_store()
+    monkeypatch.delitem(store._statistics, "image_mean")
+    chain = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store)
+    rebuilt = Alignment(chain.options())
+    rebuilt.load_state_dict(chain.state_dict())
+    for each in (chain, rebuilt):
+        assert each.text(store.texts("train")).isfinite().all()
+        with pytest.raises(ValueError, match="has no image mean"):
+            each.image(store.images("test"))
+
+
+def test_a_mistake_inside_a_step_is_not_taken_for_a_wrong_option(make_store, monkeypatch):
+    def broken(*_):
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(TextMemory, "_fill", broken)
+    with pytest.raises(TypeError, match="a mistake"):
+        Alignment.from_store([NORMALIZE, {"step": "TextMemory"}, NORMALIZE], make_store())
 
 
 @settings(deadline=None, max_examples=25)
@@ -121,6 +143,9 @@ def test_a_large_memory_is_saved_by_its_stores_hash_and_refused_when_that_change
         ([NORMALIZE, CENTER], "must end with Normalize"),
         ([CENTER, NORMALIZE], "must directly follow one Normalize"),
         ([NORMALIZE, {"step": "GaussianNoise", "noise": 1}, NORMALIZE], "does not take the options"),
+        ([NORMALIZE, {"step": "GaussianNoise"}, NORMALIZE], "missing a required argument: 'noise_std'"),
+        ([{"step": "Normalize", "dim": 16}], "does not take the options"),
+        ([NORMALIZE, {"step": "DiffusionBridge", "diffusion": "x", "step_count": 5}, NORMALIZE], "step_count"),
         ([NORMALIZE, {"step": "GaussianNoise", "noise_std": -1}, NORMALIZE], "noise_std=-1"),
         ([NORMALIZE, {"step": "TextMemory", "temperature": 0}, NORMALIZE], "temperature=0"),
         ([NORMALIZE, {"step": "TextMemory", "memory_rows": 1000}, NORMALIZE], "memory_rows=1000"),
