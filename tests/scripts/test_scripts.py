@@ -252,6 +252,8 @@ def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
     assert store.manifest["image_mean_split"] == "pretrain"
     with pytest.raises(ValueError, match=r"dataset.kind='parquet'"):
         prepare(compose("prepare_data", *overrides, "dataset.kind=parquet"))
+    with pytest.raises(ValueError, match="lacks the key image_mean_split"):
+        prepare(compose("prepare_data", *overrides, "~dataset.image_mean_split"))
 
 
 def test_the_wrong_store_is_refused_by_name(demo, compose, make_store, tmp_path):
