@@ -30,16 +30,11 @@ def run_facts() -> dict[str, str]:
 
 
 def _command() -> str:
-    """The command line as it can be typed again in the repository."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    path = Path(sys.argv[0])
-    if module is not None and module.name != "__main__":
-        program = ["-m", module.name.removesuffix(".__main__")]
-    else:
-        program = [str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name]
-        if not path.is_absolute():
-            program = [str(path)]
-    return shlex.join(["python", *program, *sys.argv[1:]])
+    """The command line as it was typed, without the machine's folders."""
+    program, *arguments = sys.orig_argv
+    here = Path.cwd()
+    shown = [str(Path(word).relative_to(here)) if Path(word).is_relative_to(here) else word for word in arguments]
+    return shlex.join([Path(program).name, *shown])
 
 
 def _commit() -> str:

@@ -63,13 +63,13 @@ class CaptionScores:
         return {name: None if value is None else 100 * value for name, value in self.corpus.items()}
 
     def to_dict(self) -> dict:
-        """Everything but the per-image values, as JSON can hold it; `corpus_percent` is times 100."""
+        """What a results file holds: `metrics` times 100, and what is to be known about them. Per-image values are not in
+        it."""
         return {
-            "corpus_percent": self.percent(),
+            "metrics": self.percent(),
             "images": len(self.image_ids),
             "unavailable": self.unavailable,
             "warnings": self.warnings,
-            "seconds": round(self.seconds, 2),
         }
 
 

@@ -46,7 +46,7 @@ COLUMNS = [
 def run_demo(config: DictConfig) -> dict:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
     _check(config)
-    started = time.perf_counter()
+    started, facts = time.perf_counter(), run_facts()
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
@@ -55,7 +55,7 @@ def run_demo(config: DictConfig) -> dict:
     )
     runs = [run for seed in config.seeds for run in _run_seed(config, store, seed)]
     results = {
-        **run_facts(),
+        **facts,
         "config": OmegaConf.to_container(config, resolve=True),
         "world": json.loads((store.path.parent / "world.json").read_text())["world_hash"],
         "store": store.hash,

@@ -66,10 +66,7 @@ def _score_file(config: DictConfig, output_dir: Path) -> dict:
     figures = {
         "predictions": str(config.predictions),
         "references": str(config.references),
-        "metrics": scores.percent(),
-        "unavailable": scores.unavailable,
-        "warnings": scores.warnings,
-        "images": len(scores.image_ids),
+        **scores.to_dict(),
         "seconds": {"scoring": scores.seconds},
     }
     write_scores(output_dir, figures, scores)

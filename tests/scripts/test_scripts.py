@@ -158,6 +158,15 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
         assert (tmp_path / "b" / name).exists()
 
 
+@pytest.mark.java
+def test_an_evaluation_can_be_sent_to_the_dashboard(demo, compose, tmp_path, monkeypatch):
+    folder, *_ = demo
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    options = [f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"store={folder}/data/demo/demo_clip"]
+    evaluate(compose("eval_coco", *options, "metrics=[CIDEr]", f"output_dir={tmp_path}", "tracker=wandb"))
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
 def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_path, monkeypatch):
     folder, *_ = demo
 
