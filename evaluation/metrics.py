@@ -63,8 +63,7 @@ class CaptionScores:
         return {name: None if value is None else 100 * value for name, value in self.corpus.items()}
 
     def to_dict(self) -> dict:
-        """What a results file holds: `metrics` times 100, and what is to be known about them. Per-image values are not in
-        it."""
+        """What a results file holds: `metrics` times 100 and what is to be known about them, per-image values aside."""
         return {
             "metrics": self.percent(),
             "images": len(self.image_ids),

@@ -122,7 +122,12 @@ def _text(value: Value, digits: int) -> str:
 
 
 def _right_aligned(cells: Sequence[Sequence[Cell]], columns: int) -> list[bool]:
-    return [bool(cells) and all(row[n].numeric for row in cells) for n in range(columns)]
+    """Columns of numbers, whose gaps (dashes) are numbers too."""
+    by_column = [[row[n] for row in cells] for n in range(columns)]
+    return [
+        any(cell.numeric for cell in column) and all(cell.numeric or cell.text == MISSING for cell in column)
+        for column in by_column
+    ]
 
 
 def _markdown(text: str) -> str:
