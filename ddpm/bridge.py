@@ -127,6 +127,9 @@ def load_text_diffusion(folder: str | Path) -> TextDiffusion:
 
 
 def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:
+    for name, value in ((f"{side}_timestep", timestep), (f"{side}_steps", steps)):
+        if not isinstance(value, int):
+            raise ValueError(f"{name}={value!r} must be a whole number (option alignment.{name})")
     if not 1 <= timestep <= highest:
         raise ValueError(f"{side}_timestep={timestep} must lie in 1..{highest} (option alignment.{side}_timestep)")
     if not 1 <= steps <= timestep:

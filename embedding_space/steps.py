@@ -110,8 +110,8 @@ class GaussianNoise(Step):
 
     def __init__(self, noise_std: float):
         super().__init__()
-        if not noise_std >= 0:
-            raise ValueError(f"noise_std={noise_std} must not be negative (option alignment.noise_std)")
+        if not isinstance(noise_std, (int, float)) or not noise_std >= 0:
+            raise ValueError(f"noise_std={noise_std!r} must be a number, 0 or more (option alignment.noise_std)")
         self.noise_std = float(noise_std)
 
     def text(self, rows, normal):
@@ -135,8 +135,8 @@ class TextMemory(Step):
         self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
     ):
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature} must be positive (option alignment.temperature)")
+        if not isinstance(temperature, (int, float)) or not temperature > 0:
+            raise ValueError(f"temperature={temperature!r} must be a positive number (option alignment.temperature)")
         self.temperature = float(temperature)
         self.store, self.store_hash = store, store_hash
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)

@@ -147,6 +147,7 @@ def test_a_large_memory_is_saved_by_its_stores_hash_and_refused_when_that_change
         ([{"step": "Normalize", "dim": 16}], "does not take the options"),
         ([NORMALIZE, {"step": "DiffusionBridge", "diffusion": "x", "step_count": 5}, NORMALIZE], "step_count"),
         ([NORMALIZE, {"step": "GaussianNoise", "noise_std": -1}, NORMALIZE], "noise_std=-1"),
+        ([NORMALIZE, {"step": "GaussianNoise", "noise_std": "abc"}, NORMALIZE], "noise_std='abc' must be a number"),
         ([NORMALIZE, {"step": "TextMemory", "temperature": 0}, NORMALIZE], "temperature=0"),
         ([NORMALIZE, {"step": "TextMemory", "memory_rows": 1000}, NORMALIZE], "memory_rows=1000"),
         ([{"noise_std": 1}, NORMALIZE], "needs a key 'step'"),
