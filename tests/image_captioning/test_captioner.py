@@ -144,7 +144,7 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
 
 def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
     make_captioner().save_pretrained(tmp_path / "pretrained" / "small")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("image_captioning.captioner.PRETRAINED", tmp_path / "pretrained")
     assert Captioner.load("small").dim == 8
 
 
