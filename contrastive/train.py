@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.tables import read_tables
 from training.cli import command
 from training.loop import Loop, LoopConfig
-from training.run_folder import FINISHED, open_run
+from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
 
@@ -25,8 +24,7 @@ def train(config: DictConfig) -> dict[str, float]:
     tables = read_tables(Path(config.dataset.root))
     state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
     if state == "finished":
-        print(f"Already trained: {config.output_dir} (train it again with overwrite=true)")
-        return json.loads((Path(config.output_dir) / FINISHED).read_text())
+        return reuse_run(config.output_dir)
     loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
     if loop_config.gradient_accumulation != 1:
         raise ValueError(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -16,7 +13,7 @@ from embedding_space.store import EmbeddingStore
 from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.random import EpochOrder
-from training.run_folder import FINISHED, open_run
+from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
 
@@ -34,8 +31,7 @@ def train(config: DictConfig) -> dict[str, float]:
     model.prefix.load_state_dict(prefix.state_dict())
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
-        print(f"Already trained: {config.output_dir} (train it again with overwrite=true)")
-        return json.loads((Path(config.output_dir) / FINISHED).read_text())
+        return reuse_run(config.output_dir)
     loop_config = LoopConfig(**plain["loop"], seed=config.seed)
     loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
     rows = prefix.text(store.texts(store.text_split), _no_noise).to(loop.device)

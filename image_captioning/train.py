@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.random import mixed_seed
-from training.run_folder import FINISHED, open_run
+from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
 INPUTS = ("text", "pairs")
@@ -37,8 +36,7 @@ def train(config: DictConfig) -> dict[str, float]:
     alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
     state = open_run(output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
     if state == "finished":
-        print(f"{output_dir} holds this captioner, trained; train it again with overwrite=true")
-        return json.loads((output_dir / FINISHED).read_text())
+        return reuse_run(output_dir)
     loop = Loop(LoopConfig(seed=config.seed, **_plain(config.loop)), output_dir, Tracker(**_plain(config.tracker)))
     task = _task(config, store, alignment, loop, resume=state == "unfinished")
     return loop.fit(task.captioner, task, resume=state == "unfinished")

@@ -34,10 +34,6 @@ def evaluate(config: DictConfig) -> dict:
         raise ValueError("There is nothing to score: give checkpoint=, or predictions= and references=")
     figures = _score_file(config, output_dir) if config.predictions else _score_captioner(config, output_dir)
     print(_table(figures).text())
-    for name, reason in figures["unavailable"].items():
-        print(f"{name} could not run: {reason}")
-    for warning in figures["warnings"]:
-        print(f"Warning: {warning}")
     print(f"Predictions and scores: {output_dir}")
     _track(config, figures, output_dir)
     return figures
@@ -77,7 +73,7 @@ def _table(figures: dict) -> Table:
     rows = [{"figure": name, "value": value} for name, value in figures["metrics"].items()]
     for name, value in figures.get("gap", {}).items():
         rows.append({"figure": name.replace("_", " "), "value": f"{value:.3f}"})
-    rows.append({"figure": "images", "value": figures["images"]})
+    rows.append({"figure": "images", "value": f"{figures['images']:,}"})
     return Table(rows)
 
 

@@ -52,6 +52,12 @@ def open_run(
     return state
 
 
+def reuse_run(output_dir: str | Path) -> dict[str, float]:
+    """Say that the run in this folder is finished, and return its closing figures."""
+    print(f"Already trained: {output_dir} (train it again with overwrite=true)")
+    return json.loads((Path(output_dir) / FINISHED).read_text())
+
+
 def finish_run(output_dir: str | Path, summary: dict) -> None:
     """Mark the run as done, with its closing figures; its resume state is no longer needed."""
     folder = Path(output_dir)
