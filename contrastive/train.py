@@ -43,7 +43,7 @@ def train(config: DictConfig) -> dict[str, float]:
         )
     torch.manual_seed(config.seed)
     captions = tables.captions["caption"].take(tables.caption_rows(config.dataset.pairs_split)).to_pylist()
-    tokenizer = train_word_tokenizer(captions, config.vocabulary_size, start=True)
+    tokenizer = train_word_tokenizer(captions, config.vocabulary_size)
     model_config = OmegaConf.to_container(config.model)
     # Convolutions are nearly twice as fast on pictures whose channels lie innermost.
     model = build_clip(model_config, tokenizer).to(memory_format=torch.channels_last)

@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerFast
 PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<start>", "<end>"
 
 
-def train_word_tokenizer(texts: Iterable[str], words: int, start: bool) -> PreTrainedTokenizerFast:
+def train_word_tokenizer(texts: Iterable[str], words: int) -> PreTrainedTokenizerFast:
     """Learn the most frequent `words` (special tokens included) of `texts`, lower-cased; punctuation stands alone.
 
-    Encoding appends END, and puts START first if `start`. Ids: PAD 0, UNKNOWN 1, START 2, END 3.
+    Encoding puts START first and END last. Ids: PAD 0, UNKNOWN 1, START 2, END 3.
     """
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -23,7 +23,7 @@ def train_word_tokenizer(texts: Iterable[str], words: int, start: bool) -> PreTr
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}" if start else f"$A {END}",
+        single=f"{START} $A {END}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (START, END)],
     )
     return PreTrainedTokenizerFast(

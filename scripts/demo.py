@@ -18,6 +18,7 @@ from ddpm.train import train as train_ddpm
 from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
 from evaluation.files import read_predictions
+from evaluation.metrics import METRICS
 from evaluation.plots import Example, plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid
 from evaluation.report import write_report
 from evaluation.retrieval import paired_cosine
@@ -87,6 +88,8 @@ def _check(config: DictConfig) -> None:
         compose_config("image_captioning", f"alignment={method}", *config.captioner)
     compose_config("ddpm", *config.ddpm)
     Decoding(**config.decoding)
+    if set(config.metrics) - set(METRICS):
+        raise ValueError(f"metrics={list(config.metrics)} must be among {', '.join(METRICS)}")
 
 
 def _run_seed(config: DictConfig, store: EmbeddingStore, seed: int) -> list[dict]:
@@ -190,8 +193,8 @@ def _write_report(
         )
     world = json.loads((store.path.parent / "world.json").read_text())
     notes.append(
-        f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; those "
-        f"{world['corpus_captions_dropped']:,} captions were dropped from the corpus."
+        f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; the "
+        f"{world['corpus_captions_dropped']:,} captions of the corpus that equal one of them were dropped."
     )
     write_report(
         Path(config.output_dir) / "report.html",

@@ -62,7 +62,7 @@ def coloured(tmp_path):
 @pytest.fixture
 def pairs(coloured):
     tables = read_tables(coloured)
-    tokenizer = train_word_tokenizer(tables.captions["caption"].to_pylist(), 50, start=True)
+    tokenizer = train_word_tokenizer(tables.captions["caption"].to_pylist(), 50)
     return Pairs(tables, "pretrain", tokenizer, 8, 32, torch.device("cpu")), tokenizer, tables
 
 
@@ -187,7 +187,7 @@ def test_micro_batches_are_refused_and_images_need_captions(coloured, compose, t
     tables = read_tables(coloured)
     captions = [row for row in tables.captions.to_pylist() if row["image_row"] != 3]
     write_tables(coloured, tables.images.to_pylist(), captions)
-    tokenizer = train_word_tokenizer(["red"], 10, start=True)
+    tokenizer = train_word_tokenizer(["red"], 10)
     with pytest.raises(ValueError, match="'pretrain_3' of split 'pretrain'"):
         Pairs(read_tables(coloured), "pretrain", tokenizer, 8, 32, torch.device("cpu"))
 
