@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,22 @@ IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("sp
 CAPTION_SCHEMA = pa.schema(
     [("caption_id", pa.string()), ("image_row", pa.int64()), ("caption", pa.string()), ("split", pa.string())]
 )
+SCHEMAS = {"images": IMAGE_SCHEMA, "captions": CAPTION_SCHEMA}
+HELD_OUT = ("val", "validation", "dev", "test")
+ROWS_AT_ONCE = 16_384
+
+
+def split_names(split: str) -> list[str]:
+    """The splits that an expression such as `train+extra` is the union of. Raises ValueError for an empty name."""
+    names = [name.strip() for name in str(split).split("+")]
+    if not all(names):
+        raise ValueError(f"The split {split!r} is no split nor a sum of splits such as train+extra")
+    return names
+
+
+def is_held_out(split: str) -> bool:
+    """Whether validation or test data is in the split, of which an expression names parts or sums."""
+    return any(name.partition("/")[0] in HELD_OUT for name in split_names(split))
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,9 @@ class Tables:
 
     images: `image_id`, `path` (relative to `root`), `split`.
     captions: `caption_id`, `image_row` (null for text without an image), `caption`, `split`.
+
+    Wherever a split is named, `a+b` is the union of the splits a and b, and `a` includes its parts `a/…` (NoCaps:
+    `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order.
     """
 
     root: Path
@@ -34,18 +54,27 @@ class Tables:
         """SHA-256 over both tables' contents; stores record it, so that rows and embeddings cannot drift apart."""
         digest = hashlib.sha256()
         for table in (self.images, self.captions):
-            for column in table.column_names:
-                for value in table[column].to_pylist():
-                    digest.update(f"{value}\x1f".encode())
+            for column in table.columns:
+                for start in range(0, len(column), ROWS_AT_ONCE):
+                    digest.update(_closed_values(column.slice(start, ROWS_AT_ONCE)))
         return digest.hexdigest()
 
     def image_rows(self, split: str) -> np.ndarray:
         """Row numbers (int64) of the images of `split`."""
-        return _rows(self.images, split, "images", self.root)
+        return np.flatnonzero(_mask(self.images, split, "images", self.root))
 
     def caption_rows(self, split: str) -> np.ndarray:
         """Row numbers (int64) of the captions of `split`."""
-        return _rows(self.captions, split, "captions", self.root)
+        return np.flatnonzero(_mask(self.captions, split, "captions", self.root))
+
+    def has(self, kind: str, split: str | None) -> bool:
+        """Whether there are `images` or `captions` (the kind) of every split that the expression `split` names."""
+        return split is not None and not _unknown(getattr(self, kind), split)[0]
+
+    def parts(self, split: str) -> list[str]:
+        """The parts, such as `val/in-domain`, that the images of `split` fall into, in table order; [] if it has none."""
+        rows = pa.array(self.image_rows(split))
+        return [name for name in pc.unique(self.images["split"].take(rows)).to_pylist() if "/" in name]
 
     def image_paths(self, rows: np.ndarray) -> list[Path]:
         """Absolute or root-relative paths of the given image rows."""
@@ -70,47 +99,131 @@ class Tables:
         rows = self.image_rows(split)
         ids = self.images["image_id"].take(pa.array(rows)).to_pylist()
         by_row: dict[int, list[str]] = {int(row): [] for row in rows}
-        own = pc.and_(pc.is_in(self.captions["image_row"], pa.array(rows)), pc.equal(self.captions["split"], split))
+        _, chosen = _unknown(self.captions, split)
+        own = pc.and_(
+            pc.is_in(self.captions["image_row"], pa.array(rows)), pc.is_in(self.captions["split"], pa.array(chosen))
+        )
         captions = self.captions.filter(own)
         for row, caption in zip(captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True):
             by_row[row].append(caption)
         return {image_id: by_row[int(row)] for image_id, row in zip(ids, rows, strict=True)}
 
 
-def _rows(table: pa.Table, split: str, kind: str, root: Path) -> np.ndarray:
-    rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy(zero_copy_only=False))
-    if not len(rows):
-        known = ", ".join(sorted(set(table["split"].to_pylist()))) or "none"
-        raise ValueError(f"The data set in {root} has no {kind} of split {split!r}; its splits of {kind}: {known}")
-    return rows
+def _unknown(table: pa.Table, split: str) -> tuple[list[str], list[str]]:
+    """The names in the expression `split` that the table has no rows of, and the values of its split column that the
+    others stand for."""
+    there = [value for value in pc.unique(table["split"]).to_pylist() if value is not None]
+    names = split_names(split)
+    unknown = [name for name in names if not any(_within(value, name) for value in there)]
+    return unknown, [value for value in there if any(_within(value, name) for name in names)]
 
 
-def write_tables(root: Path, images: list[dict], captions: list[dict]) -> Tables:
-    """Write both tables under `root`, each whole or not at all. Raises ValueError for empty captions and bad rows."""
-    root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    tables = Tables(
-        root,
-        pa.Table.from_pylist(images, schema=IMAGE_SCHEMA),
-        pa.Table.from_pylist(captions, schema=CAPTION_SCHEMA),
-    )
-    _check(tables)
-    for name, table in (("images", tables.images), ("captions", tables.captions)):
-        temporary = root / f"{name}.parquet.partial"
-        pq.write_table(table, temporary)
-        temporary.replace(root / f"{name}.parquet")
-    return tables
+def _within(split: str, name: str) -> bool:
+    return split == name or split.startswith(f"{name}/")
+
+
+def _mask(table: pa.Table, split: str, kind: str, root: Path) -> np.ndarray:
+    unknown, chosen = _unknown(table, split)
+    if unknown:
+        known = ", ".join(sorted(pc.unique(table["split"]).to_pylist())) or "none"
+        raise ValueError(f"The data set in {root} has no {kind} of split {unknown[0]!r}; its splits of {kind}: {known}")
+    return pc.is_in(table["split"], pa.array(chosen)).to_numpy()
+
+
+def _closed_values(column: pa.ChunkedArray) -> bytes:
+    """The values as UTF-8, each followed by the unit separator, None for null."""
+    text = pc.fill_null(pc.cast(column.combine_chunks(), pa.large_string()), "None")
+    closed = pc.binary_join_element_wise(text, pa.scalar("", pa.large_string()), pa.scalar("\x1f", pa.large_string()))
+    _, offsets, data = closed.buffers()
+    offsets = np.frombuffer(offsets, np.int64)[closed.offset : closed.offset + len(closed) + 1]
+    return memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b""
+
+
+class TableWriter:
+    """Writes both tables row by row in constant memory; `close` checks them and puts them in place, whole or not at all.
+
+    `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`; the tables that
+    were there stay when the block ends with an error, and afterwards `writer.tables` holds the new ones.
+    """
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.tables: Tables | None = None
+        self._rows: dict[str, list[dict]] = {name: [] for name in SCHEMAS}
+        self._images = 0
+        self._writers = {name: pq.ParquetWriter(self._partial(name), schema) for name, schema in SCHEMAS.items()}
+
+    def image(self, image_id: str, path: str, split: str) -> int:
+        """Add an image; returns its row."""
+        self._add("images", {"image_id": image_id, "path": path, "split": split})
+        self._images += 1
+        return self._images - 1
+
+    def caption(self, caption_id: str, image_row: int | None, caption: str, split: str) -> None:
+        """Add a caption; `image_row` is None for text without an image."""
+        self._add(
+            "captions", {"caption_id": caption_id, "image_row": image_row, "caption": caption, "split": split}
+        )
+
+    def _add(self, name: str, row: dict) -> None:
+        rows = self._rows[name]
+        rows.append(row)
+        if len(rows) >= ROWS_AT_ONCE:
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        self._writers[name].write_table(pa.Table.from_pylist(self._rows[name], schema=SCHEMAS[name]))
+        self._rows[name] = []
+
+    def _partial(self, name: str) -> Path:
+        return self.root / f"{name}.parquet.partial"
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            for name, writer in self._writers.items():
+                writer.close()
+                self._partial(name).unlink(missing_ok=True)
+
+    def close(self) -> Tables:
+        """Check what was written and move it to its place. Raises ValueError for empty captions and bad rows."""
+        for name, writer in self._writers.items():
+            self._flush(name)
+            writer.close()
+        tables = Tables(self.root, *(pq.read_table(self._partial(name)) for name in SCHEMAS))
+        _check(tables)
+        for name in SCHEMAS:
+            self._partial(name).replace(self.root / f"{name}.parquet")
+        self.tables = tables
+        return tables
+
+
+def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -> Tables:
+    """Write both tables under `root`, each whole or not at all; rows may come from generators, of which no more than a
+    batch is held. Raises ValueError for empty captions and bad rows."""
+    with TableWriter(root) as writer:
+        for row in images:
+            writer.image(**row)
+        for row in captions:
+            writer.caption(**row)
+    return writer.tables
 
 
 def read_tables(root: Path) -> Tables:
     """Read and check the tables under `root`. Raises FileNotFoundError when neither is there, ValueError when bad."""
     root = Path(root)
-    if not any((root / f"{name}.parquet").exists() for name in ("images", "captions")):
+    if not any((root / f"{name}.parquet").exists() for name in SCHEMAS):
         raise FileNotFoundError(
             f"No images.parquet or captions.parquet in {root}: run python scripts/prepare_data.py dataset={root.name}"
         )
     loaded = []
-    for name, schema in (("images", IMAGE_SCHEMA), ("captions", CAPTION_SCHEMA)):
+    for name, schema in SCHEMAS.items():
         path = root / f"{name}.parquet"
         table = pq.read_table(path) if path.exists() else schema.empty_table()
         missing = set(schema.names) - set(table.column_names)
@@ -123,20 +236,20 @@ def read_tables(root: Path) -> Tables:
 
 
 def _check(tables: Tables) -> None:
-    for table, key in ((tables.images, "image_id"), (tables.captions, "caption_id")):
-        counts = pc.value_counts(table[key].combine_chunks())
-        repeated = (
-            [entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1]
-            if len(counts) < len(table)
-            else []
-        )
-        if repeated:
-            raise ValueError(f"The {key} {repeated[0]!r} stands more than once in the tables of {tables.root}")
+    for name, table, key in (("images", tables.images, "image_id"), ("captions", tables.captions, "caption_id")):
+        for column in set(SCHEMAS[name].names) - {"image_row", "caption"}:
+            if table[column].null_count:
+                raise ValueError(f"A row of {name}.parquet in {tables.root} has no {column}")
+        if pc.count_distinct(table[key]).as_py() < len(table):
+            counts = pc.value_counts(table[key])
+            repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+            raise ValueError(f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root}")
     blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(tables.captions["caption"], "")), "")
-    empty = tables.captions["caption_id"].filter(blank).to_pylist()
-    if empty:
+    if pc.any(blank).as_py():
+        empty = tables.captions["caption_id"].filter(blank)
         raise ValueError(
-            f"Empty caption for caption_id {empty[0]!r} ({len(empty)} in all) in {tables.root}: remove or fill it"
+            f"Empty caption for caption_id {empty[0].as_py()!r} ({len(empty)} in all) in {tables.root}: remove or "
+            "fill it"
         )
     rows = tables.captions["image_row"].drop_null()
     if len(rows) and (pc.min(rows).as_py() < 0 or pc.max(rows).as_py() >= len(tables.images)):
