@@ -1,173 +1,237 @@
-"""Encoders of pictures and sentences. Any open_clip model: by name and weights, or a `local-dir:` folder."""
+"""Encoders of pictures and sentences: what all of them share, and `load_encoder`, which picks one by kind."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import open_clip
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from embedding_space.pictures import open_picture
 
-ROOT = Path(__file__).resolve().parents[1]
-LOCAL = "local-dir:"
+KINDS = ("open_clip", "towers")
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class OpenClipEncoder:
-    """Both towers of an open_clip model.
+class EncodedImages(NamedTuple):
+    """What became of some picture files, of which K could be read."""
+
+    rows: Tensor  # (K, D) float32, unit rows, on the CPU
+    patches: Tensor | None  # (K, P, D) float16, unit rows, where they were asked for
+    kept: list[int]  # the K positions among the files
+    reasons: list[str]  # for each other file, in order, why it could not be read
+
+
+class Encoder:
+    """What turns pictures and sentences into unit rows.
+
+    A subclass loads its towers, sets `description` and `dims`, and gives `preprocess`, `image_features`,
+    `text_features` and, where the image tower has a grid, `patch_features`.
 
     Args:
-        name: the encoder's short name; its stores' folder name.
-        model: an open_clip model name, or `local-dir:FOLDER` (relative to the working folder, else to the repository).
-        pretrained: open_clip's tag of the weights, or a checkpoint file; null for a `local-dir:` or `hf-hub:` model,
-            which has its own; "random" for untrained weights, which only tests want.
         batch_size: pictures or sentences a forward pass.
         precision: autocast to fp32 (none), bf16 or fp16.
         workers: processes that decode pictures.
         device: by default CUDA where there is one.
 
     Attributes:
-        description: `name`, `model`, `pretrained` and, of a local folder's weights, `sha256`; also `precision`, which
-            changes the rows a little but not the space that they lie in.
-
-    Raises ValueError or FileNotFoundError when the model or its weights cannot be loaded as asked.
+        description: JSON that `load_encoder(**description)` makes the encoder from again; kept in stores' manifests
+            and in captioners.
+        dims: {"images": width of image rows, "texts": width of text rows}.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: str,
-        pretrained: str | None = None,
-        batch_size: int = 256,
-        precision: str = "fp32",
-        workers: int = 0,
-        device: str | None = None,
-    ):
+    description: dict[str, Any]
+    dims: dict[str, int]
+
+    def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
         if precision not in PRECISIONS:
             raise ValueError(
                 f"precision={precision!r} (option encoder.precision) must be one of {', '.join(PRECISIONS)}"
             )
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        located = _locate(model)
-        _check_weights(located, pretrained)
-        random = pretrained == "random"
-        try:
-            self.model, _, self.preprocess = open_clip.create_model_and_transforms(
-                located,
-                pretrained=None if random else pretrained,
-                load_weights=not random,
-                require_pretrained=not random,
-                device=self.device,
-            )
-            self.tokenizer = open_clip.get_tokenizer(located)
-        except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
-            raise ValueError(
-                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}"
-            ) from error
-        self.model.eval().requires_grad_(False)
         self.batch_size, self.precision, self.workers = batch_size, precision, workers
-        self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": precision}
-        if located.startswith(LOCAL):
-            # A folder's weights can change under the same name: a store must notice.
-            weights = Path(located.removeprefix(LOCAL)) / "open_clip_model.safetensors"
-            self.description["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-        self.dim: int = self.encode_texts(["a"]).shape[-1]
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-    def encode_images(self, paths: list[Path]) -> Tensor:
+    def preprocess(self, picture: Image.Image) -> Tensor:
+        """An RGB picture -> (3, H, W)."""
+        raise NotImplementedError
+
+    def image_features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D)."""
+        raise NotImplementedError
+
+    def text_features(self, sentences: list[str]) -> Tensor:
+        """B sentences -> (B, D)."""
+        raise NotImplementedError
+
+    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> what `image_features` gives, and (B, P, D) features of the P places of the tower's grid, row
+        by row. Raises ValueError when the tower has no grid whose features lie in the image rows' space."""
+        raise ValueError(f"The encoder {self.description['name']} has no patch tokens: set patches=false")
+
+    @property
+    def dim(self) -> int:
+        """The width of all rows. Raises ValueError when images' and texts' rows differ in it."""
+        if self.dims["images"] != self.dims["texts"]:
+            raise ValueError(
+                f"The encoder {self.description['name']} has separate towers ({self.dims['images']} dimensions for "
+                f"images, {self.dims['texts']} for texts) and no joint space"
+            )
+        return self.dims["images"]
+
+    def dim_of(self, modality: str) -> int:
+        """The width of the rows of `modality`: "images" or "texts"."""
+        return self.dims[modality]
+
+    @cached_property
+    def patch_shape(self) -> tuple[int, int]:
+        """(P, D) of one picture's patch tokens; ValueError as `patch_features`."""
+        blank = self.preprocess(Image.new("RGB", (64, 64)))[None]
+        return tuple(self._run(lambda batch: self.patch_features(batch)[1], blank.to(self.device)).shape[1:])
+
+    def encode_images(self, paths: Sequence[Path]) -> Tensor:
         """Image files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that is no picture."""
         rows, _, unreadable = self.encode_readable_images(paths)
         if unreadable:
             raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read; the first: {unreadable[0]}")
         return rows
 
-    @torch.inference_mode()
-    def encode_readable_images(self, paths: list[Path], progress: bool = False) -> tuple[Tensor, list[int], list[str]]:
+    def encode_readable_images(
+        self, paths: Sequence[Path], progress: bool = False
+    ) -> tuple[Tensor, list[int], list[str]]:
         """Image files -> (K, D) float32 unit rows, the K positions in `paths` they stand for, and for each other file
         why it could not be read."""
-        loader = DataLoader(
-            _Pictures(paths, self.preprocess), self.batch_size, num_workers=self.workers, collate_fn=_readable
-        )
-        rows, kept, unreadable = [torch.empty(0, self.dim)], [], []
         with tqdm(total=len(paths), desc="encode images", unit="image", disable=not progress) as bar:
-            for pictures, positions, reasons in loader:
+            encoded = next(self.encode_image_shards(paths, [range(len(paths))], done=bar.update))
+        return encoded.rows, encoded.kept, encoded.reasons
+
+    @torch.inference_mode()
+    def encode_image_shards(
+        self,
+        paths: Sequence[Path],
+        shards: Sequence[Sequence[int]],
+        patches: bool = False,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> Iterator[EncodedImages]:
+        """Each shard's pictures in turn, while the next ones' are being decoded already.
+
+        Args:
+            paths: image files; indexed where a picture is decoded, so that it may be a lazy sequence.
+            shards: the positions in `paths` of each shard; batches do not cross from one into the next.
+            patches: give patch tokens, too.
+            done: told how many pictures each batch had.
+        """
+        batches = [
+            shard[start : start + self.batch_size]
+            for shard in shards
+            for start in range(0, len(shard), self.batch_size)
+        ]
+        loader = iter(
+            DataLoader(
+                _Pictures(paths, self.preprocess),
+                batch_sampler=batches,
+                num_workers=self.workers,
+                collate_fn=_readable,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
+        encode = self.patch_features if patches else lambda pictures: (self.image_features(pictures), None)
+        for shard in shards:
+            rows, grids = [torch.empty(0, self.dims["images"])], []
+            kept, reasons = [], []
+            for start in range(0, len(shard), self.batch_size):
+                pictures, positions, unreadable = next(loader)
                 if positions:
-                    rows.append(self._encode(self.model.encode_image, pictures))
-                kept += positions
-                unreadable += reasons
-                bar.update(len(positions) + len(reasons))
-        return torch.cat(rows), kept, unreadable
+                    features, grid = self._run(encode, pictures.to(self.device, non_blocking=True))
+                    rows.append(F.normalize(features.float(), dim=-1).cpu())
+                    grids += [] if grid is None else [F.normalize(grid.float(), dim=-1).half().cpu()]
+                kept += [start + position for position in positions]
+                reasons += unreadable
+                done(len(positions) + len(unreadable))
+            if patches:
+                grids.append(torch.empty(0, *self.patch_shape, dtype=torch.float16))
+            yield EncodedImages(torch.cat(rows), torch.cat(grids) if patches else None, kept, reasons)
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Sentences -> (M, D) float32 unit rows on the CPU."""
-        parts = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
-        return torch.cat([self._encode(self.model.encode_text, self.tokenizer(part)) for part in parts])
+        rows = [
+            F.normalize(self._run(self.text_features, texts[start : start + self.batch_size]).float(), dim=-1).cpu()
+            for start in range(0, len(texts), self.batch_size)
+        ]
+        return torch.cat(rows) if rows else torch.empty(0, self.dims["texts"])
 
-    def _encode(self, encode: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def _run(self, encode: Callable, batch: Any) -> Any:
         dtype = PRECISIONS[self.precision]
-        context = torch.autocast(self.device.type, dtype) if dtype else nullcontext()
-        with context:
-            rows = encode(batch.to(self.device, non_blocking=True))
-        return F.normalize(rows.float(), dim=-1).cpu()
+        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+            return encode(batch)
 
 
-def _locate(model: str) -> str:
-    if not model.startswith(LOCAL):
-        return model
-    folder = Path(model.removeprefix(LOCAL))
-    if not folder.is_dir() and (ROOT / folder).is_dir():
-        folder = ROOT / folder
-    if not (folder / "open_clip_model.safetensors").exists():
-        raise FileNotFoundError(f"No open_clip model in {folder} (option encoder.model={model})")
-    return f"{LOCAL}{folder}"
+def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, **options: Any) -> Encoder:
+    """The encoder of a config or of a `description`, which is a config.
+
+    Args:
+        name: the encoder's short name; its stores' folder name.
+        kind: "open_clip" (`OpenClipEncoder`) or "towers" (`TowerEncoder`: separate image and text towers).
+        sha256: of the weights that are expected, where the description has it.
+        options: what that kind of encoder takes.
+
+    Raises:
+        ValueError: an unknown kind; other weights than those of `sha256`; whatever the kind refuses.
+        FileNotFoundError: a local model's files are missing.
+    """
+    # Imported here: each kind brings libraries that the other does without.
+    if kind == "open_clip":
+        from embedding_space.open_clip_encoder import OpenClipEncoder as Kind
+    elif kind == "towers":
+        from embedding_space.tower_encoder import TowerEncoder as Kind
+    else:
+        raise ValueError(f"encoder.kind={kind!r} of encoder={name} must be one of {', '.join(KINDS)}")
+    encoder = Kind(name, **options)
+    found = encoder.description.get("sha256")
+    if sha256 is not None and found != sha256:
+        raise ValueError(
+            f"The weights of the encoder {name} are not those that were used (SHA-256 {str(found)[:12]} now, "
+            f"{sha256[:12]} then): bring those back, or prepare the data and train the captioner again"
+        )
+    return encoder
 
 
-def _check_weights(model: str, pretrained: str | None) -> None:
-    """Refuse what open_clip would answer with a warning and other weights than were asked for."""
-    given = f"encoder.model={model} encoder.pretrained={pretrained}"
-    if ":" in model:
-        if pretrained is not None:
-            raise ValueError(f"{given}: this model has its own weights; set encoder.pretrained=null")
-        return
-    name = model.replace("/", "-")  # open_clip reads ViT-B/32 so
-    if name not in open_clip.list_models():
-        close = get_close_matches(name, open_clip.list_models(), n=3) or open_clip.list_models()
-        raise ValueError(f"{given}: open_clip has no such model; it has {', '.join(close)}")
-    if pretrained is None:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise ValueError(f"{given} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
-    quick = f"{name}-quickgelu"
-    weights = open_clip.get_pretrained_cfg(name, pretrained)
-    if weights.get("quick_gelu") and quick in open_clip.list_models():
-        raise ValueError(f"{given}: these weights were trained with QuickGELU; set encoder.model={quick}")
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file of any size, for a model's weights can change under the same name."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class _Pictures(Dataset):
-    def __init__(self, paths: list[Path], preprocess):
+    def __init__(self, paths: Sequence[Path], preprocess: Callable[[Image.Image], Tensor]):
         self.paths, self.preprocess = paths, preprocess
 
     def __len__(self):
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
+    def __getitem__(self, index: int) -> tuple[Tensor | None, str]:
         try:
-            return index, self.preprocess(open_picture(self.paths[index])), ""
+            return self.preprocess(open_picture(self.paths[index])), ""
         except (ValueError, FileNotFoundError) as error:
-            return index, None, str(error)
+            return None, str(error)
 
 
-def _readable(items: list[tuple[int, Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
-    """Collate what could be read: (K, 3, H, W) or None, their positions, and the others' reasons."""
-    pictures = [picture for _, picture, _ in items if picture is not None]
-    positions = [index for index, picture, _ in items if picture is not None]
-    reasons = [reason for _, picture, reason in items if picture is None]
+def _readable(items: list[tuple[Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
+    """Collate what could be read: (K, 3, H, W) or None, the positions in the batch, and the others' reasons."""
+    pictures = [picture for picture, _ in items if picture is not None]
+    positions = [position for position, (picture, _) in enumerate(items) if picture is not None]
+    reasons = [reason for picture, reason in items if picture is None]
     return torch.stack(pictures) if pictures else None, positions, reasons

@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from embedding_space.encoders import OpenClipEncoder
+from embedding_space.encoders import load_encoder
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 from training.cli import command, exists, fail
@@ -56,7 +56,7 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = _encoder_of(captioner)
+    encoder = load_encoder(**captioner.encoder)
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:
         print(f"Skipped: {reason}", file=sys.stderr)
@@ -73,19 +73,6 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     with (output_dir / "captions.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "caption"), *captions.items()])
     return captions
-
-
-def _encoder_of(captioner: Captioner) -> OpenClipEncoder:
-    """The encoder that the captioner's embeddings came from. Raises ValueError when its weights have changed since."""
-    known = dict(captioner.encoder)
-    sha256 = known.pop("sha256", None)
-    encoder = OpenClipEncoder(**known)
-    if encoder.description.get("sha256") != sha256:
-        raise ValueError(
-            f"The weights in {known['model']} are not those that the captioner was trained with: bring those back, or "
-            "prepare the data and train the captioner again"
-        )
-    return encoder
 
 
 def main() -> None:

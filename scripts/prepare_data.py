@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from embedding_space.encoders import OpenClipEncoder
+from embedding_space.encoders import load_encoder
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
 from training.cli import command
@@ -29,7 +29,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     make_tables(dataset)
     if not config.encode:
         return None
-    encoder = OpenClipEncoder(**config.encoder)
+    encoder = load_encoder(**config.encoder)
     store = write_store(dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split)
     rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
     print(f"{store.path}: {rows}, {store.dim} dimensions")

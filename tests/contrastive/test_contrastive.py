@@ -14,7 +14,7 @@ from contrastive.data import Pairs, read_picture, shift
 from contrastive.task import ContrastiveTask
 from contrastive.train import train
 from contrastive.word_tokenizer import train_word_tokenizer
-from embedding_space.encoders import OpenClipEncoder
+from embedding_space.encoders import load_encoder
 from embedding_space.tables import read_tables, write_tables
 from training.random import StepRandom
 
@@ -139,7 +139,7 @@ def test_training_learns_and_open_clip_loads_what_it_saved(coloured, compose, tm
     )
     figures = train(config)
     assert figures["image_to_text_recall_at_1"] > 0.5
-    encoder = OpenClipEncoder("tiny", f"local-dir:{tmp_path / 'clip'}", batch_size=5)
+    encoder = load_encoder("tiny", model=f"local-dir:{tmp_path / 'clip'}", batch_size=5)
     tables = read_tables(coloured)
     rows = tables.image_rows("val")
     images = encoder.encode_images(tables.image_paths(rows))
@@ -167,7 +167,7 @@ def test_the_shipped_clip_tells_scenes_apart_and_gives_patch_tokens():
     from demo_world.render import render
     from demo_world.world import scene_and_captions
 
-    encoder = OpenClipEncoder("demo_clip", "local-dir:pretrained/demo_clip")
+    encoder = load_encoder("demo_clip", model="local-dir:pretrained/demo_clip")
     scenes = [scene_and_captions(0, "test", index) for index in range(40)]
     pixels = [Image.fromarray(render(scene, 96)) for scene, _ in scenes]
     pictures = torch.stack([encoder.preprocess(picture) for picture in pixels])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from embedding_space.encoders import OpenClipEncoder
+from embedding_space.open_clip_encoder import OpenClipEncoder
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""Any open_clip model as an encoder: by name and weights (a tag or a checkpoint file), or a `local-dir:` folder."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from PIL import Image
+from torch import Tensor
+
+from embedding_space.encoders import Encoder, file_sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = "local-dir:"
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")  # of a tag, in open_clip's words
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own archives
+
+
+class OpenClipEncoder(Encoder):
+    """Both towers of an open_clip model.
+
+    Args:
+        name: the encoder's short name; its stores' folder name.
+        model: an open_clip model name, or `local-dir:FOLDER` (relative to the working folder, else to the repository).
+        pretrained: open_clip's tag of the weights, or a checkpoint file (open_clip's own, safetensors, or OpenAI's
+            TorchScript archive), whose pictures are preprocessed as those of the model's tags; null for a `local-dir:`
+            or `hf-hub:` model, which has its own; "random" for untrained weights, which only tests want.
+        options: those of `Encoder`.
+
+    Attributes:
+        description: `name`, `model`, `pretrained` and, of local weights, `sha256`; also `precision`, which changes the
+            rows a little but not the space that they lie in.
+
+    Raises ValueError or FileNotFoundError when the model or its weights cannot be loaded as asked.
+    """
+
+    def __init__(self, name: str, model: str, pretrained: str | None = None, **options: Any):
+        super().__init__(**options)
+        located = _locate(model)
+        _check_weights(located, pretrained)
+        try:
+            self.model, self.transform = _load(located, pretrained)
+            self.tokenizer = open_clip.get_tokenizer(located)
+        except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
+            raise ValueError(
+                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}"
+            ) from error
+        self.model.to(self.device).eval().requires_grad_(False)
+        self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": self.precision}
+        weights = Path(located.removeprefix(LOCAL)) / "open_clip_model.safetensors"
+        if not located.startswith(LOCAL):
+            weights = Path(pretrained or "")
+        if weights.is_file():
+            self.description["sha256"] = file_sha256(weights)
+        self.dims = dict.fromkeys(("images", "texts"), self._run(self.text_features, ["a"]).shape[-1])
+
+    def preprocess(self, picture: Image.Image) -> Tensor:
+        return self.transform(picture)
+
+    def image_features(self, pictures: Tensor) -> Tensor:
+        return self.model.encode_image(pictures)
+
+    def text_features(self, sentences: list[str]) -> Tensor:
+        return self.model.encode_text(self.tokenizer(sentences).to(self.device))
+
+    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Image features and, in the same joint space, features of each place of the tower's last grid:
+
+        - a ViT's patch tokens after its last block, through the class token's own final norm and projection, as
+          PCM-Net and other captioners on CLIP patches take them;
+        - of CLIP's ResNets, the last feature map through the attention pool's value and output projections, that is
+          with every place attending to itself alone (MaskCLIP, arXiv 2112.01071, section 3.1);
+        - of timm's convolutional towers, the last feature map through pooling and head, place by place; with average
+          pooling and a linear head their mean is the image feature.
+        """
+        tower = self.model.visual
+        if isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.proj is not None:
+            found = tower.forward_intermediates(pictures, indices=1, normalize_intermediates=True, output_fmt="NLC")
+            return found["image_features"], found["image_intermediates"][0] @ tower.proj
+        if isinstance(tower, ModifiedResNet):
+            found = tower.forward_intermediates(pictures, indices=1)
+            places = found["image_intermediates"][0].flatten(2).transpose(1, 2)  # (B, h * w, C)
+            return found["image_features"], tower.attnpool.c_proj(tower.attnpool.v_proj(places))
+        if isinstance(tower, TimmModel):
+            grid = tower.trunk.forward_features(pictures)
+            if grid.ndim == 4 and grid.shape[1] == tower.trunk.num_features:  # (B, C, h, w)
+                places = grid.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]  # (B * h * w, C, 1, 1)
+                features, patches = (tower.head(tower.trunk.forward_head(part)) for part in (grid, places))
+                return features, patches.unflatten(0, (len(pictures), -1))
+        raise ValueError(
+            f"encoder.model={self.description['model']} has an image tower whose grid does not lie in the joint space "
+            f"({type(tower).__name__}): set patches=false"
+        )
+
+
+def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
+    """The model and the transform of its pictures. Random weights are the same every time."""
+    if ":" in model:
+        loaded, _, transform = open_clip.create_model_and_transforms(model, require_pretrained=True)
+        return loaded, transform
+    random, archive = pretrained == "random", _is_torchscript(pretrained)
+    how = {} if open_clip.get_pretrained_cfg(model, pretrained or "") else _preprocessing(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loaded, _, transform = open_clip.create_model_and_transforms(
+            model,
+            pretrained=None if random or archive else pretrained,
+            load_weights=not (random or archive),
+            require_pretrained=not (random or archive),
+            **{f"image_{key}": value for key, value in how.items()},
+        )
+    if archive:  # open_clip reads weights alone, no archives of code
+        state = torch.jit.load(pretrained, map_location="cpu").state_dict()
+        loaded.load_state_dict({key: value.float() for key, value in state.items() if key not in OPENAI_KEYS})
+    return loaded, transform
+
+
+def _preprocessing(model: str) -> dict[str, Any]:
+    """How the model's tags preprocess pictures, where they agree: a checkpoint file does not say."""
+    tags = open_clip.list_pretrained_tags_by_model(model.replace("/", "-"))
+    ways = [open_clip.get_pretrained_cfg(model, tag) for tag in tags]
+    ways = [{key: way[key] for key in PREPROCESSING if key in way} for way in ways]
+    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
+
+
+def _locate(model: str) -> str:
+    if not model.startswith(LOCAL):
+        return model
+    folder = Path(model.removeprefix(LOCAL))
+    if not folder.is_dir() and (ROOT / folder).is_dir():
+        folder = ROOT / folder
+    if not (folder / "open_clip_model.safetensors").exists():
+        raise FileNotFoundError(f"No open_clip model in {folder} (option encoder.model={model})")
+    return f"{LOCAL}{folder}"
+
+
+def _check_weights(model: str, pretrained: str | None) -> None:
+    """Refuse what open_clip would answer with a warning and other weights than were asked for."""
+    given = f"encoder.model={model} encoder.pretrained={pretrained}"
+    if ":" in model:
+        if pretrained is not None:
+            raise ValueError(f"{given}: this model has its own weights; set encoder.pretrained=null")
+        return
+    name = model.replace("/", "-")  # open_clip reads ViT-B/32 so
+    if name not in open_clip.list_models():
+        close = get_close_matches(name, open_clip.list_models(), n=3) or open_clip.list_models()
+        raise ValueError(f"{given}: open_clip has no such model; it has {', '.join(close)}")
+    if pretrained is None:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(f"{given} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
+    quick = f"{name}-quickgelu"
+    weights = open_clip.get_pretrained_cfg(name, pretrained)
+    if quick not in open_clip.list_models():
+        return
+    if weights.get("quick_gelu"):
+        raise ValueError(f"{given}: these weights were trained with QuickGELU; set encoder.model={quick}")
+    if _is_torchscript(pretrained):
+        logging.getLogger(__name__).warning(
+            f"{given}: a TorchScript archive, as OpenAI's weights come in; those were trained with QuickGELU and need "
+            f"encoder.model={quick}"
+        )
+
+
+def _is_torchscript(pretrained: str | None) -> bool:
+    if not pretrained or not zipfile.is_zipfile(pretrained):
+        return False
+    with zipfile.ZipFile(pretrained) as archive:
+        return any("/code/" in name for name in archive.namelist())
