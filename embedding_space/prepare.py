@@ -21,10 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from embedding_space.store import FORMAT, EmbeddingStore
-from embedding_space.tables import Tables, read_tables
+from embedding_space.tables import Tables, is_held_out, read_tables
 
 SHARD_ROWS = 4096
-HELD_OUT = ("val", "validation", "dev", "test")
 
 
 class Encoder(Protocol):
@@ -56,7 +55,7 @@ def write_store(
         ValueError: the folder holds something else, a mean would be over held-out data, or an embedding is not finite.
     """
     for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
-        if split in HELD_OUT:
+        if split is not None and is_held_out(split):
             raise ValueError(f"{option}={split}: means must not come from held-out data; name a training split")
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
@@ -157,11 +156,11 @@ def _encode_shards(
 def _means(tables: Tables, partial: Path, identity: dict) -> dict[str, Tensor]:
     """Means of unit rows, (D,) each, over the splits that the manifest names; a data set may lack one modality."""
     means = {}
-    for modality, table, split in (
-        ("text", tables.captions, identity["text_mean_split"]),
-        ("image", tables.images, identity["image_mean_split"]),
+    for modality, kind, split in (
+        ("text", "captions", identity["text_mean_split"]),
+        ("image", "images", identity["image_mean_split"]),
     ):
-        if split not in table["split"].to_pylist():
+        if not tables.has(kind, split):
             continue
         rows = tables.caption_rows(split) if modality == "text" else tables.image_rows(split)
         array = np.load(partial / f"{modality}s.npy", mmap_mode="r", allow_pickle=False)

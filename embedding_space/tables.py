@@ -144,10 +144,12 @@ class TableWriter:
 
     `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`; the tables that
     were there stay when the block ends with an error, and afterwards `writer.tables` holds the new ones.
+
+    replace: false refuses to put other tables in the place of those that embeddings in `root` were made from.
     """
 
-    def __init__(self, root: Path | str):
-        self.root = Path(root)
+    def __init__(self, root: Path | str, replace: bool = True):
+        self.root, self._replace = Path(root), replace
         self.root.mkdir(parents=True, exist_ok=True)
         self.tables: Tables | None = None
         self._rows: dict[str, list[dict]] = {name: [] for name in SCHEMAS}
@@ -162,9 +164,7 @@ class TableWriter:
 
     def caption(self, caption_id: str, image_row: int | None, caption: str, split: str) -> None:
         """Add a caption; `image_row` is None for text without an image."""
-        self._add(
-            "captions", {"caption_id": caption_id, "image_row": image_row, "caption": caption, "split": split}
-        )
+        self._add("captions", {"caption_id": caption_id, "image_row": image_row, "caption": caption, "split": split})
 
     def _add(self, name: str, row: dict) -> None:
         rows = self._rows[name]
@@ -198,10 +198,20 @@ class TableWriter:
             writer.close()
         tables = Tables(self.root, *(pq.read_table(self._partial(name)) for name in SCHEMAS))
         _check(tables)
+        if not self._replace:
+            self._check_stores(tables)
         for name in SCHEMAS:
             self._partial(name).replace(self.root / f"{name}.parquet")
         self.tables = tables
         return tables
+
+    def _check_stores(self, tables: Tables) -> None:
+        stores = sorted(manifest.parent.name for manifest in self.root.glob("*/manifest.json"))
+        if stores and read_tables(self.root).hash != tables.hash:
+            raise ValueError(
+                f"{self.root} holds embeddings ({', '.join(stores)}) of other tables than these sources and options "
+                f"give: choose another dataset.root=..., or delete {self.root}"
+            )
 
 
 def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -> Tables:
@@ -243,7 +253,11 @@ def _check(tables: Tables) -> None:
         if pc.count_distinct(table[key]).as_py() < len(table):
             counts = pc.value_counts(table[key])
             repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
-            raise ValueError(f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root}")
+            splits = pc.unique(table["split"].filter(pc.equal(table[key], repeated))).to_pylist()
+            raise ValueError(
+                f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root} "
+                f"(split {' and '.join(splits)}): ids must be unique, and no two splits may share an image"
+            )
     blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(tables.captions["caption"], "")), "")
     if pc.any(blank).as_py():
         empty = tables.captions["caption_id"].filter(blank)

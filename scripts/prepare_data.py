@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from embedding_space.datasets import make_tables
 from embedding_space.encoders import load_encoder
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
@@ -26,7 +27,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
             raise ValueError(
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
-    make_tables(dataset)
+    _make_tables(dataset)
     if not config.encode:
         return None
     encoder = load_encoder(**config.encoder)
@@ -36,8 +37,8 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     return store
 
 
-def make_tables(dataset: DictConfig) -> None:
-    """Write the tables of a data set that this project can make; those of other kinds must be there."""
+def _make_tables(dataset: DictConfig) -> None:
+    """Write the data set's tables; the demo world's, which is a room of its own, here."""
     if dataset.kind == "demo_world":
         # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
         from demo_world.world import write_demo_world
@@ -49,8 +50,8 @@ def make_tables(dataset: DictConfig) -> None:
             f"word in the text corpus; {world['corpus_captions_dropped']:,} captions were dropped from it, which "
             f"leaves {world['heldout_overlap_after']:.1%}"
         )
-    elif dataset.kind != "tables":
-        raise ValueError(f"Unknown dataset.kind={dataset.kind!r} of dataset={dataset.name}: known: demo_world, tables")
+    else:
+        make_tables(dataset)
 
 
 main = command("prepare_data", prepare)

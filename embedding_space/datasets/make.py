@@ -1,0 +1,124 @@
+"""make_tables: a data set's two tables, by the `kind` of its config, from the files that its options name."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from embedding_space.datasets.flickr8k import read_flickr8k
+from embedding_space.datasets.records import Photo
+from embedding_space.datasets.texts import HeldOut, read_texts
+from embedding_space.tables import Tables, TableWriter, is_held_out, read_tables
+
+READERS: dict[str, Callable[..., Iterator[Photo]]] = {
+    "flickr8k": read_flickr8k,
+}
+COMMON = ("name", "root", "kind", "text_split", "image_mean_split", "pairs_split")
+OPTIONS = ("pairs_fraction", "missing_images", "extra_text", "text_key", "image_key", "drop_held_out")
+MISSING_IMAGES = ("error", "leave_out")
+
+
+def make_tables(dataset: Mapping) -> Tables:
+    """Write the tables of `dataset` to its root; those there are kept when they come out the same.
+
+    dataset: its config. Beside `COMMON`, the keys of every data set, and the options of the reader of its `kind`:
+        pairs_fraction: this share of the train images, with their captions, goes to the split `pairs`: those whose
+            SHA-256 of the image id comes first, so that the choice depends on the ids alone. null: none.
+        missing_images: `error`; or `leave_out`: photos that are not there are left out, their captions stay as text in
+            training splits and go in held-out ones.
+        extra_text: files for the split `extra`, read with `text_key` and `image_key` (see `texts.read_texts`).
+        drop_held_out: leave out extra captions that a validation or test photo has too, and all about such a photo.
+
+    Raises:
+        FileNotFoundError: a source is missing. ValueError: an unknown kind or option, malformed sources, an image that
+        stands twice or in two splits, or tables that differ from those that embeddings in root were made from.
+    """
+    options, kind, root = dict(dataset), dataset["kind"], Path(dataset["root"])
+    if kind == "tables":
+        return read_tables(root)
+    if kind not in READERS:
+        known = ", ".join(["tables", *READERS])
+        raise ValueError(f"Unknown dataset.kind={kind!r} of dataset={options.get('name')}; known: {known}")
+    own = {name: value for name, value in options.items() if name not in (*COMMON, *OPTIONS)}
+    accepted = inspect.signature(READERS[kind]).parameters
+    unknown = sorted(set(own) - set(accepted))
+    if unknown:
+        known = ", ".join([*accepted, *OPTIONS])
+        raise ValueError(f"dataset.{unknown[0]} is no option of kind={kind}; known: {known}")
+    if "source" in accepted:
+        own["source"] = Path(own["source"])
+    photos = READERS[kind](**own)
+    if options.get("pairs_fraction") is not None:
+        photos = _with_pairs(list(photos), options["pairs_fraction"])
+    held_out, counts = HeldOut(), {"missing": [], "dropped": 0}
+    with TableWriter(root, replace=False) as writer:
+        for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" photos", dynamic_ncols=True):
+            if is_held_out(photo.split):
+                held_out.add(photo)
+            _write(writer, photo, counts["missing"])
+        _report_missing(counts["missing"], options.get("missing_images", "error"))
+        for text in _extra(options):
+            kept = held_out.without(text) if options.get("drop_held_out", True) else text
+            counts["dropped"] += len(text.captions) - (len(kept.captions) if kept else 0)
+            if kept:
+                _write(writer, kept, [])
+    if counts["dropped"]:
+        print(f"{root}: {counts['dropped']:,} extra captions that validation or test photos have too were left out")
+    return writer.tables
+
+
+def _write(writer: TableWriter, photo: Photo, missing: list[Path]) -> None:
+    row = None
+    if photo.path is not None:
+        if photo.path.is_file():
+            row = writer.image(photo.image_id, _stored_path(photo.path, writer.root), photo.split)
+        else:
+            missing.append(photo.path)
+            if is_held_out(photo.split):
+                return
+    for number, caption in enumerate(photo.captions):
+        writer.caption(f"{photo.image_id}#{number}", row, caption, photo.split)
+
+
+def _stored_path(path: Path, root: Path) -> str:
+    """Relative to `root` when both are in one data folder, which can then be moved; else absolute."""
+    path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    return Path(os.path.relpath(path, root)).as_posix() if path.is_relative_to(root.parent) else path.as_posix()
+
+
+def _report_missing(missing: list[Path], policy: str) -> None:
+    if policy not in MISSING_IMAGES:
+        raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
+    if missing and policy == "error":
+        raise FileNotFoundError(
+            f"{len(missing):,} photos are not there, the first is {missing[0]}: name their folder with "
+            "dataset.images=..., get them as data/README.md says, or go without with dataset.missing_images=leave_out"
+        )
+    if missing:
+        print(f"{len(missing):,} photos are not there and were left out, the first is {missing[0]}")
+
+
+def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:
+    """The same photos, a share of those in train moved to the split `pairs`."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"dataset.pairs_fraction={fraction} must lie between 0 and 1, or be null")
+    ids = sorted(
+        (photo.image_id for photo in photos if photo.split == "train"),
+        key=lambda image_id: hashlib.sha256(image_id.encode()).digest(),
+    )
+    paired = set(ids[: round(fraction * len(ids))])
+    return (replace(photo, split="pairs") if photo.image_id in paired else photo for photo in photos)
+
+
+def _extra(options: Mapping) -> Iterator[Photo]:
+    files = options.get("extra_text") or []
+    files = [files] if isinstance(files, str) else files
+    yield from read_texts(
+        [Path(file) for file in files], "extra", "extra_text", options.get("text_key"), options.get("image_key")
+    )

@@ -1,0 +1,74 @@
+"""Text-only corpora: one caption a line, or JSONL with named keys; extra text that repeats held-out data is dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from embedding_space.datasets.records import Photo, cleaned, field, json_lines, numbered_lines
+
+
+def read_texts(files: Iterable[Path], split: str, option: str, text_key: str | None, image_key: str | None) -> Iterator:
+    """Each entry of the files as a Photo without a path, its id `<file stem>:<entry's image id or line number>`.
+
+    Args:
+        files: `.jsonl` files hold objects, all others one caption a line.
+        option: what set `files`, for messages.
+        text_key: key of the caption, or the list of captions, in JSONL.
+        image_key: key of the image's id or file name in JSONL, by which held-out images are recognised; may be absent.
+    """
+    stems: set[str] = set()
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption a line, or JSONL")
+        if file.stem in stems:
+            raise ValueError(f"dataset.{option} names two files called {file.stem}: rename one, for ids begin with it")
+        stems.add(file.stem)
+        if file.suffix != ".jsonl":
+            for number, line in numbered_lines(file):
+                yield Photo(f"{file.stem}:{number}", None, split, cleaned(file, [line], f"line {number}"))
+            continue
+        if text_key is None:
+            raise ValueError(f"{file} is JSONL: name the key of its captions with dataset.text_key=...")
+        for where, entry in json_lines(file):
+            texts = field(file, where, entry, text_key)
+            texts = cleaned(file, texts if isinstance(texts, list) else [texts], where)
+            image = entry.get(image_key) if image_key else None
+            yield Photo(f"{file.stem}:{where[5:] if image is None else image}", None, split, texts)
+
+
+class HeldOut:
+    """Photos and captions of validation and test, so that text from elsewhere that repeats them can be left out."""
+
+    def __init__(self):
+        self._photos: set[str] = set()
+        self._captions: set[str] = set()
+
+    def add(self, photo: Photo) -> None:
+        """Hold out the photo and its captions."""
+        self._photos.add(photo_number(photo.path.name if photo.path else photo.image_id))
+        self._captions |= {_words(caption) for caption in photo.captions}
+
+    def without(self, text: Photo) -> Photo | None:
+        """`text` without the captions that are held out, letter case and punctuation aside; None when it tells of a
+        held-out photo or when nothing is left."""
+        if photo_number(text.image_id.partition(":")[2]) in self._photos:
+            return None
+        kept = tuple(caption for caption in text.captions if _words(caption) not in self._captions)
+        return Photo(text.image_id, None, text.split, kept) if kept else None
+
+
+def photo_number(name: str) -> str:
+    """What a photo is called by every data set: COCO's and Flickr's number, or else the file name without its ending.
+
+    COCO_val2014_000000391895.jpg, 000000391895.jpg and 391895 are the same, so are Flickr8k's
+    1007129816_e794419615.jpg and Flickr30k's 1007129816.jpg.
+    """
+    stem = Path(name).stem if re.search(r"\.(jpe?g|png|webp)$", name, re.IGNORECASE) else name
+    number = re.fullmatch(r"(?:COCO_\w+?20\d\d_)?0*(\d+)(?:_[0-9a-f]{10})?", stem)
+    return number[1] if number else stem
+
+
+def _words(caption: str) -> str:
+    return " ".join(re.findall(r"\w+", caption.lower()))
