@@ -12,7 +12,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing what pyproject.toml asks for (about 6 GB with torch's CUDA build; minutes) ..."
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,photos,dev]"
 	touch $(READY)
 
 demo: $(READY)

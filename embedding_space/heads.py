@@ -1,0 +1,148 @@
+"""Small heads that bring two frozen towers' features into one space, and the folder that holds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """(B, F) features -> (B, D): a linear map, an MLP with one hidden layer, or the sum of both.
+
+    Args:
+        features: F.
+        dim: D.
+        linear: whether there is the linear branch.
+        hidden: width of the MLP's hidden layer; null for no MLP.
+        dropout: share of the hidden layer's values that training drops.
+        standardise: whether features are first brought to the mean 0 and deviation 1 that `standardise_on` measured.
+
+    Raises ValueError when there is neither branch.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        linear: bool = True,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        standardise: bool = True,
+    ):
+        super().__init__()
+        if not linear and hidden is None:
+            raise ValueError("A head with linear=false and hidden=null would do nothing: give it one of them")
+        self.linear = nn.Linear(features, dim) if linear else None
+        self.mlp = None
+        if hidden is not None:
+            layers = nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
+            self.mlp = nn.Sequential(*layers)
+        if standardise:
+            self.register_buffer("mean", torch.zeros(features))
+            self.register_buffer("std", torch.ones(features))
+        self.standardise = standardise
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.standardise:
+            rows = (rows - self.mean) / self.std
+        branches = [branch(rows) for branch in (self.linear, self.mlp) if branch is not None]
+        return sum(branches[1:], branches[0])
+
+    @torch.no_grad()
+    def standardise_on(self, rows: Tensor) -> None:
+        """Keep mean and deviation of training features (N, F); a feature that never changes is only centred."""
+        if self.standardise:
+            std, mean = torch.std_mean(rows.float(), dim=0, correction=0)
+            self.mean.copy_(mean)
+            self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    @torch.no_grad()
+    def start_in_cone(self, rows: Tensor, direction: Tensor, offset: float) -> None:
+        """Set the bias so that the outputs of training features (N, F) scatter about offset x r x `direction` (D,),
+        a unit vector, where r is their root-mean-square distance from their mean. Their unit rows then have a mean
+        cosine of about offset^2 / (1 + offset^2) with one another, as if they lay in a cone about `direction`."""
+        training = self.training
+        outputs = self.eval()(rows)
+        self.train(training)
+        mean = outputs.mean(0)
+        spread = (outputs - mean).square().sum(1).mean().sqrt()
+        bias = (self.linear if self.linear is not None else self.mlp[-1]).bias
+        bias += offset * spread * direction - mean
+
+
+class TowerHeads(nn.Module):
+    """Two heads and the temperature of their contrastive loss; the towers are described, not contained.
+
+    Args:
+        dim: D of the joint space.
+        image_head, text_head: `ProjectionHead`'s options, `features` among them.
+        image_tower, text_tower: the towers' `description`s, with their weights' hashes.
+        logit_scale: the start of the learned log of the loss's scale.
+    """
+
+    def __init__(
+        self, dim: int, image_head: dict, text_head: dict, image_tower: dict, text_tower: dict, logit_scale: float
+    ):
+        super().__init__()
+        self.config = {
+            "dim": dim,
+            "image_head": image_head,
+            "text_head": text_head,
+            "image_tower": image_tower,
+            "text_tower": text_tower,
+            "logit_scale": logit_scale,
+        }
+        self.image_head = ProjectionHead(dim=dim, **image_head)
+        self.text_head = ProjectionHead(dim=dim, **text_head)
+        self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
+
+    def encode_image(self, features: Tensor) -> Tensor:
+        """(N, F) features of pictures -> (N, D), not yet of unit length."""
+        return self.image_head(features)
+
+    def encode_text(self, features: Tensor) -> Tensor:
+        """(M, F') features of sentences -> (M, D), not yet of unit length."""
+        return self.text_head(features)
+
+    def forward(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of pairs -> their unit rows (B, D) twice, and the scale of the logits; as open_clip's models."""
+        images, texts = self.encode_image(images), self.encode_text(texts)
+        return F.normalize(images, dim=-1), F.normalize(texts, dim=-1), self.logit_scale.exp()
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`: matrices and biases in float16, statistics in float32."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(self.config, indent=2) + "\n")
+        learned = {name for name, value in self.named_parameters() if value.ndim}
+        weights = {
+            name: (value.half() if name in learned else value).detach().cpu().contiguous()
+            for name, value in self.state_dict().items()
+        }
+        temporary = folder / "model.safetensors.partial"
+        save_file(weights, temporary)
+        temporary.replace(folder / "model.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TowerHeads:
+        """Read back what `save` wrote, strictly; in evaluation mode.
+
+        Raises FileNotFoundError when a file is missing, ValueError when one is damaged or of something else.
+        """
+        folder = Path(folder)
+        mend = "run python -m contrastive.train experiment=photo_clip"
+        missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"No heads in {folder} ({' and '.join(missing)} missing): {mend}")
+        try:
+            heads = cls(**json.loads((folder / "config.json").read_text()))
+            heads.load_state_dict(load_file(folder / "model.safetensors"))
+        except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(f"The heads in {folder} cannot be loaded ({reason}): {mend}") from error
+        return heads.eval().requires_grad_(False)

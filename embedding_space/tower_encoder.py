@@ -1,0 +1,106 @@
+"""Separate pretrained towers as an encoder, with heads that give them a joint space or without."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from embedding_space.encoders import Encoder
+from embedding_space.heads import TowerHeads
+from embedding_space.located import find_folder
+from embedding_space.towers import ImageTower, TextTower
+
+log = logging.getLogger(__name__)
+
+
+class TowerEncoder(Encoder):
+    """An image tower and a text tower that were trained apart.
+
+    With `heads` the rows lie in one space, and each tower is loaded when it is first used: captioning pictures needs no
+    text tower. Without, they are the towers' own features, usually of two widths.
+
+    Args:
+        name: the encoder's short name; its stores' folder name.
+        heads: a folder written by contrastive.train (relative to the working folder, else to the repository), which
+            says what its towers are.
+        image_tower: `ImageTower`'s options, where there are no heads.
+        text_tower: `TextTower`'s options, where there are no heads.
+        options: those of `Encoder`.
+
+    Attributes:
+        description: `name`, `kind`, `precision`, and either `heads` with their `sha256` (over weights and towers'
+            hashes) or both towers' descriptions with theirs.
+
+    Raises:
+        ValueError: heads and towers both or neither; other weights than heads were trained on; whatever towers refuse.
+        FileNotFoundError: no heads in that folder.
+        ImportError: a package that holds a tower is not installed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        heads: str | None = None,
+        image_tower: Mapping[str, Any] | None = None,
+        text_tower: Mapping[str, Any] | None = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        self.description = {"name": name, "kind": "towers", "precision": self.precision}
+        towers = (image_tower, text_tower)
+        if (heads is None and None in towers) or (heads is not None and towers != (None, None)):
+            raise ValueError(
+                f"encoder={name}: give either encoder.heads (a folder) or encoder.image_tower and encoder.text_tower"
+            )
+        self.heads: TowerHeads | None = None
+        if heads is not None:
+            folder = find_folder(heads)
+            self.heads = TowerHeads.load(folder).to(self.device)
+            digest = hashlib.sha256((folder / "config.json").read_bytes())
+            digest.update((folder / "model.safetensors").read_bytes())
+            self.description |= {"heads": str(heads), "sha256": digest.hexdigest()}
+            self._towers = (self.heads.config["image_tower"], self.heads.config["text_tower"])
+            self.dims = dict.fromkeys(("images", "texts"), self.heads.config["dim"])
+        else:
+            self._towers = towers
+            self.description["image_tower"] = self.image_tower.description
+            self.description["text_tower"] = self.text_tower.description
+            self.dims = {"images": self.image_tower.dim, "texts": self.text_tower.dim}
+
+    @cached_property
+    def image_tower(self) -> ImageTower:
+        return ImageTower(**self._towers[0]).to(self.device)
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        return TextTower(**self._towers[1]).to(self.device)
+
+    def preprocess(self, picture: Image.Image) -> Tensor:
+        return self.image_tower.preprocess(picture)
+
+    def image_features(self, pictures: Tensor) -> Tensor:
+        features = self.image_tower(pictures)
+        return self.heads.encode_image(features) if self.heads else features
+
+    def text_features(self, sentences: list[str]) -> Tensor:
+        features = self.text_tower(self.text_tower.tokenize(sentences))
+        return self.heads.encode_text(features) if self.heads else features
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """Sentences -> (M, D) float32 unit rows on the CPU. Says how many were longer than the tower takes."""
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # like lengths need little padding
+        cut_before = self.text_tower.cut
+        rows = super().encode_texts([texts[row] for row in order])
+        if cut := self.text_tower.cut - cut_before:
+            log.warning(
+                f"{cut:,} of {len(texts):,} texts are longer than {self.text_tower.max_tokens} tokens; what comes "
+                "after those was not read (option encoder.text_tower.max_tokens)"
+            )
+        return torch.empty_like(rows).index_copy_(0, torch.tensor(order, dtype=torch.long), rows)
