@@ -169,6 +169,18 @@ class Encoder:
         ]
         return torch.cat(rows) if rows else torch.empty(0, self.dims["texts"])
 
+    def encode_text_shards(
+        self, texts: Sequence[str], shards: Sequence[Sequence[int]], done: Callable[[int], object] = lambda count: None
+    ) -> Iterator[Tensor]:
+        """(M, D) float32 unit rows of each shard's sentences in turn: the counterpart of `encode_image_shards`."""
+        for shard in shards:
+            rows = []
+            for start in range(0, len(shard), self.batch_size):
+                batch = [texts[position] for position in shard[start : start + self.batch_size]]
+                rows.append(self.encode_texts(batch))
+                done(len(batch))
+            yield torch.cat(rows)
+
     @torch.inference_mode()
     def _run(self, encode: Callable, batch: Any) -> Any:
         dtype = PRECISIONS[self.precision]

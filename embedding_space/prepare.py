@@ -1,4 +1,4 @@
-"""Encoding a data set into an EmbeddingStore: in shards, so that an interruption loses one shard at most."""
+"""Encoding a data set into an EmbeddingStore: in shards, by any number of processes, resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -8,61 +8,104 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from embedding_space.encoders import EncodedImages, Encoder
+from embedding_space.pictures import open_picture
+from embedding_space.processes import Processes
+from embedding_space.shards import Shard, join_shards, split_rows
 from embedding_space.store import FORMAT, EmbeddingStore
 from embedding_space.tables import Tables, is_held_out, read_tables
 
 SHARD_ROWS = 4096
-
-
-class Encoder(Protocol):
-    """What turns pictures and sentences into embeddings."""
-
-    dim: int
-    description: dict  # JSON: what was loaded; kept in the store's manifest and in captioners
-
-    def encode_images(self, paths: list[Path]) -> Tensor:
-        """Image files -> (N, D) unit rows."""
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        """Captions -> (M, D) unit rows."""
+PATCH_SHARD_ROWS = 512  # L/14's patch tokens: 0.4 MB a picture
 
 
 def write_store(
-    root: str | Path, encoder: Encoder, name: str, text_split: str = "train", image_mean_split: str | None = "train"
+    root: str | Path,
+    encoder: Encoder,
+    name: str,
+    text_split: str = "train",
+    image_mean_split: str | None = "train",
+    patches: bool = False,
+    max_unreadable_fraction: float = 0.05,
+    processes: Processes | None = None,
 ) -> EmbeddingStore:
     """Encode the tables in `root` into `root/name`, or re-use the store there when it holds just that.
 
+    Each process encodes its share of the shards; the main one joins and verifies them. The store's bytes do not depend
+    on how many there are, nor on interruptions; an interrupted encoding may go on with another number of them.
+
     Args:
-        root: the data set's folder, with its tables.
+        root: the data set's folder, with its tables; the same one for all processes.
         encoder: what encodes; its `description` identifies it.
         name: the store's folder name.
         text_split: the split that is the text-only training corpus; the text mean is over it.
         image_mean_split: the split of unpaired training images that the image mean is over; None for no image mean.
+        patches: keep patch tokens, too (`Encoder.patch_features`).
+        max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, for then
+            the path to them must be wrong.
 
     Raises:
-        ValueError: the folder holds something else, a mean would be over held-out data, or an embedding is not finite.
+        ValueError: the folder holds something else, a mean would be over held-out data, an embedding is not finite, too
+            many images or all of a split are unreadable, or another process failed. Finished shards are kept.
     """
+    processes = processes or Processes()
     for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
         if split is not None and is_held_out(split):
             raise ValueError(f"{option}={split}: means must not come from held-out data; name a training split")
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
+    identity = _identity(tables, encoder, text_split, image_mean_split, patches)
+    if (final / "manifest.json").exists():
+        return _reuse(final, identity)
+    if final.is_file() or (final.is_dir() and any(final.iterdir())):
+        raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
+    processes.together(lambda: _open_partial(partial, identity), main_only=True)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    means: dict[str, Tensor] = {}
+    unreadable: dict[int, str] = {}
+    for modality, rows in identity["rows"].items():
+        size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
+        shards = split_rows(partial / "shards", modality, rows, size)
+        encode = _encode_images if modality == "images" else _encode_texts
+        processes.together(lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes))
+
+        def join(modality=modality, shards=shards) -> None:
+            if modality == "images":
+                unreadable.update(_unreadable(tables, shards, max_unreadable_fraction))
+            readable = replace(tables, left_out=frozenset(unreadable))
+            _join(partial, shards, identity, readable, digest, means)
+
+        processes.together(join, main_only=True)
+    processes.together(
+        lambda: _finish(partial, final, identity, digest.hexdigest(), means, tables, unreadable), main_only=True
+    )
+    return EmbeddingStore(final)
+
+
+def _identity(
+    tables: Tables, encoder: Encoder, text_split: str, image_mean_split: str | None, patches: bool
+) -> dict[str, Any]:
+    """What the store's manifest says of its contents, known before anything is encoded."""
+    dims = {modality: encoder.dim_of(modality) for modality in ("images", "texts")}
+    joint = dims["images"] == dims["texts"]
     identity = {
         "format": FORMAT,
         "encoder": encoder.description,
-        "dim": encoder.dim,
+        "dim": dims["images"] if joint else None,
         "dtype": "float16",
         "rows": {"images": len(tables.images), "texts": len(tables.captions)},
         "tables_hash": tables.hash,
@@ -71,35 +114,25 @@ def write_store(
         "image_mean_split": image_mean_split,
     }
     identity["rows"] = {modality: rows for modality, rows in identity["rows"].items() if rows}
-    if (final / "manifest.json").exists():
-        store = EmbeddingStore(final)
-        different = [key for key, value in identity.items() if store.manifest.get(key) != value]
-        if different:
-            key = different[0]
-            raise ValueError(
-                f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
-                f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
-            )
-        return store
-    if final.is_file() or (final.is_dir() and any(final.iterdir())):
-        raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
-    _open_partial(partial, identity)
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
-    for modality, rows in identity["rows"].items():
-        source = _image_source(tables, encoder) if modality == "images" else _text_source(tables, encoder)
-        _encode_shards(partial, modality, rows, encoder.dim, source, digest)
-    save_file(_means(tables, partial, identity), partial / "statistics.safetensors")
-    shutil.rmtree(partial / "shards", ignore_errors=True)
-    (partial / "identity.json").unlink()
-    manifest = {
-        **identity,
-        "hash": digest.hexdigest(),
-        "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
-    }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    partial.replace(final)
-    return EmbeddingStore(final)
+    if not joint:
+        identity["dims"] = dims
+    if patches and "images" not in identity["rows"]:
+        raise ValueError(f"The data set in {tables.root} has no images to give patch tokens of: set patches=false")
+    if patches:
+        identity["patches"] = list(encoder.patch_shape)
+    return identity
+
+
+def _reuse(final: Path, identity: dict) -> EmbeddingStore:
+    store = EmbeddingStore(final)
+    different = [key for key, value in identity.items() if store.manifest.get(key) != value]
+    if different:
+        key = different[0]
+        raise ValueError(
+            f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
+            f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
+        )
+    return store
 
 
 def _open_partial(partial: Path, identity: dict) -> None:
@@ -111,61 +144,155 @@ def _open_partial(partial: Path, identity: dict) -> None:
     path.write_text(json.dumps(identity))
 
 
-def _image_source(tables: Tables, encoder: Encoder) -> tuple[Callable, Callable]:
-    ids = tables.images["image_id"]
-    return lambda rows: encoder.encode_images(tables.image_paths(rows)), lambda row: f"image {ids[row].as_py()!r}"
+class _Column(Sequence):
+    """A column's values, looked up one by one: the whole would not fit in memory for large data sets."""
+
+    def __init__(self, column: pa.ChunkedArray, value: Callable[[str], Any] = lambda text: text):
+        self.column, self.value = column, value
+
+    def __len__(self):
+        return len(self.column)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.value(self.column[row].as_py())
 
 
-def _text_source(tables: Tables, encoder: Encoder) -> tuple[Callable, Callable]:
-    captions, ids = tables.captions["caption"], tables.captions["caption_id"]
-    return lambda rows: encoder.encode_texts(
-        captions.take(rows).to_pylist()
-    ), lambda row: f"caption {ids[row].as_py()!r}"
+def _bar(shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
+    modality, total = shards[0].modality, sum(len(shard.rows) for shard in shards)
+    share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
+    return tqdm(
+        desc=f"encode {modality}{share}",
+        total=total,
+        initial=total - sum(len(shard.rows) for shard in missing),
+        unit=modality[:-1],
+        dynamic_ncols=True,
+        disable=processes.rank > 0,
+    )
 
 
-def _encode_shards(
-    partial: Path, modality: str, rows: int, dim: int, source: tuple[Callable, Callable], digest
-) -> None:
-    """Encode what is missing shard by shard, then join the shards in `<modality>.npy`."""
-    encode, name_of = source
-    shards = []
-    with tqdm(total=rows, desc=f"encode {modality}", unit=modality[:-1], dynamic_ncols=True) as bar:
-        for start in range(0, rows, SHARD_ROWS):
-            numbers = np.arange(start, min(start + SHARD_ROWS, rows))
-            shard = partial / "shards" / f"{modality}_{start:09d}.npy"
-            shards.append(shard)
-            if not shard.exists():
-                embeddings = encode(numbers).float()
-                finite = embeddings.isfinite().all(dim=-1)
-                if not finite.all():
-                    row = start + int((~finite).nonzero()[0])
-                    raise ValueError(f"The embedding of {name_of(row)} is not finite: look at that file or caption")
-                temporary = shard.with_suffix(".partial")
-                with temporary.open("wb") as file:
-                    np.save(file, F.normalize(embeddings, dim=-1).cpu().numpy().astype(np.float16))
-                temporary.replace(shard)
-            bar.update(len(numbers))
-    array = np.lib.format.open_memmap(partial / f"{modality}.npy", "w+", np.float16, (rows, dim))
-    for start, shard in zip(range(0, rows, SHARD_ROWS), shards, strict=True):
-        part = np.load(shard, allow_pickle=False)
-        array[start : start + len(part)] = part
-        digest.update(part.tobytes())
-    array.flush()
+def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
+    """Encode this process's share of the image shards that are not there yet, or that hold images which were
+    unreadable and no longer are."""
+    paths = _Column(tables.images["path"], tables.root.joinpath)
+    own = shards[processes.rank :: processes.count]
+    missing = [shard for shard in own if shard.facts is None or _mended(paths, shard.facts["unreadable"])]
+    with _bar(own, missing, processes) as bar:
+        encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
+        for shard, found in zip(missing, encoded, strict=True):
+            _write_images(shard, found, tables, encoder.dim_of("images"))
 
 
-def _means(tables: Tables, partial: Path, identity: dict) -> dict[str, Tensor]:
-    """Means of unit rows, (D,) each, over the splits that the manifest names; a data set may lack one modality."""
-    means = {}
-    for modality, kind, split in (
-        ("text", "captions", identity["text_mean_split"]),
-        ("image", "images", identity["image_mean_split"]),
-    ):
-        if not tables.has(kind, split):
+def _write_images(shard: Shard, found: EncodedImages, tables: Tables, dim: int) -> None:
+    arrays = {"images": np.zeros((len(shard.rows), dim), np.float16)}
+    arrays["images"][found.kept] = _unit_rows(found.rows, shard, "images", tables.images["image_id"], found.kept)
+    if found.patches is not None:
+        arrays["patches"] = np.zeros((len(shard.rows), *found.patches.shape[1:]), np.float16)
+        arrays["patches"][found.kept] = found.patches.numpy()
+    lost = sorted(set(range(len(shard.rows))) - set(found.kept))
+    shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, found.reasons, strict=True)})
+
+
+def _mended(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
+    for row in unreadable:
+        try:
+            open_picture(paths[int(row)])
+        except (ValueError, FileNotFoundError):
             continue
-        rows = tables.caption_rows(split) if modality == "text" else tables.image_rows(split)
-        array = np.load(partial / f"{modality}s.npy", mmap_mode="r", allow_pickle=False)
-        total = torch.zeros(identity["dim"], dtype=torch.float64)
-        for part in np.array_split(rows, -(-len(rows) // SHARD_ROWS)):
-            total += F.normalize(torch.from_numpy(array[part].astype(np.float64)), dim=-1).sum(dim=0)
-        means[f"{modality}_mean"] = (total / len(rows)).float()
-    return means
+        return True
+    return False
+
+
+def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
+    """Encode this process's share of the text shards that are not there yet."""
+    own = shards[processes.rank :: processes.count]
+    missing = [shard for shard in own if shard.facts is None]
+    with _bar(own, missing, processes) as bar:
+        encoded = encoder.encode_text_shards(
+            _Column(tables.captions["caption"]), [shard.rows for shard in missing], bar.update
+        )
+        for shard, rows in zip(missing, encoded, strict=True):
+            everything = range(len(shard.rows))
+            texts = _unit_rows(rows, shard, "texts", tables.captions["caption_id"], everything)
+            shard.write({"texts": texts}, {})
+
+
+def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, kept: Sequence[int]) -> np.ndarray:
+    finite = rows.isfinite().all(dim=-1)
+    if not finite.all():
+        row = shard.rows[kept[int((~finite).nonzero()[0])]]
+        what = {"images": "image", "texts": "caption"}[modality]
+        raise ValueError(f"The embedding of {what} {ids[row].as_py()!r} is not finite: look at that file or caption")
+    return F.normalize(rows.float(), dim=-1).cpu().numpy().astype(np.float16)
+
+
+def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dict[int, str]:
+    """{row: reason} of the images that could not be read. Refuses too many, and splits that none are left of."""
+    written = [shard.facts for shard in shards]
+    unreadable = {int(row): reason for facts in written if facts for row, reason in facts["unreadable"].items()}
+    if not unreadable:
+        return {}
+    reason = next(iter(unreadable.values()))
+    told = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
+    if len(unreadable) > max_fraction * len(tables.images):
+        raise ValueError(
+            f"{told}. Mend dataset.root, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
+            "be read is kept"
+        )
+    splits = np.asarray(tables.images["split"].to_pylist())
+    read = np.ones(len(splits), bool)
+    read[list(unreadable)] = False
+    empty = sorted(set(splits) - set(splits[read]))
+    if empty:
+        raise ValueError(f"{told}. No image of split {empty[0]!r} is left: mend dataset.root")
+    return unreadable
+
+
+def _join(partial: Path, shards: list[Shard], identity: dict, tables: Tables, digest, means: dict[str, Tensor]) -> None:
+    """Join the shards of one modality, and of its patches, into one file each; add the modality's mean to `means`."""
+    modality, rows = shards[0].modality, shards[-1].rows.stop
+    kind = {"images": "image", "texts": "text"}[modality]
+    table, split = {"images": "images", "texts": "captions"}[modality], identity[f"{kind}_mean_split"]
+    chosen = np.empty(0, np.int64)
+    if tables.has(table, split):
+        chosen = tables.image_rows(split) if modality == "images" else tables.caption_rows(split)
+    dim = identity.get("dims", {}).get(modality, identity["dim"])
+    total = torch.zeros(dim, dtype=torch.float64)
+    for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
+        own = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
+        total += F.normalize(torch.from_numpy(part[own].astype(np.float64)), dim=-1).sum(dim=0)
+    if len(chosen):
+        means[f"{kind}_mean"] = (total / len(chosen)).float()
+    if modality == "images" and "patches" in identity:
+        shape = (rows, *identity["patches"])
+        for _ in join_shards(partial / "patches.npy", "patches", shards, shape, digest):
+            pass
+
+
+def _finish(
+    partial: Path,
+    final: Path,
+    identity: dict,
+    digest: str,
+    means: dict[str, Tensor],
+    tables: Tables,
+    unreadable: dict[int, str],
+) -> None:
+    """Add means, manifest and the list of unreadable images, and give the store its name."""
+    save_file(means, partial / "statistics.safetensors")
+    if unreadable:
+        ids, paths = tables.images["image_id"], tables.images["path"]
+        with (partial / "unreadable.jsonl").open("w", encoding="utf-8") as file:
+            for row, reason in unreadable.items():
+                told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
+                file.write(json.dumps(told, ensure_ascii=False) + "\n")
+    shutil.rmtree(partial / "shards", ignore_errors=True)
+    (partial / "identity.json").unlink()
+    manifest = {
+        **identity,
+        "hash": digest,
+        "unreadable": list(unreadable),
+        "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    partial.replace(final)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+import logging
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,29 @@ FORMAT = 1
 MANIFEST_KEYS = ("encoder", "dim", "rows", "tables_hash", "text_split", "text_mean_split", "image_mean_split", "hash")
 
 
+class PatchTokens:
+    """Patch tokens of N images, left on disk: index it with rows to read (B, P, D) float32 of those."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray):
+        self._array, self._rows = array, rows
+        self.shape: tuple[int, int, int] = (len(rows), *array.shape[1:])
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows: int | slice | np.ndarray | Tensor) -> Tensor:
+        return torch.from_numpy(self._array[self._rows[rows]].astype(np.float32))
+
+
 class EmbeddingStore:
     """Embeddings in `data/<dataset>/<encoder>/`, beside the tables `data/<dataset>/*.parquet`: row n is row n there.
 
-    Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped;
-    `statistics.safetensors` (`text_mean`, `image_mean`, each (D,)); `manifest.json`. A data set may lack one modality.
+    Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; where it was prepared with
+    `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
+    `manifest.json`. A data set may lack one modality, and separate towers have a D each.
+
+    Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
+    neither are their captions.
 
     Raises:
         FileNotFoundError: there is no finished store in `path`.
@@ -48,13 +68,27 @@ class EmbeddingStore:
         missing = [key for key in MANIFEST_KEYS if key not in self.manifest]
         if missing:
             raise self._damaged("manifest.json", f"it lacks {', '.join(missing)}")
-        self.dim: int = self.manifest["dim"]
-        for modality, rows in self.manifest["rows"].items():
-            shape = self._array(modality).shape
-            if shape != (rows, self.dim):
-                raise ValueError(
-                    f"{self.path / modality}.npy has shape {shape}, its manifest says {(rows, self.dim)}: {self._again}"
-                )
+        expected = {modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest["rows"].items()}
+        if "patches" in self.manifest:
+            expected["patches"] = (self.manifest["rows"]["images"], *self.manifest["patches"])
+        for name, shape in expected.items():
+            found = self._array(name).shape
+            if found != shape:
+                raise ValueError(f"{self.path / name}.npy has shape {found}, its manifest says {shape}: {self._again}")
+
+    @property
+    def dim(self) -> int:
+        """The width of all rows. Raises ValueError when images' and texts' rows have no joint space."""
+        if self.manifest["dim"] is None:
+            raise ValueError(
+                f"{self.path} holds {self.dim_of('images')} dimensions of images and {self.dim_of('texts')} of texts, "
+                "made by separate towers; this needs embeddings in a joint space: choose another encoder=..."
+            )
+        return self.manifest["dim"]
+
+    def dim_of(self, modality: str) -> int:
+        """The width of the rows of `modality`: "images" or "texts"."""
+        return self.manifest["dims"][modality] if self.manifest["dim"] is None else self.manifest["dim"]
 
     @property
     def _again(self) -> str:
@@ -75,7 +109,10 @@ class EmbeddingStore:
                 f"The tables in {self.path.parent} (hash {tables.hash[:12]}) are not those that {self.path} was "
                 f"encoded from (hash {self.manifest['tables_hash'][:12]}): {self._again}"
             )
-        return tables
+        unreadable = self.manifest.get("unreadable", [])
+        if unreadable:
+            _warn(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
+        return replace(tables, left_out=frozenset(unreadable))
 
     @property
     def hash(self) -> str:
@@ -117,6 +154,16 @@ class EmbeddingStore:
         """(N, D) float32 unit rows: the image embeddings of `split`, in table order."""
         return self._read("images", self.tables.image_rows(split))
 
+    def patches(self, split: str) -> PatchTokens:
+        """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see
+        `Encoder.patch_features`. Raises ValueError when the store was prepared without them."""
+        if "patches" not in self.manifest:
+            raise ValueError(
+                f"{self.path} has no patch tokens: delete it and run python scripts/prepare_data.py patches=true "
+                f"dataset={self.path.parent.name} encoder={self.path.name}"
+            )
+        return PatchTokens(self._array("patches"), self.tables.image_rows(split))
+
     def image_ids(self, split: str) -> list[str]:
         """The N image ids of `split`, row for row those of `images(split)`."""
         return self.tables.images["image_id"].take(self.tables.image_rows(split)).to_pylist()
@@ -145,3 +192,9 @@ class EmbeddingStore:
                 f"{self.manifest[f'{modality}_mean_split']!r} (option {option}); name another split and {self._again}"
             )
         return self._statistics[f"{modality}_mean"]
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Say it once, however many stores are opened on the same folder."""
+    logging.getLogger(__name__).warning(sentence)

@@ -43,11 +43,14 @@ class Tables:
 
     Wherever a split is named, `a+b` is the union of the splits a and b, and `a` includes its parts `a/…` (NoCaps:
     `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order.
+
+    left_out: rows of images that no split is to have, nor their captions: those that could not be read.
     """
 
     root: Path
     images: pa.Table
     captions: pa.Table
+    left_out: frozenset[int] = frozenset()
 
     @property
     def hash(self) -> str:
@@ -61,18 +64,22 @@ class Tables:
 
     def image_rows(self, split: str) -> np.ndarray:
         """Row numbers (int64) of the images of `split`."""
-        return np.flatnonzero(_mask(self.images, split, "images", self.root))
+        rows = np.flatnonzero(_mask(self.images, split, "images", self.root))
+        return rows[~np.isin(rows, list(self.left_out))] if self.left_out else rows
 
     def caption_rows(self, split: str) -> np.ndarray:
         """Row numbers (int64) of the captions of `split`."""
-        return np.flatnonzero(_mask(self.captions, split, "captions", self.root))
+        mask = _mask(self.captions, split, "captions", self.root)
+        if self.left_out:
+            mask = mask & ~pc.is_in(self.captions["image_row"], pa.array(self.left_out, pa.int64())).to_numpy()
+        return np.flatnonzero(mask)
 
     def has(self, kind: str, split: str | None) -> bool:
         """Whether there are `images` or `captions` (the kind) of every split that the expression `split` names."""
         return split is not None and not _unknown(getattr(self, kind), split)[0]
 
     def parts(self, split: str) -> list[str]:
-        """The parts, such as `val/in-domain`, that the images of `split` fall into, in table order; [] if it has none."""
+        """The parts, such as `val/in-domain`, that images of `split` belong to, in table order; [] if it has none."""
         rows = pa.array(self.image_rows(split))
         return [name for name in pc.unique(self.images["split"].take(rows)).to_pylist() if "/" in name]
 
@@ -140,7 +147,7 @@ def _closed_values(column: pa.ChunkedArray) -> bytes:
 
 
 class TableWriter:
-    """Writes both tables row by row in constant memory; `close` checks them and puts them in place, whole or not at all.
+    """Writes both tables row by row in constant memory; leaving the `with` block checks them and puts them in place.
 
     `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`; the tables that
     were there stay when the block ends with an error, and afterwards `writer.tables` holds the new ones.

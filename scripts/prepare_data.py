@@ -1,6 +1,7 @@
 """Make or read a data set's tables, then encode them into an embedding store. See configs/prepare_data.yaml.
 
 python scripts/prepare_data.py dataset=demo encoder=demo_clip
+torchrun --nproc_per_node 8 scripts/prepare_data.py dataset=coco encoder=clip_vit_l14 encoder.precision=fp16
 """
 
 from __future__ import annotations
@@ -12,33 +13,53 @@ from omegaconf import DictConfig, OmegaConf
 from embedding_space.datasets import make_tables
 from embedding_space.encoders import load_encoder
 from embedding_space.prepare import write_store
+from embedding_space.processes import Processes
 from embedding_space.store import EmbeddingStore
 from training.cli import command
 
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
     """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encode=false`."""
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    dataset = config.dataset
+    dataset, processes = config.dataset, Processes()
     for key in ("text_split", "image_mean_split"):
         if key not in dataset:
             raise ValueError(
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
-    _make_tables(dataset)
+    processes.together(lambda: _make_tables(config), main_only=True)
     if not config.encode:
         return None
-    encoder = load_encoder(**config.encoder)
-    store = write_store(dataset.root, encoder, config.encoder.name, dataset.text_split, dataset.image_mean_split)
-    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
-    print(f"{store.path}: {rows}, {store.dim} dimensions")
+    encoder = processes.together(lambda: load_encoder(**config.encoder))
+    store = write_store(
+        dataset.root,
+        encoder,
+        config.encoder.name,
+        dataset.text_split,
+        dataset.image_mean_split,
+        config.patches,
+        config.max_unreadable_fraction,
+        processes,
+    )
+    if processes.rank == 0:
+        print(_summary(store))
     return store
 
 
-def _make_tables(dataset: DictConfig) -> None:
-    """Write the data set's tables; the demo world's, which is a room of its own, here."""
+def _summary(store: EmbeddingStore) -> str:
+    rows = store.manifest["rows"]
+    held = [f"{count:,} {modality} of {store.dim_of(modality)} dimensions" for modality, count in rows.items()]
+    if "patches" in store.manifest:
+        held.append("{} patch tokens of {} dimensions an image".format(*store.manifest["patches"]))
+    unreadable = len(store.manifest.get("unreadable", []))
+    lost = f"; {unreadable:,} images could not be read: {store.path / 'unreadable.jsonl'}" if unreadable else ""
+    return f"{store.path}: {', '.join(held)}{lost}"
+
+
+def _make_tables(config: DictConfig) -> None:
+    """Keep the config, and write the data set's tables; the demo world's, which is a room of its own, here."""
+    output_dir, dataset = Path(config.output_dir), config.dataset
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     if dataset.kind == "demo_world":
         # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
         from demo_world.world import write_demo_world

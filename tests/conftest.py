@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
+from embedding_space.encoders import EncodedImages, Encoder
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
@@ -19,24 +19,26 @@ NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
 PLACES = ("beach", "forest", "street", "field", "lake", "hill")
 
 
-class WordEncoder:
+class WordEncoder(Encoder):
     """A toy encoder: texts are sums of fixed word vectors, an image is its caption's vector, offset and noised."""
 
     def __init__(self, dim: int):
-        self.dim = dim
+        super().__init__(device="cpu")
+        self.dims = {"images": dim, "texts": dim}
         self.description = {"name": "words", "model": "words", "pretrained": None}
 
     def encode_texts(self, texts: list[str]) -> torch.Tensor:
         rows = [sum(self._vector(word) for word in text.split()) for text in texts]
         return torch.nn.functional.normalize(torch.stack(rows) + 1.0, dim=-1)
 
-    def encode_images(self, paths: list[Path]) -> torch.Tensor:
-        rows = [self.encode_texts([path.read_text()])[0] for path in paths]
-        generator = torch.Generator().manual_seed(len(paths))
-        offset = torch.linspace(-0.5, 0.5, self.dim)
-        return torch.nn.functional.normalize(
-            torch.stack(rows) + offset + 0.05 * torch.randn(len(rows), self.dim, generator=generator), dim=-1
-        )
+    def encode_image_shards(self, paths, shards, patches=False, done=lambda count: None):
+        for shard in shards:
+            rows = [self.encode_texts([paths[row].read_text()])[0] for row in shard]
+            generator = torch.Generator().manual_seed(len(rows))
+            offset = torch.linspace(-0.5, 0.5, self.dim)
+            noise = 0.05 * torch.randn(len(rows), self.dim, generator=generator)
+            rows = torch.nn.functional.normalize(torch.stack(rows) + offset + noise, dim=-1)
+            yield EncodedImages(rows, None, list(range(len(rows))), [])
 
     def _vector(self, word: str) -> torch.Tensor:
         return torch.randn(self.dim, generator=torch.Generator().manual_seed(sum(map(ord, word)) * 7919))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from embedding_space.encoders import Encoder
 from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
 
 
-class CountingEncoder:
+class CountingEncoder(Encoder):
     """Embeds a text by its number at the end; counts and may fail."""
 
-    dim = 4
+    dims: ClassVar = {"images": 4, "texts": 4}
 
     def __init__(self, fail_after: int | None = None, name: str = "counting"):
+        super().__init__(device="cpu")
         self.description = {"name": name, "model": name}
         self.encoded, self.fail_after = 0, fail_after
 

@@ -1,0 +1,65 @@
+"""Several processes that share one preparation: started by torchrun or `accelerate launch`, on one machine or more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+
+Result = TypeVar("Result")
+
+
+class Processes:
+    """This process among those that were started together; the only one where none were.
+
+    They talk over gloo, with GPUs too, for they only tell one another how they fared.
+
+    Attributes:
+        rank: this process's number, from 0, the main one's.
+        count: how many there are.
+    """
+
+    def __init__(self):
+        accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+        gloo = {"backend": "gloo"} if accelerated and "LOCAL_RANK" in os.environ else {}
+        # One process may wait for another's whole share: hours.
+        state = PartialState(cpu=not accelerated, timeout=timedelta(days=30), **gloo)
+        self.rank: int = state.process_index
+        self.count: int = state.num_processes
+
+    def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
+        """Do `work` in every process (or in the main one alone, the others giving None) and wait until all are done.
+
+        An error in one is raised in it, and in the others, once they are done, as a ValueError that tells it.
+        """
+        result, error = None, None
+        if not main_only or self.rank == 0:
+            try:
+                result = work()
+            except Exception as caught:
+                error = caught
+        if self.count == 1:
+            if error is not None:
+                raise error
+            return result
+        if error is not None:
+            print(f"Process {self.rank} failed, the others finish what they are doing: {error}", file=sys.stderr)
+        told: list[str | None] = [None] * self.count
+        try:
+            torch.distributed.all_gather_object(told, None if error is None else f"{type(error).__name__}: {error}")
+        except RuntimeError as lost:
+            raise error or ValueError(
+                f"Process {self.rank} of {self.count} lost the others, one of which must have been killed: run the "
+                "same command again, which goes on from what is done"
+            ) from lost
+        if error is not None:
+            raise error
+        failed = [f"process {rank}: {message}" for rank, message in enumerate(told) if message is not None]
+        if failed:
+            raise ValueError(f"Stopped because of {failed[0]}")
+        return result

@@ -1,0 +1,90 @@
+"""Shards: the rows of a store that are encoded and written at a time, so that an interruption loses little."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows `rows` of `images` (and their patches) or of `texts`, in `folder`: an array each, and then a JSON file that
+    says that they are whole."""
+
+    folder: Path
+    modality: str
+    rows: range
+
+    def _path(self, array: str, ending: str) -> Path:
+        return self.folder / f"{array}_{self.rows.start:09d}.{ending}"
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """{"rows", "sha256" of each array, "unreadable" {row: reason}}; None when the shard is not written yet."""
+        path = self._path(self.modality, "json")
+        if not path.exists():
+            return None
+        facts = json.loads(path.read_text())
+        return facts if facts["rows"] == [self.rows.start, self.rows.stop] else None
+
+    def write(self, arrays: Mapping[str, np.ndarray], unreadable: Mapping[int, str]) -> None:
+        """Write the shard's arrays, each with as many rows as the shard, and what could not be read."""
+        digests = {}
+        for name, array in arrays.items():
+            temporary = self._path(name, "partial")
+            with temporary.open("wb") as file:
+                np.save(file, array)
+            temporary.replace(self._path(name, "npy"))
+            digests[name] = hashlib.sha256(array.tobytes()).hexdigest()
+        facts = {
+            "rows": [self.rows.start, self.rows.stop],
+            "sha256": digests,
+            "unreadable": {str(row): reason for row, reason in unreadable.items()},
+        }
+        temporary = self._path(self.modality, "json.partial")
+        temporary.write_text(json.dumps(facts))
+        temporary.replace(self._path(self.modality, "json"))
+
+    def read(self, array: str) -> np.ndarray:
+        """One array, verified. Raises ValueError when it is not what was written; it is then made anew next time."""
+        facts, path = self.facts, self._path(array, "npy")
+        if facts is None or not path.exists():
+            raise ValueError(
+                f"{path} is missing: all processes must see the same folder {self.folder.parent}; run the same command "
+                "again, which makes it"
+            )
+        try:
+            part = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError):
+            part = np.empty(0)
+        if len(part) != len(self.rows) or hashlib.sha256(part.tobytes()).hexdigest() != facts["sha256"].get(array):
+            self._path(self.modality, "json").unlink()
+            raise ValueError(f"{path} is not what was written there: run the same command again, which makes it anew")
+        return part
+
+
+def split_rows(folder: Path, modality: str, rows: int, size: int) -> list[Shard]:
+    """The shards of `rows` rows, `size` rows each but for the last."""
+    return [Shard(folder, modality, range(start, min(start + size, rows))) for start in range(0, rows, size)]
+
+
+def join_shards(path: Path, array: str, shards: Sequence[Shard], shape: tuple[int, ...], digest) -> Iterator[tuple]:
+    """Write the shards' arrays, one after the other, to `path`, an .npy file of `shape` in float16, and feed `digest`.
+
+    Gives (shard, its part) as it goes. Raises ValueError as `Shard.read`, or for rows of another shape or not finite.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        for shard in shards:
+            part = shard.read(array)
+            if part.shape[1:] != shape[1:] or part.dtype != np.float16 or not np.isfinite(part).all():
+                raise ValueError(f"Rows {shard.rows} of {array} are not finite float16 of shape {shape[1:]}")
+            digest.update(part.tobytes())
+            file.write(part.tobytes())
+            yield shard, part
