@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
+from embedding_space.datasets.coco import read_coco
 from embedding_space.datasets.flickr8k import read_flickr8k
+from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
+from embedding_space.datasets.karpathy import read_karpathy
 from embedding_space.datasets.records import Photo
-from embedding_space.datasets.texts import HeldOut, read_texts
+from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
 from embedding_space.tables import Tables, TableWriter, is_held_out, read_tables
 
 READERS: dict[str, Callable[..., Iterator[Photo]]] = {
+    "karpathy": read_karpathy,
+    "coco": read_coco,
     "flickr8k": read_flickr8k,
+    "captioned_folder": read_captioned_folder,
+    "image_folders": read_image_folders,
+    "texts": read_corpora,
 }
-COMMON = ("name", "root", "kind", "text_split", "image_mean_split", "pairs_split")
+COMMON = ("name", "root", "kind", "text_split", "image_mean_split", "pairs_split", "downloads", "by_hand")
 OPTIONS = ("pairs_fraction", "missing_images", "extra_text", "text_key", "image_key", "drop_held_out")
 MISSING_IMAGES = ("error", "leave_out")
 
@@ -45,41 +54,46 @@ def make_tables(dataset: Mapping) -> Tables:
     if kind not in READERS:
         known = ", ".join(["tables", *READERS])
         raise ValueError(f"Unknown dataset.kind={kind!r} of dataset={options.get('name')}; known: {known}")
-    own = {name: value for name, value in options.items() if name not in (*COMMON, *OPTIONS)}
     accepted = inspect.signature(READERS[kind]).parameters
-    unknown = sorted(set(own) - set(accepted))
+    unknown = sorted(set(options) - {*accepted, *COMMON, *OPTIONS})
     if unknown:
         known = ", ".join([*accepted, *OPTIONS])
         raise ValueError(f"dataset.{unknown[0]} is no option of kind={kind}; known: {known}")
+    own = {name: value for name, value in options.items() if name in accepted}
     if "source" in accepted:
         own["source"] = Path(own["source"])
+    lacking = [name for name, value in accepted.items() if value.default is value.empty and name not in own]
+    if lacking:
+        raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
     photos = READERS[kind](**own)
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
-    held_out, counts = HeldOut(), {"missing": [], "dropped": 0}
+    held_out, missing, dropped = HeldOut(), Counter(), 0
     with TableWriter(root, replace=False) as writer:
         for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" photos", dynamic_ncols=True):
             if is_held_out(photo.split):
                 held_out.add(photo)
-            _write(writer, photo, counts["missing"])
-        _report_missing(counts["missing"], options.get("missing_images", "error"))
-        for text in _extra(options):
+            _write(writer, photo, missing)
+        _report_missing(missing, options.get("missing_images", "error"))
+        keys = options.get("text_key"), options.get("image_key")
+        for text in read_texts(options.get("extra_text") or (), "extra", "extra_text", *keys):
             kept = held_out.without(text) if options.get("drop_held_out", True) else text
-            counts["dropped"] += len(text.captions) - (len(kept.captions) if kept else 0)
+            dropped += len(text.captions) - (len(kept.captions) if kept else 0)
             if kept:
-                _write(writer, kept, [])
-    if counts["dropped"]:
-        print(f"{root}: {counts['dropped']:,} extra captions that validation or test photos have too were left out")
+                _write(writer, kept, missing)
+    if dropped:
+        print(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
     return writer.tables
 
 
-def _write(writer: TableWriter, photo: Photo, missing: list[Path]) -> None:
+def _write(writer: TableWriter, photo: Photo, missing: Counter[Path]) -> None:
+    """Add the photo, if its file is there, and its captions; `missing` counts, by folder, those that are not."""
     row = None
     if photo.path is not None:
         if photo.path.is_file():
             row = writer.image(photo.image_id, _stored_path(photo.path, writer.root), photo.split)
         else:
-            missing.append(photo.path)
+            missing[photo.path.parent] += 1
             if is_held_out(photo.split):
                 return
     for number, caption in enumerate(photo.captions):
@@ -92,16 +106,18 @@ def _stored_path(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix() if path.is_relative_to(root.parent) else path.as_posix()
 
 
-def _report_missing(missing: list[Path], policy: str) -> None:
+def _report_missing(missing: Counter[Path], policy: str) -> None:
     if policy not in MISSING_IMAGES:
         raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
-    if missing and policy == "error":
+    if not missing:
+        return
+    where = ", ".join(f"{count:,} of those in {folder}" for folder, count in missing.most_common(3))
+    if policy == "error":
         raise FileNotFoundError(
-            f"{len(missing):,} photos are not there, the first is {missing[0]}: name their folder with "
-            "dataset.images=..., get them as data/README.md says, or go without with dataset.missing_images=leave_out"
+            f"Photos are not there ({where}): name their folder with dataset.source=... and dataset.images=..., get "
+            "them as data/README.md says, or go without them with dataset.missing_images=leave_out"
         )
-    if missing:
-        print(f"{len(missing):,} photos are not there and were left out, the first is {missing[0]}")
+    print(f"Photos that are not there were left out: {where}")
 
 
 def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:
@@ -114,11 +130,3 @@ def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:
     )
     paired = set(ids[: round(fraction * len(ids))])
     return (replace(photo, split="pairs") if photo.image_id in paired else photo for photo in photos)
-
-
-def _extra(options: Mapping) -> Iterator[Photo]:
-    files = options.get("extra_text") or []
-    files = [files] if isinstance(files, str) else files
-    yield from read_texts(
-        [Path(file) for file in files], "extra", "extra_text", options.get("text_key"), options.get("image_key")
-    )

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SPLITS = {"restval": "train", "dev": "val", "validation": "val"}  # other names of the same thing
-
 
 @dataclass(frozen=True)
 class Photo:

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from embedding_space.datasets.records import Photo, cleaned, field, json_lines, numbered_lines
 
 
-def read_texts(files: Iterable[Path], split: str, option: str, text_key: str | None, image_key: str | None) -> Iterator:
+def read_corpora(
+    texts: Mapping[str, str | Sequence[str] | None], text_key: str | None = None, image_key: str | None = None
+) -> Iterator[Photo]:
+    """Text-only corpora, split by split: `texts` is {split: files}, read as `read_texts` does."""
+    if not any(texts.values()):
+        raise ValueError(
+            "No text is named: give dataset.texts.train=[captions.txt], and dataset.texts.val to validate on"
+        )
+    for split, files in texts.items():
+        yield from read_texts(files or (), split, f"texts.{split}", text_key, image_key)
+
+
+def read_texts(
+    files: str | Iterable[str], split: str, option: str, text_key: str | None, image_key: str | None
+) -> Iterator[Photo]:
     """Each entry of the files as a Photo without a path, its id `<file stem>:<entry's image id or line number>`.
 
     Args:
-        files: `.jsonl` files hold objects, all others one caption a line.
+        files: one or several; `.jsonl` files hold objects, all others one caption a line.
         option: what set `files`, for messages.
         text_key: key of the caption, or the list of captions, in JSONL.
         image_key: key of the image's id or file name in JSONL, by which held-out images are recognised; may be absent.
     """
     stems: set[str] = set()
-    for file in files:
+    for file in map(Path, [files] if isinstance(files, str) else files):
         if not file.is_file():
             raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption a line, or JSONL")
         if file.stem in stems:

@@ -1,0 +1,223 @@
+"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from embedding_space.datasets.records import entries_of, field, read_json
+
+CHUNK = 1 << 20
+ATTEMPTS = 5
+TIMEOUT_SECONDS = 30
+PHOTOS_AT_ONCE = 16
+SPARE_BYTES = 100_000_000  # of free space to leave
+
+
+def download(dataset: Mapping, keep_archives: bool = False) -> None:
+    """Fetch what `dataset.downloads` lists into the folder `dataset.source`; what is there already is kept.
+
+    An entry is one of
+        {url, md5 (null if none was published), file (its name; default: the url's)}
+        {url, md5, unpack: patterns of the wanted members, rename: {folder or file in the archive: its name here}}
+        {photos_of: a COCO-style JSON in source, whose `coco_url`s name the photos, into: their folder}
+
+    Raises:
+        FileNotFoundError: the network or the file cannot be reached; run again to go on.
+        ValueError: there is nothing to download, too little space, a wrong checksum or a damaged archive.
+    """
+    entries = dataset.get("downloads") or []
+    if not entries:
+        by_hand = dataset.get("by_hand") or "see data/README.md"
+        raise ValueError(f"dataset={dataset['name']} has no files that a command can fetch: {by_hand}")
+    source = Path(dataset["source"])
+    source.mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        if "photos_of" in entry:
+            fetch_photos(source / entry["photos_of"], source / entry["into"])
+            continue
+        name = entry.get("file") or entry["url"].rsplit("/", 1)[1]
+        if "unpack" not in entry:
+            fetch(entry["url"], source / name, entry["md5"])
+            continue
+        unpacked = source / f".{name}.unpacked"  # so that a run after the archive was removed knows
+        wanted = json.dumps([entry["url"], list(entry["unpack"])])
+        if unpacked.exists() and unpacked.read_text() == wanted:
+            continue
+        archive = fetch(entry["url"], source / name, entry["md5"])
+        unpack(archive, source, entry["unpack"], entry.get("rename") or {})
+        unpacked.write_text(wanted)
+        if not keep_archives:
+            archive.unlink()
+    if dataset.get("by_hand"):
+        print(f"Still to be fetched by hand: {dataset['by_hand']}")
+
+
+def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -> Path:
+    """The file of `url` at `path`, which is there only when it is whole; an interrupted one goes on with HTTP Range.
+
+    Raises as `download` does.
+    """
+    if path.is_file():
+        return path
+    partial = path.with_name(f"{path.name}.partial")
+    for attempt in range(ATTEMPTS):
+        try:
+            complete = _go_on(url, partial, progress)
+        except (OSError, HTTPException) as error:
+            if isinstance(error, FileExistsError | PermissionError) or attempt == ATTEMPTS - 1 or _is_final(error):
+                raise _unreachable(url, error, partial) from error
+            continue
+        if complete:
+            break
+    else:
+        raise _unreachable(url, "the connection was closed early", partial)
+    if md5 is not None and (found := _md5(partial)) != md5:
+        _forget(partial)
+        raise ValueError(f"{url} came with the MD5 {found}, not {md5}: it was removed, run the command again")
+    partial.replace(path)
+    _forget(partial)
+    return path
+
+
+def _go_on(url: str, partial: Path, progress: bool) -> bool:
+    """Fetch what is missing of `partial`; whether it is whole now."""
+    validator = partial.with_name(f"{partial.name}.version")
+    version = validator.read_text() if partial.exists() and validator.exists() else None
+    have = partial.stat().st_size if version is not None else 0
+    # If-Range: a file that has changed on the server since is sent from its start.
+    headers = {"Range": f"bytes={have}-", "If-Range": version} if have and version else {}
+    if not headers:
+        have = 0
+    request = urllib.request.Request(url, headers={"User-Agent": "diffusion-bridge", **headers})
+    try:
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and error.headers.get("Content-Range", "").endswith(f"/{have}"):
+            return True  # all of it was there
+        if error.code == 416:
+            _forget(partial)
+            return False
+        raise
+    with response:
+        if response.status != 206:
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        _check_space(partial.parent, (total or 0) - have, url)
+        validator.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
+        with (
+            partial.open("ab" if have else "wb") as file,
+            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=partial.stem, disable=not progress) as bar,
+        ):
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    return total is None or partial.stat().st_size == total
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether trying again is pointless: the server answered that it has no such file or will not give it."""
+    return isinstance(error, urllib.error.HTTPError) and error.code in (400, 401, 403, 404, 410)
+
+
+def _unreachable(url: str, reason: object, partial: Path) -> FileNotFoundError:
+    kept = f"; {partial.stat().st_size:,} bytes of it are kept" if partial.exists() else ""
+    return FileNotFoundError(
+        f"{url} cannot be fetched ({getattr(reason, 'reason', reason)}){kept}: run the command again where there is a "
+        "network, or fetch it by other means, see data/README.md"
+    )
+
+
+def _check_space(folder: Path, needed: int, what: object) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE_BYTES > free:
+        raise ValueError(
+            f"{what} needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free: make room, or name "
+            "another folder with dataset.source=..."
+        )
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _forget(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    partial.with_name(f"{partial.name}.version").unlink(missing_ok=True)
+
+
+def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping[str, str]) -> None:
+    """Unpack the members of a zip that match one of `patterns`; files of the right size that are there are kept.
+
+    rename: {first folder or file name in the archive: what it is called here}; null for a folder that is left away.
+    """
+    with _zip(archive) as opened:
+        members = []
+        for info in opened.infolist():
+            if info.is_dir() or not any(fnmatch(info.filename, pattern) for pattern in patterns):
+                continue
+            first, *rest = Path(info.filename).parts
+            target = folder.joinpath(rename.get(first, first) or "", *rest)
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{archive} holds {info.filename!r}, which would land outside of {folder}")
+            if not (target.is_file() and target.stat().st_size == info.file_size):
+                members.append((info, target))
+        _check_space(folder, sum(info.file_size for info, _ in members), f"Unpacking {archive}")
+        for info, target in tqdm(members, desc=f"unpack {archive.name}", unit=" files", dynamic_ncols=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with opened.open(info) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, CHUNK)
+
+
+@contextmanager
+def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{archive} is damaged ({error}): delete it and run the command again") from error
+
+
+def fetch_photos(annotations: Path, folder: Path) -> None:
+    """Fetch the photos that a COCO-style JSON lists by `coco_url` into `folder`; those there already are kept.
+
+    Raises FileNotFoundError when some cannot be had, after the others were fetched.
+    """
+    wanted = []
+    for number, entry in enumerate(entries_of(annotations, read_json(annotations), "images")):
+        where = f"images[{number}]"
+        url, name = (field(annotations, where, entry, key) for key in ("coco_url", "file_name"))
+        wanted.append((url, folder / Path(name).name))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def one(job: tuple[str, Path]) -> FileNotFoundError | None:
+        try:
+            fetch(*job, progress=False)
+        except FileNotFoundError as error:
+            return error
+
+    pool = ThreadPoolExecutor(PHOTOS_AT_ONCE)
+    try:
+        results = tqdm(pool.map(one, wanted), total=len(wanted), desc=f"photos of {annotations.name}", unit=" photos")
+        failed = [error for error in results if error is not None]
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the photos still to come
+    if failed:
+        raise FileNotFoundError(f"{len(failed):,} of {len(wanted):,} photos are missing; the first: {failed[0]}")

@@ -1,0 +1,33 @@
+"""Karpathy's split files for COCO, Flickr30k and Flickr8k (https://cs.stanford.edu/people/karpathy/deepimagesent/)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from embedding_space.datasets.records import Photo, annotation_file, cleaned, entries_of, field, read_json
+
+SPLITS = ("train", "restval", "val", "test")
+
+
+def read_karpathy(source: Path, annotations: str, images: str, merge_restval: bool = True) -> Iterator[Photo]:
+    """Photos of a `dataset_*.json`, in its order; an image's id is its `cocoid`, elsewhere its file name's stem.
+
+    Args:
+        source: the folder of the file and the photos.
+        annotations: the file's name in it; annotations and images may be absolute too.
+        images: the folder of the photos in it; COCO's entries add `train2014` or `val2014` (their `filepath`).
+        merge_restval: COCO's split `restval` becomes train, as is usual; false leaves it a split of its own.
+    """
+    path = annotation_file(source, annotations, "annotations")
+    for number, entry in enumerate(entries_of(path, read_json(path), "images")):
+        where = f"images[{number}]"
+        split, name = field(path, where, entry, "split"), field(path, where, entry, "filename")
+        if split not in SPLITS:
+            raise ValueError(f"{path}, {where}: the split {split!r} is none of {', '.join(SPLITS)}")
+        if split == "restval" and merge_restval:
+            split = "train"
+        captions = [field(path, where, sentence, "raw") for sentence in field(path, where, entry, "sentences")]
+        image_id = str(entry.get("cocoid", Path(name).stem))
+        photo = source / images / entry.get("filepath", "") / name
+        yield Photo(image_id, photo, split, cleaned(path, captions, where))
