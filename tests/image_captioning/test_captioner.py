@@ -78,6 +78,17 @@ def test_loss_equals_a_slow_sum_over_tokens(make_captioner, mapper):
         assert losses[row].item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_gradients_are_those_of_the_tokens_alone_without_padding(make_captioner):
+    captioner = make_captioner()
+    tokens, mask = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 20).batch(torch.arange(4))
+    parameters = [*captioner.mapper.parameters(), *captioner.gpt2.parameters()]
+    gradients = torch.autograd.grad(captioner(rows(4), tokens, mask, 0.1).sum(), parameters)
+    picked = captioner.logits(rows(4), tokens)[mask]
+    loss = F.cross_entropy(picked, tokens[mask], reduction="sum", label_smoothing=0.1)
+    for ours, expected in zip(gradients, torch.autograd.grad(loss, parameters), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_padding_changes_neither_logits_nor_loss(make_captioner):
     captioner = make_captioner()
     data = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 20)
