@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -11,7 +12,7 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from embedding_space.steps import NormalSampler, Step
+from embedding_space.steps import Center, NormalSampler, Step
 from embedding_space.store import EmbeddingStore
 
 # A downloaded file must not choose what code runs: the names it may use, and where each lives, are fixed here.
@@ -111,6 +112,26 @@ class Alignment(nn.Module):
         for step in self.steps:
             rows = step.clean_text(rows)
         return rows
+
+    @property
+    def centers_images(self) -> bool:
+        """Whether an image mean is subtracted anywhere in the chain."""
+        return any(type(step) is Center for step in self.steps)
+
+    def with_image_mean(self, mean: Tensor) -> Alignment:
+        """A copy of the chain that subtracts `mean` (D,), of unit rows, from images in place of its own image mean.
+
+        Raises ValueError for a chain that subtracts none.
+        """
+        if not self.centers_images:
+            raise ValueError(
+                "This method subtracts no image mean, so there is none to replace: leave image_mean_from=checkpoint"
+            )
+        chain = copy.deepcopy(self)
+        for step in chain.steps:
+            if type(step) is Center:
+                step.image_mean.copy_(mean)
+        return chain
 
     def restore(self) -> Alignment:
         """After loading a checkpoint: fetch what was too large to be saved with it (see `Step.restore`)."""

@@ -82,7 +82,8 @@ class Center(Step):
         if self.image_mean.isnan().any():
             raise ValueError(
                 "This Center has no image mean: the store that it came from has no images of the split "
-                "dataset.image_mean_split. Prepare one that has, then train again with store=..."
+                "dataset.image_mean_split. Take the mean of the images' own data set with eval_coco.py "
+                "image_mean_from=store, or prepare a store that has one and train again with store=..."
             )
         return rows - self.image_mean
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 
 INPUTS = ("images", "texts")
+IMAGE_MEANS = ("checkpoint", "store")
 IDENTITY = ("model", "pretrained", "sha256")  # of an encoder: what its embeddings depend on
 
 
@@ -50,19 +52,27 @@ def evaluate_captioner(
     caption_from: str = "images",
     batch_size: int = 256,
     cache_dir: str | Path | None = None,
+    image_mean_from: str = "checkpoint",
 ) -> dict:
     """Caption every image of `split` and score the captions.
 
     Writes `predictions.json` (COCO results format), then `references.json`, then `scores.json`, the returned figures.
+    A split of several parts (NoCaps' domains) is scored whole and part by part, each with n-gram weights of its own
+    references, as when it were the only one.
 
     Args:
         caption_from: `images`; or `texts`, an oracle without a gap: each image's caption is written from the embedding
             of its first reference, and scored against its other references.
         cache_dir: where tokenised references are kept.
+        image_mean_from: the image mean that is subtracted: `checkpoint`, the captioner's, of the data set that it was
+            trained on; or `store`, of this data set's own unpaired training images. Never of the images captioned.
 
     Raises:
-        ValueError: the store was made by another encoder than the captioner's, or has other dimensions.
+        ValueError: the store was made by another encoder than the captioner's, or has other dimensions; or it has no
+            image mean although `image_mean_from` is `store`.
     """
+    if image_mean_from not in IMAGE_MEANS:
+        raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
     unknown = set(metrics) - set(METRICS)
@@ -73,18 +83,20 @@ def evaluate_captioner(
     output_dir.mkdir(parents=True, exist_ok=True)
     image_ids, references = store.image_ids(split), store.tables.references(split)
     images, texts, image_row = store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
+    mean, mean_origin = _image_mean(captioner, store, image_mean_from)
     started = time.perf_counter()
-    if caption_from == "images":
-        captions = captioner.caption_images(images, decoding, batch_size)
-    else:
-        first = _first_rows(image_row, image_ids)
-        captions = captioner.caption_texts(texts[first], decoding, batch_size)
-        references = {image_id: captions[1:] for image_id, captions in references.items()}
-    seconds = time.perf_counter() - started
-    predictions = dict(zip(image_ids, captions, strict=True))
-    write_predictions(output_dir / "predictions.json", predictions)
-    (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
-    gap = gap_figures(captioner, images, texts, image_row)
+    with _subtracting(captioner, mean):
+        if caption_from == "images":
+            captions = captioner.caption_images(images, decoding, batch_size)
+        else:
+            first = _first_rows(image_row, image_ids)
+            captions = captioner.caption_texts(texts[first], decoding, batch_size)
+            references = {image_id: captions[1:] for image_id, captions in references.items()}
+        seconds = time.perf_counter() - started
+        predictions = dict(zip(image_ids, captions, strict=True))
+        write_predictions(output_dir / "predictions.json", predictions)
+        (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
+        gap = gap_figures(captioner, images, texts, image_row)
     scores = score_captions(predictions, references, metrics, cache_dir)
     figures = {
         **captioner.provenance,
@@ -93,11 +105,44 @@ def evaluate_captioner(
         "decoding": {name: value for name, value in asdict(decoding or Decoding()).items() if value is not None},
         **scores.to_dict(),
         "gap": gap,
-        "image_mean_split": store.manifest["image_mean_split"],
+        "evaluated_on": {"dataset": store.path.parent.name, "store_hash": store.hash},
+        "image_mean": mean_origin,
         "seconds": {"captioning": seconds, "scoring": scores.seconds},
     }
+    parts = store.tables.parts(split)
+    if len(parts) > 1:
+        figures["parts"] = {
+            part: _score_part(predictions, references, store.image_ids(part), metrics, cache_dir) for part in parts
+        }
     write_scores(output_dir, figures, scores)
     return figures
+
+
+def _score_part(predictions: dict, references: dict, image_ids: list[str], metrics, cache_dir) -> dict:
+    some = ({image_id: captions[image_id] for image_id in image_ids} for captions in (predictions, references))
+    return score_captions(*some, metrics, cache_dir).to_dict()
+
+
+def _image_mean(captioner: Captioner, store: EmbeddingStore, origin: str) -> tuple[Tensor | None, dict]:
+    """The mean that takes the place of the captioner's own, None to leave that, and where what is used comes from."""
+    if origin == "store":
+        known = {"dataset": store.path.parent.name, "split": store.manifest["image_mean_split"]}
+        return store.mean("image"), {"from": origin, **known, "store_hash": store.hash}
+    if not captioner.alignment.centers_images:
+        return None, {"from": None}
+    known = {"dataset": captioner.provenance.get("dataset"), "split": captioner.provenance.get("image_mean_split")}
+    return None, {"from": origin, **known, "store_hash": captioner.provenance.get("store_hash")}
+
+
+@contextmanager
+def _subtracting(captioner: Captioner, image_mean: Tensor | None) -> Iterator[None]:
+    own = captioner.alignment
+    try:
+        if image_mean is not None:
+            captioner.alignment = own.with_image_mean(image_mean)
+        yield
+    finally:
+        captioner.alignment = own
 
 
 def write_scores(output_dir: Path, figures: dict, scores: CaptionScores) -> None:

@@ -6,6 +6,7 @@ python scripts/eval_coco.py predictions=captions.json references=captions_val201
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.files import read_predictions, read_references, write_predictions
 from evaluation.metrics import score_captions
 from evaluation.table import Table
-from image_captioning.captioner import Captioner
+from image_captioning.captioner import PRETRAINED, Captioner
 from image_captioning.evaluate import evaluate_captioner, write_scores
 from image_captioning.generation import Decoding
 from training.cli import command
@@ -51,6 +52,7 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
         config.caption_from,
         config.batch_size,
         config.cache_dir,
+        config.image_mean_from,
     )
 
 
@@ -70,10 +72,15 @@ def _score_file(config: DictConfig, output_dir: Path) -> dict:
 
 
 def _table(figures: dict) -> Table:
-    rows = [{"figure": name, "value": value} for name, value in figures["metrics"].items()]
+    parts = figures.get("parts", {})
+    rows = [
+        {"figure": name, "value": value, **{part: own["metrics"][name] for part, own in parts.items()}}
+        for name, value in figures["metrics"].items()
+    ]
     for name, value in figures.get("gap", {}).items():
         rows.append({"figure": name.replace("_", " "), "value": f"{value:.3f}"})
-    rows.append({"figure": "images", "value": f"{figures['images']:,}"})
+    counts = {"value": figures["images"], **{part: own["images"] for part, own in parts.items()}}
+    rows.append({"figure": "images", **{name: f"{count:,}" for name, count in counts.items()}})
     return Table(rows)
 
 
@@ -89,13 +96,28 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
     accelerator.end_training()
 
 
-def _run_name(checkpoint: str | None, split: str, caption_from: str, strategy: str, predictions: str | None) -> str:
+def _run_name(
+    checkpoint: str | None, dataset: str, image_mean_from: str, split: str, caption_from: str, strategy: str,
+    predictions: str | None,
+) -> str:  # fmt: skip
     if predictions is not None:
         name = f"scored_{Path(predictions).stem}"
     else:
         name = f"{Path(checkpoint or 'nothing').name}_{split}_{strategy}"
         name += "_from_texts" if caption_from == "texts" else ""
+        name += f"_on_{dataset}" if _trained_on(checkpoint) not in (dataset, None) else ""
+        name += "_image_mean_from_store" if image_mean_from == "store" else ""
     return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _trained_on(checkpoint: str | None) -> str | None:
+    """The data set that a local captioner was trained on, so that evaluating it on another has a folder of its own."""
+    for folder in (Path(checkpoint or ""), PRETRAINED / (checkpoint or "")):
+        try:
+            return json.loads((folder / "config.json").read_text())["provenance"]["dataset"]
+        except (OSError, ValueError, KeyError, TypeError):  # loading the captioner will say what is wrong with it
+            continue
+    return None
 
 
 OmegaConf.register_new_resolver("run_name", _run_name, replace=True)

@@ -129,7 +129,7 @@ def test_no_network_no_file_and_no_space_are_said_in_a_sentence(server, tmp_path
     with pytest.raises(FileNotFoundError, match=r"nothing\.zip cannot be fetched \(Not Found\): run the command again"):
         fetch(server.url("nothing.zip"), tmp_path / "nothing.zip", progress=False)
     assert len(server.seen) == 1  # not asked for again
-    with pytest.raises(FileNotFoundError, match="cannot be fetched .*where there is a network"):
+    with pytest.raises(FileNotFoundError, match=r"cannot be fetched .*where there is a network"):
         fetch("http://127.0.0.1:1/a.bin", tmp_path / "a.bin", progress=False)
     server.files["a.bin"] = BODY
     monkeypatch.setattr(downloads, "SPARE_BYTES", 10**18)

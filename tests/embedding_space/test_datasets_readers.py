@@ -211,7 +211,7 @@ def test_half_of_train_becomes_pairs_by_the_ids_alone(flickr8k, config):
     lists.write_text("\n".join(reversed(lists.read_text().split())))
     again = make_tables(config("flickr8k_photos"))
     assert split_of == dict(zip(again.images["image_id"].to_pylist(), again.images["split"].to_pylist(), strict=True))
-    with pytest.raises(ValueError, match="pairs_fraction=1.5 must lie between"):
+    with pytest.raises(ValueError, match=r"pairs_fraction=1\.5 must lie between"):
         make_tables(config("flickr8k_photos", "dataset.pairs_fraction=1.5"))
 
 
@@ -288,7 +288,7 @@ def test_text_alone(tmp_path, config):
         ("train", "three"),
         ("val", "a car"),
     ]
-    with pytest.raises(ValueError, match="'a:1#0' stands more than once .*split train and val"):
+    with pytest.raises(ValueError, match=r"'a:1#0' stands more than once .*split train and val"):
         make_tables(config("text", train, f"dataset.texts.val='{tmp_path}/a.txt'", "dataset.name=x"))
 
 
@@ -327,7 +327,7 @@ def test_an_option_of_another_kind_is_refused(flickr8k, config):
         make_tables(config("flickr8k", "+dataset.merge_restval=true"))
     with pytest.raises(ValueError, match="lacks the key images"):
         make_tables(config("flickr8k", "~dataset.images"))
-    with pytest.raises(ValueError, match="Unknown dataset.kind='flickr9k'"):
+    with pytest.raises(ValueError, match=r"Unknown dataset\.kind='flickr9k'"):
         make_tables(config("flickr8k", "dataset.kind=flickr9k"))
 
 

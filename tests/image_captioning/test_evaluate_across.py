@@ -1,0 +1,90 @@
+"""Evaluating on another data set than the training one: where the image mean comes from, and scores part by part."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from embedding_space.alignment import Alignment
+from embedding_space.store import EmbeddingStore
+from embedding_space.tables import read_tables, write_tables
+from image_captioning.evaluate import evaluate_captioner
+from scripts.eval_coco import _run_name, _table
+
+CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
+DOMAINS = ("test/in-domain", "test/near-domain")
+
+
+@pytest.fixture
+def store(make_store):
+    """A store whose test split has two parts, the even and the odd images."""
+    made = make_store(dim=8)
+    tables = read_tables(made.path.parent)
+    images, captions = tables.images.to_pylist(), tables.captions.to_pylist()
+    for row, image in enumerate(images):
+        image["split"] = DOMAINS[row % 2] if image["split"] == "test" else image["split"]
+    for caption in captions:
+        if caption["split"] == "test":
+            caption["split"] = images[caption["image_row"]]["split"]
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    manifest["tables_hash"] = write_tables(tables.root, images, captions).hash
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    return EmbeddingStore(made.path)
+
+
+@pytest.fixture
+def captioner(make_captioner, store):
+    """One that was trained elsewhere, with an image mean from there."""
+    made = make_captioner()
+    made.alignment = Alignment.from_store(CENTERED, store)
+    made.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
+    made.encoder = store.manifest["encoder"]
+    made.provenance = {"dataset": "elsewhere", "store_hash": "abc", "image_mean_split": "train"}
+    return made
+
+
+@pytest.mark.java
+def test_the_means_origin_is_recorded_and_each_part_scored_as_if_alone(captioner, store, tmp_path):
+    own_mean = captioner.alignment.steps[1].image_mean.clone()
+    options = {"split": "test", "metrics": ["CIDEr"]}
+    before = evaluate_captioner(captioner, store, output_dir=tmp_path / "a", **options)
+    assert before["image_mean"] == {"from": "checkpoint", "dataset": "elsewhere", "split": "train", "store_hash": "abc"}
+    assert before["dataset"] == "elsewhere" and before["evaluated_on"]["dataset"] == "tiny"
+
+    after = evaluate_captioner(captioner, store, output_dir=tmp_path / "b", image_mean_from="store", **options)
+    assert after["image_mean"] == {"from": "store", "dataset": "tiny", "split": "pretrain", "store_hash": store.hash}
+    assert after["gap"]["centroid_distance"] < before["gap"]["centroid_distance"]
+    assert torch.equal(captioner.alignment.steps[1].image_mean, own_mean)  # the captioner is as it was
+
+    assert list(before["parts"]) == list(DOMAINS) and before["images"] == 40
+    for name in DOMAINS:
+        alone = evaluate_captioner(captioner, store, output_dir=tmp_path / "c", **{**options, "split": name})
+        assert before["parts"][name]["metrics"] == alone["metrics"] and alone["images"] == 20
+        assert "parts" not in alone
+    assert "test/near-domain" in _table(before).text()
+
+
+def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_path):
+    with pytest.raises(ValueError, match="image_mean_from='test' must be one of checkpoint, store"):
+        evaluate_captioner(captioner, store, "test", tmp_path, image_mean_from="test")
+    plain = make_captioner()
+    plain.encoder = captioner.encoder
+    with pytest.raises(ValueError, match="subtracts no image mean"):
+        evaluate_captioner(plain, store, "test", tmp_path, image_mean_from="store")
+    captioner.alignment.steps[1].image_mean.fill_(torch.nan)  # as of a text-only corpus
+    with pytest.raises(ValueError, match="image_mean_from=store"):
+        evaluate_captioner(captioner, store, "test", tmp_path)
+
+
+def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
+    (tmp_path / "coco_c3").mkdir()
+    (tmp_path / "coco_c3/config.json").write_text(json.dumps({"provenance": {"dataset": "coco"}}))
+
+    def name(dataset, origin="checkpoint"):
+        return _run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", "greedy", None)
+
+    assert name("coco") == "coco_c3_val_greedy"
+    assert name("nocaps") == "coco_c3_val_greedy_on_nocaps"
+    assert name("flickr30k", "store") == "coco_c3_val_greedy_on_flickr30k_image_mean_from_store"
