@@ -27,7 +27,7 @@ def build_clip(model_config: dict, tokenizer: PreTrainedTokenizerBase) -> open_c
     return model
 
 
-def save_open_clip(model: open_clip.CLIP, preprocess: dict, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_open_clip(model: open_clip.CLIP, folder: Path, preprocess: dict, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write `model` (made by `build_clip`) so that `local-dir:folder` loads it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,60 +1,72 @@
-"""Image-text pairs as tensors on the device: decoded and tokenised once, augmented afresh each step."""
+"""Pairs of pixels and tokens on the device: decoded and tokenised once, augmented afresh each step."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
+from training.random import StepRandom
 
 
-class Pairs:
-    """The pairs of one split.
+class PicturePairs(Pairs):
+    """Pixels and tokens, for towers that learn.
+
+    Args:
+        context_length: tokens; longer captions are cut.
+        image_size: pixels.
+        mean, std: of each colour channel, from 0 to 1; pictures are normalised with them.
+        shift_pixels: in training, pictures are moved by up to so many pixels each way.
 
     Attributes:
         pictures: (N, 3, S, S) uint8.
-        tokens: (M, T) int64, all captions of the split.
-        owner: (M,) int64, each caption's picture.
-        first: (N + 1,) int64: the captions of picture n are rows first[n] to first[n + 1].
+        tokens: (M, T) int64.
     """
 
     def __init__(
         self,
         tables: Tables,
         split: str,
+        device: torch.device,
         tokenizer: PreTrainedTokenizerBase,
         context_length: int,
         image_size: int,
-        device: torch.device,
+        mean: list[float],
+        std: list[float],
+        shift_pixels: int,
     ):
-        image_rows, caption_rows = tables.image_rows(split), tables.caption_rows(split)
-        owner = tables.pairs(split)
-        order = np.argsort(owner, kind="stable")
-        counts = np.bincount(owner, minlength=len(image_rows))
-        if (counts == 0).any():
-            row = image_rows[int(np.argmin(counts))]
-            raise ValueError(
-                f"Image {tables.images['image_id'][row].as_py()!r} of split {split!r} in {tables.root} has no caption: "
-                "contrastive training needs pairs"
-            )
-        captions = tables.captions["caption"].take(caption_rows[order]).to_pylist()
+        super().__init__(tables, split, device)
+        self.mean, self.std = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
+        self.shift_pixels = shift_pixels
         self.tokens = tokenizer(
-            captions, padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
+            self.captions, padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
         )["input_ids"].to(device)
-        self.owner = torch.from_numpy(owner[order]).to(device)
-        self.first = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device)
-        self.pictures = torch.empty(len(image_rows), 3, image_size, image_size, dtype=torch.uint8)
-        paths = tables.image_paths(image_rows)
+        self.pictures = torch.empty(len(self), 3, image_size, image_size, dtype=torch.uint8)
+        paths = tables.image_paths(self.image_rows)
         for row, path in enumerate(tqdm(paths, desc=f"read {split} pictures", unit="image", dynamic_ncols=True)):
             self.pictures[row] = read_picture(path, image_size)
         self.pictures = self.pictures.to(device)
+
+    def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
+        pixels = self.pictures[pictures]
+        if self.shift_pixels:
+            dx, dy = (random.integers(2 * self.shift_pixels + 1) - self.shift_pixels for _ in range(2))
+            pixels = shift(pixels, dx, dy)
+        return self._normalized(pixels), self.tokens[self.choose_captions(pictures, random)]
+
+    def encode(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+        images = torch.cat([model.encode_image(self._normalized(part)).float() for part in self.pictures.split(256)])
+        return images, torch.cat([model.encode_text(part).float() for part in self.tokens.split(1024)])
+
+    def _normalized(self, pictures: Tensor) -> Tensor:
+        return (pictures.float() / 255 - self.mean) / self.std
 
 
 def read_picture(path: Path, size: int) -> Tensor:

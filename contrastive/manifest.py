@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from embedding_space.encoders import file_sha256
 from evaluation.facts import run_facts
 
 
-def write_manifest(folder: str | Path, config: DictConfig, tables_hash: str, figures: dict[str, float]) -> None:
-    """`manifest.json` beside the weights in `folder`: command, seed, data, validation figures, the weights' hash."""
-    folder = Path(folder)
+def write_manifest(
+    weights: Path, config: DictConfig, tables_hash: str, figures: dict[str, float], report: dict[str, float] | None
+) -> None:
+    """`manifest.json` beside the file `weights`: command, seed, data, figures on validation data, its hash.
+
+    report: figures on `config.report_split`, which had no part in training or in choosing the weights.
+    """
     world = Path(config.dataset.root) / "world.json"  # there if the data set is a generated one
     manifest = {
         **run_facts(),
@@ -22,8 +26,10 @@ def write_manifest(folder: str | Path, config: DictConfig, tables_hash: str, fig
         "tables_hash": tables_hash,
         "world_hash": json.loads(world.read_text())["world_hash"] if world.exists() else None,
         "uses_pairs": True,
+        "pairs_split": config.dataset.pairs_split,
         "metrics_split": config.validation_split,
         "metrics": figures,
-        "sha256": hashlib.sha256((folder / "open_clip_model.safetensors").read_bytes()).hexdigest(),
+        **({"report_split": config.report_split, "report_metrics": report} if report else {}),
+        "sha256": file_sha256(weights),
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (weights.parent / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
-from contrastive.checkpoint import save_open_clip
-from contrastive.data import Pairs, shift
+from contrastive.pairs import Pairs
 from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
 from training.loop import Evaluation
 from training.random import EpochOrder, StepRandom
@@ -26,54 +25,61 @@ class ContrastiveTask:
     Args:
         train, validation: pairs on the device.
         batch_size: global.
-        shift_pixels: pictures are moved by up to so many pixels each way.
-        preprocess: JSON of open_clip's preprocessing, with `mean` and `std`.
-        tokenizer: saved with the model.
+        save: writes a model into a folder.
         ranks: (rank, world size).
+
+    Raises ValueError when a batch would hold a picture twice, which the loss would take for two.
     """
 
-    def __init__(self, train: Pairs, validation: Pairs, batch_size, seed, shift_pixels, preprocess, tokenizer, ranks):
-        self.train, self.validation = train, validation
-        self.order = EpochOrder(len(train.pictures), batch_size, seed)
-        self.shift_pixels, self.preprocess, self.tokenizer = shift_pixels, preprocess, tokenizer
+    def __init__(
+        self,
+        train: Pairs,
+        validation: Pairs,
+        batch_size: int,
+        seed: int,
+        save: Callable[[nn.Module, Path], None],
+        ranks: tuple[int, int],
+    ):
+        if batch_size > len(train):
+            raise ValueError(
+                f"loop.batch_size={batch_size} is more than the {len(train)} pictures to train on: a batch would hold "
+                "some twice and count them as each other's negatives"
+            )
+        self.train, self.validation, self.save = train, validation, save
+        self.order = EpochOrder(len(train), batch_size, seed)
         rank, world_size = ranks
         self.clip_loss = ClipLoss(gather_with_grad=True, rank=rank, world_size=world_size)
 
     def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
-        pairs = self.train
-        rows = self.order.batch(random.step)[random.rows].to(pairs.pictures.device)
-        pictures = pairs.pictures[rows]
-        if self.shift_pixels:
-            dx, dy = (random.integers(2 * self.shift_pixels + 1) - self.shift_pixels for _ in range(2))
-            pictures = shift(pictures, dx, dy)
-        choice = random.integers(2**31) % (pairs.first[rows + 1] - pairs.first[rows])
-        tokens = pairs.tokens[pairs.first[rows] + choice]
+        rows = self.order.batch(random.step)[random.rows].to(self.train.first.device)
+        images, texts = self.train.draw(rows, random)
         with torch.no_grad():  # on the parameter itself: clamping its use would leave it without a gradient there
             _unwrapped(model).logit_scale.clamp_(max=MAX_LOGIT_SCALE)
-        image_features, text_features, scale = model(self._normalized(pictures), tokens)
-        loss = self.clip_loss(image_features.float(), text_features.float(), scale)
-        return {"loss": loss, "logit_scale": scale}
+        image_rows, text_rows, scale = model(images, texts)
+        return {"loss": self.clip_loss(image_rows.float(), text_rows.float(), scale), "logit_scale": scale}
 
-    def _normalized(self, pictures: Tensor) -> Tensor:
-        mean, std = (torch.tensor(self.preprocess[key], device=pictures.device) for key in ("mean", "std"))
-        return (pictures.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        return Evaluation(measure(model, self.validation))
 
-    def evaluate(self, model: open_clip.CLIP) -> Evaluation:
-        pairs = self.validation
-        images = torch.cat([model.encode_image(self._normalized(part)).float() for part in pairs.pictures.split(256)])
-        texts = torch.cat([model.encode_text(part).float() for part in pairs.tokens.split(1024)])
-        images, texts = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
-        embeddings = (images, texts, pairs.owner)
-        figures = {
-            **{f"image_to_text_{name}": value for name, value in image_to_text(*embeddings).to_dict().items()},
-            **{f"text_to_image_{name}": value for name, value in text_to_image(*embeddings).to_dict().items()},
-            "paired_cosine": paired_cosine(*embeddings),
-            "centroid_distance": centroid_distance(images, texts),
-        }
-        return Evaluation(figures)
 
-    def save(self, model: open_clip.CLIP, folder: Path) -> None:
-        save_open_clip(model, self.preprocess, self.tokenizer, folder)
+def measure(model: nn.Module, pairs: Pairs) -> dict[str, float]:
+    """Retrieval among the pairs both ways, and how the two modalities lie.
+
+    `retrieval_error` is 1 - the mean of the six recalls, for `loop.keep`, which takes the lowest; `centred_cosine` is
+    the pairs' cosine when each modality's mean over these pairs is taken off.
+    """
+    images, texts = (F.normalize(rows.float(), dim=-1) for rows in pairs.encode(model))
+    embeddings = (images, texts, pairs.owner)
+    both = {"image_to_text": image_to_text(*embeddings), "text_to_image": text_to_image(*embeddings)}
+    recalls = [value for way in both.values() for name, value in way.to_dict().items() if name.startswith("recall")]
+    centred = (F.normalize(rows - rows.mean(0), dim=-1) for rows in (images, texts))
+    return {
+        **{f"{way}_{name}": value for way, scores in both.items() for name, value in scores.to_dict().items()},
+        "retrieval_error": 1 - sum(recalls) / len(recalls),
+        "paired_cosine": paired_cosine(*embeddings),
+        "centred_cosine": paired_cosine(*centred, pairs.owner),
+        "centroid_distance": centroid_distance(images, texts),
+    }
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

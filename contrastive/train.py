@@ -1,4 +1,4 @@
-"""python -m contrastive.train: train a dual encoder (CLIP) on image-text pairs."""
+"""python -m contrastive.train: train a dual encoder (CLIP) on image-text pairs, or heads over two frozen towers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from contrastive.checkpoint import build_clip
-from contrastive.data import Pairs
+from contrastive.clip import clip_from_scratch
+from contrastive.lit import heads_over_towers
 from contrastive.manifest import write_manifest
-from contrastive.task import ContrastiveTask
-from contrastive.word_tokenizer import train_word_tokenizer
+from contrastive.task import ContrastiveTask, measure
 from embedding_space.tables import read_tables
 from training.cli import command
 from training.loop import Loop, LoopConfig
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
+KINDS = {"clip": clip_from_scratch, "heads": heads_over_towers}
+
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
+    if config.model.kind not in KINDS:
+        raise ValueError(f"model.kind={config.model.kind!r} must be one of {', '.join(KINDS)}")
     tables = read_tables(Path(config.dataset.root))
     state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
     if state == "finished":
@@ -32,37 +35,24 @@ def train(config: DictConfig) -> dict[str, float]:
             "of a batch, so micro-batches would change it; leave it at 1"
         )
     loop = Loop(loop_config, config.output_dir, Tracker(**config.tracker))
-    if (
-        loop.accelerator.num_processes > 1
-        and loop.device.type != "cuda"
-        and "timm_model_name" in config.model.vision_cfg
-    ):
-        raise ValueError(
-            f"{loop.accelerator.num_processes} processes on a CPU: batch statistics of a convolutional tower are "
-            "shared between processes on GPUs only; run one process, or a transformer tower"
-        )
-    torch.manual_seed(config.seed)
-    captions = tables.captions["caption"].take(tables.caption_rows(config.dataset.pairs_split)).to_pylist()
-    tokenizer = train_word_tokenizer(captions, config.vocabulary_size)
-    model_config = OmegaConf.to_container(config.model)
-    # Convolutions are nearly twice as fast on pictures whose channels lie innermost.
-    model = build_clip(model_config, tokenizer).to(memory_format=torch.channels_last)
-    if loop.accelerator.num_processes > 1:
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    shape = (tokenizer, model_config["text_cfg"]["context_length"], model_config["vision_cfg"]["image_size"])
+    setup = KINDS[config.model.kind](config, tables, loop)
     task = ContrastiveTask(
-        Pairs(tables, config.dataset.pairs_split, *shape, loop.device),
-        Pairs(tables, config.validation_split, *shape, loop.device),
+        setup.pairs(config.dataset.pairs_split),
+        setup.pairs(config.validation_split),
         batch_size=loop_config.batch_size,
         seed=config.seed,
-        shift_pixels=config.shift_pixels,
-        preprocess=OmegaConf.to_container(config.preprocess),
-        tokenizer=tokenizer,
+        save=setup.save,
         ranks=(loop.accelerator.process_index, loop.accelerator.num_processes),
     )
-    figures = loop.fit(model, task, resume=state == "unfinished")
+    report_pairs = setup.pairs(config.report_split) if config.report_split else None
+    figures = loop.fit(setup.model, task, resume=state == "unfinished")
     if loop.accelerator.is_main_process:
-        write_manifest(config.output_dir, config, tables.hash, figures)
+        report = None
+        if report_pairs:
+            with torch.no_grad():
+                report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
+            print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
+        write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, figures, report)
     return figures
 
 

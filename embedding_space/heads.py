@@ -20,6 +20,7 @@ class ProjectionHead(nn.Module):
         linear: whether there is the linear branch.
         hidden: width of the MLP's hidden layer; null for no MLP.
         dropout: share of the hidden layer's values that training drops.
+        input_dropout: share of the features that training drops.
         standardise: whether features are first brought to the mean 0 and deviation 1 that `standardise_on` measured.
 
     Raises ValueError when there is neither branch.
@@ -32,11 +33,13 @@ class ProjectionHead(nn.Module):
         linear: bool = True,
         hidden: int | None = None,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
         standardise: bool = True,
     ):
         super().__init__()
         if not linear and hidden is None:
             raise ValueError("A head with linear=false and hidden=null would do nothing: give it one of them")
+        self.input_dropout = nn.Dropout(input_dropout)
         self.linear = nn.Linear(features, dim) if linear else None
         self.mlp = None
         if hidden is not None:
@@ -50,6 +53,7 @@ class ProjectionHead(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         if self.standardise:
             rows = (rows - self.mean) / self.std
+        rows = self.input_dropout(rows)
         branches = [branch(rows) for branch in (self.linear, self.mlp) if branch is not None]
         return sum(branches[1:], branches[0])
 

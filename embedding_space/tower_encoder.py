@@ -87,11 +87,21 @@ class TowerEncoder(Encoder):
 
     def image_features(self, pictures: Tensor) -> Tensor:
         features = self.image_tower(pictures)
-        return self.heads.encode_image(features) if self.heads else features
+        with torch.autocast(self.device.type, enabled=False):  # heads cost nothing: float32
+            return self.heads.encode_image(features) if self.heads else features
 
     def text_features(self, sentences: list[str]) -> Tensor:
         features = self.text_tower(self.text_tower.tokenize(sentences))
-        return self.heads.encode_text(features) if self.heads else features
+        with torch.autocast(self.device.type, enabled=False):
+            return self.heads.encode_text(features) if self.heads else features
+
+    def raw_image_features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) -> the image tower's features (B, F) float32 on the CPU, neither headed nor of unit length."""
+        return self._run(self.image_tower, pictures.to(self.device)).cpu()
+
+    def raw_text_features(self, sentences: list[str]) -> Tensor:
+        """B sentences -> the text tower's features (B, F) float32 on the CPU, neither headed nor of unit length."""
+        return self._run(self.text_tower, self.text_tower.tokenize(sentences)).cpu()
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Sentences -> (M, D) float32 unit rows on the CPU. Says how many were longer than the tower takes."""

@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from embedding_space.located import PACKAGE, check_weights, find_folder, find_in_package, hash_weights
 
-IMAGE_POOLINGS = ("mean", "max", "cls")
+IMAGE_POOLINGS = ("mean", "max", "cls", "logits")
 TEXT_POOLINGS = ("mean", "cls", "last")
 RESIZES = ("crop", "squash")
 
@@ -42,7 +42,7 @@ class Preprocess:
 
 
 class ImageTower(nn.Module):
-    """A timm model, its classifier left off: (B, 3, S, S) -> (B, F), frozen.
+    """A timm model as a source of features: (B, 3, S, S) -> (B, F), frozen.
 
     Args:
         model: timm's name, with the weights' tag if any: "vit_small_patch14_dinov2.lvd142m".
@@ -51,8 +51,8 @@ class ImageTower(nn.Module):
             another code's is taken in order, if the number, kind and shape of all tensors agree.
         image_size: pixels; by default what the model was trained at.
         features: what a row is made of, end to end. "mean" and "max" pool the final map over places (patches), "cls" is
-            a transformer's class token; "mean@2" pools the map behind stage (block) 2, counted from 0 or, as -1, from
-            the end.
+            a transformer's class token, "logits" what the classifier says (its names are words, too); "mean@2" pools
+            the map behind stage (block) 2, counted from 0 or, as -1, from the end.
         resize: see `Preprocess`. Mean, standard deviation and interpolation are the ones that timm knows of the model.
         sha256: the weights' hash, if other weights are to be refused.
 
@@ -76,7 +76,7 @@ class ImageTower(nn.Module):
         given = f"image_tower.model={model} image_tower.weights={weights}"
         if resize not in RESIZES:
             raise ValueError(f"image_tower.resize={resize!r} must be one of {', '.join(RESIZES)}")
-        self.model = _timm_model(model, weights, image_size, given)
+        self.model = _timm_model(model, weights, image_size, "logits" in features, given)
         config = timm.data.resolve_data_config(model=self.model)
         self.preprocess = Preprocess(
             image_size or config["input_size"][-1],
@@ -127,13 +127,15 @@ class ImageTower(nn.Module):
         for pooling, stage in self._stages:
             if pooling == "cls":
                 pooled.append(final[:, 0])
+            elif pooling == "logits":
+                pooled.append(self.model.forward_head(final))
             else:
                 places = maps[stage]
                 pooled.append(places.mean(-1) if pooling == "mean" else places.amax(-1))
         return torch.cat([row.float() for row in pooled], dim=-1)
 
 
-def _timm_model(name: str, weights: str, image_size: int | None, given: str) -> nn.Module:
+def _timm_model(name: str, weights: str, image_size: int | None, classifier: bool, given: str) -> nn.Module:
     base = name.split(".")[0]
     if ":" not in name and not timm.is_model(base):
         close = get_close_matches(base, timm.list_models(), n=3) or ["timm.list_models() names all"]
@@ -142,10 +144,9 @@ def _timm_model(name: str, weights: str, image_size: int | None, given: str) -> 
     cfg = timm.get_pretrained_cfg(name) if ":" not in name else None
     options = {"img_size": image_size} if image_size and (cfg is None or cfg.fixed_input_size) else {}
     try:
-        if weights == "random":
-            return timm.create_model(name, pretrained=False, num_classes=0, **options)
-        if weights == "timm":
-            return timm.create_model(name, pretrained=True, num_classes=0, **options)
+        if weights in ("random", "timm"):
+            options |= {} if classifier else {"num_classes": 0}
+            return timm.create_model(name, pretrained=weights == "timm", **options)
         path = find_in_package(weights, "*.pth") if weights.startswith(PACKAGE) else Path(weights)
         if not path.is_file():
             raise FileNotFoundError(f"{given}: there is no file {path}")
@@ -161,7 +162,8 @@ def _timm_model(name: str, weights: str, image_size: int | None, given: str) -> 
             classes = {"num_classes": 0 if weight is None else len(weight)}
             overlay = {"state_dict": state, **classes}
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **classes, **options)
-        model.reset_classifier(0)
+        if not classifier:
+            model.reset_classifier(0)
         return model
     except (ImportError, FileNotFoundError):
         raise
@@ -186,10 +188,12 @@ def _stage(feature: str, model: nn.Module) -> tuple[str, int | None]:
     """ "mean@-1" -> ("mean", the last stage's number); "mean" -> ("mean", None), the final map."""
     pooling, at, stage = feature.partition("@")
     places = ", ".join(IMAGE_POOLINGS)
-    if pooling not in IMAGE_POOLINGS or (at and pooling == "cls"):
+    if pooling not in IMAGE_POOLINGS or (at and pooling in ("cls", "logits")):
         raise ValueError(f"image_tower.features: {feature!r} is none of {places}, mean@STAGE, max@STAGE")
     if pooling == "cls" and not getattr(model, "num_prefix_tokens", 0):
         raise ValueError("image_tower.features: this model has no class token; use mean or max")
+    if pooling == "logits" and not model.num_classes:
+        raise ValueError("image_tower.features: these weights have no classifier and no logits; use mean or max")
     if not at:
         return pooling, None
     if not hasattr(model, "forward_intermediates"):

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from contrastive.data import Pairs, read_picture, shift
+from contrastive.checkpoint import save_open_clip
+from contrastive.data import PicturePairs, read_picture, shift
 from contrastive.task import ContrastiveTask
 from contrastive.train import train
 from contrastive.word_tokenizer import train_word_tokenizer
@@ -27,8 +28,8 @@ TINY = [
     "~model.vision_cfg.timm_proj",
     "+model.vision_cfg={patch_size: 16, width: 32, layers: 1, head_width: 16}",
     "model.text_cfg={context_length: 8, width: 32, heads: 2, layers: 1}",
-    "preprocess.size=[32, 32]",
-    "shift_pixels=1",
+    "model.preprocess.size=[32, 32]",
+    "model.shift_pixels=1",
     "loop.batch_size=8",
     "loop.precision='no'",
     "loop.warmup_steps=2",
@@ -63,7 +64,11 @@ def coloured(tmp_path):
 def pairs(coloured):
     tables = read_tables(coloured)
     tokenizer = train_word_tokenizer(tables.captions["caption"].to_pylist(), 50)
-    return Pairs(tables, "pretrain", tokenizer, 8, 32, torch.device("cpu")), tokenizer, tables
+    return PicturePairs(tables, "pretrain", *shape(tokenizer)), tokenizer, tables
+
+
+def shape(tokenizer):
+    return torch.device("cpu"), tokenizer, 8, 32, [0.5] * 3, [0.25] * 3, 1
 
 
 def test_pairs_keep_captions_with_their_pictures(pairs):
@@ -104,7 +109,7 @@ class FixedTowers(torch.nn.Module):
 
 
 def test_the_loss_is_the_symmetric_cross_entropy_over_all_pairs(pairs):
-    data, tokenizer, _ = pairs
+    data, *_ = pairs
     seen = []
 
     class Recording(FixedTowers):
@@ -113,8 +118,7 @@ def test_the_loss_is_the_symmetric_cross_entropy_over_all_pairs(pairs):
             seen.append([feature.detach() for feature in features])
             return features
 
-    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    task = ContrastiveTask(data, data, 8, 0, 1, preprocess, tokenizer, (0, 1))
+    task = ContrastiveTask(data, data, 8, 0, save_open_clip, (0, 1))
     loss = task.loss(Recording(), StepRandom(0, 3, 8, slice(0, 8)))["loss"]
     images, texts, scale = seen[0]
     slow = 0.0
@@ -179,6 +183,12 @@ def test_the_shipped_clip_tells_scenes_apart_and_gives_patch_tokens():
     assert patches.shape[0] == 2 and patches.ndim == 4
 
 
+def test_a_batch_of_more_pictures_than_there_are_is_refused(pairs):
+    data, *_ = pairs
+    with pytest.raises(ValueError, match=r"loop\.batch_size=17 is more than the 16 pictures"):
+        ContrastiveTask(data, data, 17, 0, save_open_clip, (0, 1))
+
+
 def test_micro_batches_are_refused_and_images_need_captions(coloured, compose, tmp_path):
     config = compose("contrastive", f"dataset.root={coloured}", f"output_dir={tmp_path}", *TINY)
     config.loop.gradient_accumulation = 2
@@ -189,7 +199,7 @@ def test_micro_batches_are_refused_and_images_need_captions(coloured, compose, t
     write_tables(coloured, tables.images.to_pylist(), captions)
     tokenizer = train_word_tokenizer(["red"], 10)
     with pytest.raises(ValueError, match="'pretrain_3' of split 'pretrain'"):
-        Pairs(read_tables(coloured), "pretrain", tokenizer, 8, 32, torch.device("cpu"))
+        PicturePairs(read_tables(coloured), "pretrain", *shape(tokenizer))
 
 
 def test_pictures_of_other_sizes_are_resized_and_cropped(tmp_path):

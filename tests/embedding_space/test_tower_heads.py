@@ -54,10 +54,10 @@ def saved(towers, tmp_path):
 def test_a_head_is_the_sum_of_its_branches(linear, hidden, standardise):
     if not linear and hidden is None:
         with pytest.raises(ValueError, match="would do nothing"):
-            ProjectionHead(5, 3, linear, hidden, 0.5, standardise)
+            ProjectionHead(5, 3, linear, hidden, standardise=standardise)
         return
     torch.manual_seed(0)
-    head = ProjectionHead(5, 3, linear, hidden, 0.5, standardise).eval()
+    head = ProjectionHead(5, 3, linear, hidden, 0.5, 0.5, standardise).eval()
     rows = torch.randn(40, 5) * 3 + 2
     head.standardise_on(rows)
     for row, output in zip(rows, head(rows), strict=True):

@@ -106,13 +106,15 @@ def towers(bert, **options):
 
 def test_image_features_are_the_poolings_asked_for_end_to_end():
     torch.manual_seed(0)
-    tower = ImageTower("test_efficientnet", "random", 32, ("mean", "max", "mean@-1", "max@0"))
+    tower = ImageTower("test_efficientnet", "random", 32, ("mean", "max", "logits", "mean@-1", "max@0"))
     batch = torch.randn(3, 3, 32, 32)
     final, stages = tower.model.forward_intermediates(batch)
-    parts = [final.mean((2, 3)), final.amax((2, 3)), stages[-1].mean((2, 3)), stages[0].amax((2, 3))]
+    logits = tower.model(batch)
+    assert logits.shape[1] == 1000
+    parts = [final.mean((2, 3)), final.amax((2, 3)), logits, stages[-1].mean((2, 3)), stages[0].amax((2, 3))]
     rows = tower(batch)
     assert torch.allclose(rows, torch.cat(parts, dim=1), atol=1e-5) and tower.dim == rows.shape[1]
-    assert tower.description["features"] == ["mean", "max", "mean@-1", "max@0"]
+    assert tower.description["features"] == ["mean", "max", "logits", "mean@-1", "max@0"]
 
 
 @pytest.mark.parametrize(("model", "size", "places"), [("test_vit", 64, 16), ("test_efficientnet", 32, None)])
