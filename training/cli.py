@@ -10,7 +10,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from training.config import CONFIGS, override
+from training.config import CONFIGS, override, stage_experiment
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -33,6 +33,10 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
 
     def main() -> None:
         quote_paths()
+        try:
+            sys.argv[1:] = [stage_experiment(stage, argument) for argument in sys.argv[1:]]
+        except ValueError as error:
+            fail(error)
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
 
     return main
@@ -46,7 +50,11 @@ def fail(error: Exception) -> None:
     sys.exit(1)
 
 
-PATH_KEYS = ("checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "cache_dir", "dataset.root")
+PATH_KEYS = (
+    "checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "cache_dir", "dataset.root",
+    "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images", "dataset.images.train",
+    "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train", "dataset.texts.val",
+)  # fmt: skip
 
 
 def quote_paths() -> None:
@@ -57,6 +65,7 @@ def quote_paths() -> None:
     for index, argument in enumerate(sys.argv):
         key, equals, value = argument.partition("=")
         plain = value != "null" and not set(value) & {"'", '"', ",", "$"}
+        plain = plain and not (key.startswith("dataset.") and value.startswith("["))
         if equals and key in PATH_KEYS and (plain or exists(value)):
             sys.argv[index] = override(key, value)
 

@@ -22,11 +22,30 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose(stage, list(overrides))
+            return hydra.compose(stage, [stage_experiment(stage, argument) for argument in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {error}") from error
     finally:
         GlobalHydra.instance().hydra = outer
+
+
+def stage_experiment(stage: str, argument: str) -> str:
+    """`experiment=NAME` for this stage: `experiment=NAME/<stage>`; other overrides as they are.
+
+    An experiment is a folder `configs/experiment/NAME/` with a config for each stage that it has settings for, so that
+    one name serves the commands of all stages. Raises ValueError when it has none for this stage.
+    """
+    key, _, name = argument.partition("=")
+    if key != "experiment" or name in ("", "null"):
+        return argument
+    experiments = CONFIGS / "experiment"
+    if (experiments / name / f"{stage}.yaml").is_file():
+        return f"experiment={name}/{stage}"
+    stages = sorted(path.stem for path in (experiments / name).glob("*.yaml"))
+    if stages:
+        raise ValueError(f"experiment={name} has no settings for {stage}, only for {', '.join(stages)}: leave it out")
+    known = sorted(path.parent.name for path in experiments.glob(f"*/{stage}.yaml"))
+    raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
 
 
 def override(key: str, value: object) -> str:

@@ -1,0 +1,49 @@
+"""Experiments: one name for the commands of several stages, each with its own file."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from training import config as config_module
+from training.cli import command
+from training.config import CONFIGS, compose_config
+
+SHIPPED = sorted((path.stem, path.parent.name) for path in (CONFIGS / "experiment").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize(("stage", "experiment"), SHIPPED, ids=lambda value: value)
+def test_every_shipped_experiment_composes_for_each_of_its_stages(stage, experiment):
+    changed = compose_config(stage, f"experiment={experiment}")
+    assert changed != compose_config(stage)
+
+
+def test_an_experiment_is_read_for_the_stage_that_runs(monkeypatch, tmp_path, capsys):
+    seen = []
+    for stage in ("ddpm", "prepare_data"):
+        output = f"output_dir={tmp_path / stage}"
+        monkeypatch.setattr(sys, "argv", [stage, "experiment=diffusion_bridge_reference", "dataset=flickr30k", output])
+        command(stage, seen.append)()
+    ddpm, prepare_data = seen
+    assert ddpm.diffusion.loss_weighting == "snr" and ddpm.dataset.name == prepare_data.dataset.name == "flickr30k"
+    assert "loop" not in prepare_data and prepare_data.encoder.name == ddpm.encoder.name == "ViT-B-32-quickgelu.openai"
+
+    monkeypatch.setattr(sys, "argv", ["ddpm", "experiment=demo_clip"])
+    with pytest.raises(SystemExit, match="1"):
+        command("ddpm", seen.append)()
+    assert "experiment=demo_clip has no settings for ddpm, only for contrastive" in capsys.readouterr().err
+
+
+def test_unknown_names_and_unknown_keys_are_errors(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=r"Unknown experiment 'typo'; known for ddpm: diffusion_bridge_coco, "):
+        compose_config("ddpm", "experiment=typo")
+    assert compose_config("ddpm", "experiment=null") == compose_config("ddpm")
+    with pytest.raises(ValueError, match="stepss"):
+        compose_config("ddpm", "experiment=diffusion_bridge_reference", "loop.stepss=3")
+    assert config_module.stage_experiment("ddpm", "seed=1") == "seed=1"
+
+
+def test_the_command_line_has_the_last_word():
+    config = compose_config("ddpm", "loop.steps=7", "experiment=diffusion_bridge_reference", "denoiser=mlp")
+    assert config.loop.steps == 7 and config.denoiser.kind == "mlp" and config.loop.batch_size == 64
