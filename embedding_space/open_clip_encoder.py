@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+import warnings
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path
@@ -106,21 +108,30 @@ def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
     if ":" in model:
         loaded, _, transform = open_clip.create_model_and_transforms(model, require_pretrained=True)
         return loaded, transform
-    random, archive = pretrained == "random", _is_torchscript(pretrained)
+    random = pretrained == "random"
     how = {} if open_clip.get_pretrained_cfg(model, pretrained or "") else _preprocessing(model)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         loaded, _, transform = open_clip.create_model_and_transforms(
             model,
-            pretrained=None if random or archive else pretrained,
-            load_weights=not (random or archive),
-            require_pretrained=not (random or archive),
+            pretrained=None if random else _weights_alone(pretrained, folder),
+            load_weights=not random,
+            require_pretrained=not random,
             **{f"image_{key}": value for key, value in how.items()},
         )
-    if archive:  # open_clip reads weights alone, no archives of code
-        state = torch.jit.load(pretrained, map_location="cpu").state_dict()
-        loaded.load_state_dict({key: value.float() for key, value in state.items() if key not in OPENAI_KEYS})
     return loaded, transform
+
+
+def _weights_alone(pretrained: str, folder: str) -> str:
+    """The tag or file, or of an archive of code and weights, which open_clip does not read, a file of its weights."""
+    if not _is_torchscript(pretrained):
+        return pretrained
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch would have nobody write such archives any more
+        state = torch.jit.load(pretrained, map_location="cpu").state_dict()
+    file = f"{folder}/weights.pt"
+    torch.save({key: value.float() for key, value in state.items() if key not in OPENAI_KEYS}, file)
+    return file
 
 
 def _preprocessing(model: str) -> dict[str, Any]:

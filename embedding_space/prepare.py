@@ -63,6 +63,8 @@ def write_store(
             many images or all of a split are unreadable, or another process failed. Finished shards are kept.
     """
     processes = processes or Processes()
+    if not 0 <= max_unreadable_fraction <= 1:
+        raise ValueError(f"max_unreadable_fraction={max_unreadable_fraction} must be between 0 and 1")
     for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
         if split is not None and is_held_out(split):
             raise ValueError(f"{option}={split}: means must not come from held-out data; name a training split")
@@ -238,10 +240,8 @@ def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dic
             f"{told}. Mend dataset.root, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
             "be read is kept"
         )
-    splits = np.asarray(tables.images["split"].to_pylist())
-    read = np.ones(len(splits), bool)
-    read[list(unreadable)] = False
-    empty = sorted(set(splits) - set(splits[read]))
+    splits = tables.images["split"].to_pylist()
+    empty = sorted(set(splits) - {split for row, split in enumerate(splits) if row not in unreadable})
     if empty:
         raise ValueError(f"{told}. No image of split {empty[0]!r} is left: mend dataset.root")
     return unreadable

@@ -50,9 +50,9 @@ def _summary(store: EmbeddingStore) -> str:
     held = [f"{count:,} {modality} of {store.dim_of(modality)} dimensions" for modality, count in rows.items()]
     if "patches" in store.manifest:
         held.append("{} patch tokens of {} dimensions an image".format(*store.manifest["patches"]))
-    unreadable = len(store.manifest.get("unreadable", []))
-    lost = f"; {unreadable:,} images could not be read: {store.path / 'unreadable.jsonl'}" if unreadable else ""
-    return f"{store.path}: {', '.join(held)}{lost}"
+    if unreadable := len(store.manifest.get("unreadable", [])):
+        held.append(f"without {unreadable:,} that could not be read (unreadable.jsonl)")
+    return f"{store.path}: {', '.join(held)}"
 
 
 def _make_tables(config: DictConfig) -> None:

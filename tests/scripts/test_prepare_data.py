@@ -1,0 +1,38 @@
+"""The command that prepares a data set: what it tells of unreadable pictures and patch tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from embedding_space.tables import write_tables
+from scripts.prepare_data import prepare
+
+
+def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    images, captions = [], []
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        images.append({"image_id": str(number), "path": f"{number}.png", "split": "train"})
+        captions.append({"caption_id": str(number), "image_row": number, "caption": "a house", "split": "train"})
+    (root / "4.png").write_text("no picture")
+    write_tables(root, images, captions)
+    options = ["dataset=tables", "dataset.name=mine", f"dataset.root={root}", f"output_dir={tmp_path}/o"]
+    with pytest.raises(ValueError, match=r"1 of 6 images cannot be read.*max_unreadable_fraction"):
+        prepare(compose("prepare_data", *options, "patches=true"))
+    store = prepare(compose("prepare_data", *options, "patches=true", "max_unreadable_fraction=0.2"))
+    printed = capsys.readouterr().out
+    assert (
+        f"{store.path}: 6 images of 128 dimensions, 6 texts of 128 dimensions, 9 patch tokens of 128 dimensions an "
+        "image, without 1 that could not be read (unreadable.jsonl)\n"
+    ) in printed
+    patches = store.patches("train")
+    assert patches.shape == (5, 9, 128) and store.image_ids("train") == ["0", "1", "2", "3", "5"]
+    assert torch.allclose(patches[:].norm(dim=-1), torch.ones(5, 9), atol=2e-3)
+    with pytest.raises(ValueError, match=r"max_unreadable_fraction=1\.5 must"):
+        prepare(compose("prepare_data", *options, "max_unreadable_fraction=1.5"))
