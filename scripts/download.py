@@ -5,7 +5,9 @@ python scripts/download.py dataset=coco
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
 
 from embedding_space.datasets.download import download
 from training.cli import command
@@ -13,6 +15,9 @@ from training.cli import command
 
 def fetch_dataset(config: DictConfig) -> None:
     """Fetch as `configs/download.yaml` says."""
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     download(config.dataset, config.keep_archives)
     print(f"{config.dataset.source}: complete. Next: python scripts/prepare_data.py dataset={config.dataset.name}")
 

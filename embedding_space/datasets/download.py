@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -20,10 +22,12 @@ from tqdm import tqdm
 from embedding_space.datasets.records import entries_of, field, read_json
 
 CHUNK = 1 << 20
-ATTEMPTS = 5
+ATTEMPTS = 4  # in a row without a byte gained
+WAIT_SECONDS = 2  # before the second attempt, twice that before the third ...
 TIMEOUT_SECONDS = 30
 PHOTOS_AT_ONCE = 16
 SPARE_BYTES = 100_000_000  # of free space to leave
+NETWORK_ERRORS = (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError)
 
 
 def download(dataset: Mapping, keep_archives: bool = False) -> None:
@@ -73,17 +77,19 @@ def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -
     if path.is_file():
         return path
     partial = path.with_name(f"{path.name}.partial")
-    for attempt in range(ATTEMPTS):
+    failures, have = 0, -1
+    while True:
         try:
-            complete = _go_on(url, partial, progress)
-        except (OSError, HTTPException) as error:
-            if isinstance(error, FileExistsError | PermissionError) or attempt == ATTEMPTS - 1 or _is_final(error):
-                raise _unreachable(url, error, partial) from error
-            continue
-        if complete:
-            break
-    else:
-        raise _unreachable(url, "the connection was closed early", partial)
+            if _go_on(url, partial, progress):
+                break
+            reason: object = "the connection was closed early"
+        except NETWORK_ERRORS as error:
+            reason = error
+        before, have = have, partial.stat().st_size if partial.exists() else 0
+        failures = 1 if have > before >= 0 else failures + 1  # a slow but moving download never gives up
+        if failures == ATTEMPTS or _is_final(reason):
+            raise _unreachable(url, reason, partial)
+        time.sleep(WAIT_SECONDS * failures)
     if md5 is not None and (found := _md5(partial)) != md5:
         _forget(partial)
         raise ValueError(f"{url} came with the MD5 {found}, not {md5}: it was removed, run the command again")
@@ -128,9 +134,12 @@ def _go_on(url: str, partial: Path, progress: bool) -> bool:
     return total is None or partial.stat().st_size == total
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether trying again is pointless: the server answered that it has no such file or will not give it."""
-    return isinstance(error, urllib.error.HTTPError) and error.code in (400, 401, 403, 404, 410)
+def _is_final(reason: object) -> bool:
+    """Whether trying again is pointless: no such server is known, or it will not give the file."""
+    if isinstance(reason, urllib.error.HTTPError):
+        return reason.code in (400, 401, 403, 404, 410)
+    cause = getattr(reason, "reason", None)
+    return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
 
 
 def _unreachable(url: str, reason: object, partial: Path) -> FileNotFoundError:
@@ -170,6 +179,9 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping
     """
     with _zip(archive) as opened:
         members = []
+        for pattern in patterns:
+            if not any(fnmatch(name, pattern) for name in opened.namelist()):
+                raise ValueError(f"{archive} holds nothing called {pattern} (dataset.downloads, unpack)")
         for info in opened.infolist():
             if info.is_dir() or not any(fnmatch(info.filename, pattern) for pattern in patterns):
                 continue

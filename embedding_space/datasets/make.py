@@ -70,7 +70,7 @@ def make_tables(dataset: Mapping) -> Tables:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, missing, dropped = HeldOut(), Counter(), 0
     with TableWriter(root, replace=False) as writer:
-        for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" photos", dynamic_ncols=True):
+        for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" entries", dynamic_ncols=True):
             if is_held_out(photo.split):
                 held_out.add(photo)
             _write(writer, photo, missing)

@@ -57,6 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(downloads, "WAIT_SECONDS", 0)
+
+
 @pytest.fixture
 def server():
     with Server() as running:
@@ -79,8 +84,9 @@ def md5(body: bytes) -> str:
     return hashlib.md5(body).hexdigest()
 
 
-def test_a_broken_connection_goes_on_where_it_stopped(server, tmp_path):
+def test_a_broken_connection_goes_on_where_it_stopped(server, tmp_path, monkeypatch):
     server.files["a.bin"], server.cut, server.cuts = BODY, 3000, 2
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
     path = fetch(server.url("a.bin"), tmp_path / "a.bin", md5(BODY), progress=False)
     assert path.read_bytes() == BODY
     assert [wanted for _, wanted in server.seen] == [None, "bytes=3000-", "bytes=6000-"]
@@ -158,6 +164,13 @@ def test_archives_are_unpacked_once_and_removed(server, tmp_path):
     dataset["downloads"][0]["unpack"] = ["*"]
     download(dataset, keep_archives=True)
     assert (tmp_path / "mine/photos.zip").exists() and (tmp_path / "mine/notes").exists()
+
+
+def test_an_archive_without_what_is_wanted_is_refused(server, tmp_path):
+    body = zipped({"a": "x"})
+    dataset = {"name": "x", "source": tmp_path, "downloads": [entry(server, "a.zip", body, unpack=["a", "b*"])]}
+    with pytest.raises(ValueError, match=r"a\.zip holds nothing called b\*"):
+        download(dataset)
 
 
 @pytest.mark.parametrize(

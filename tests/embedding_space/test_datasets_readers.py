@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from embedding_space.datasets import make_tables
 from embedding_space.tables import Tables
+from training.cli import quote_paths
 
 
 def write(path: Path, content: object = "") -> Path:
@@ -320,6 +322,16 @@ def test_extra_text_without_its_key_or_file_is_refused(flickr8k, tmp_path, confi
         extra(tmp_path, config, EXTRA, "dataset.text_key=null")
     with pytest.raises(FileNotFoundError, match=r"no .*none\.txt \(option dataset\.extra_text\)"):
         make_tables(config("flickr8k_photos_extra", f"dataset.extra_text=['{tmp_path}/none.txt']"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "files"),
+    [("my text (1).txt", "my text (1).txt"), ("[a.txt]", ["a.txt"]), ("[a.txt,'b c.txt']", ["a.txt", "b c.txt"])],
+)
+def test_one_file_of_any_name_or_a_list_is_taken_from_the_command_line(config, monkeypatch, typed, files):
+    monkeypatch.setattr("sys.argv", ["prepare_data.py", f"dataset.extra_text={typed}"])
+    quote_paths()
+    assert config("flickr8k", sys.argv[1]).extra_text == files
 
 
 def test_an_option_of_another_kind_is_refused(flickr8k, config):
