@@ -29,8 +29,8 @@ from embedding_space.shards import Shard, join_shards, split_rows
 from embedding_space.store import FORMAT, EmbeddingStore
 from embedding_space.tables import Tables, is_held_out, read_tables
 
-SHARD_ROWS = 4096
-PATCH_SHARD_ROWS = 512  # L/14's patch tokens: 0.4 MB a picture
+SHARD_ROWS = 1024
+PATCH_SHARD_ROWS = 512  # L/14's patch tokens are 0.4 MB a picture
 
 
 def write_store(
@@ -159,8 +159,8 @@ class _Column(Sequence):
         return self.value(self.column[row].as_py())
 
 
-def _bar(shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
-    modality, total = shards[0].modality, sum(len(shard.rows) for shard in shards)
+def _bar(modality: str, shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
+    total = sum(len(shard.rows) for shard in shards)
     share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
     return tqdm(
         desc=f"encode {modality}{share}",
@@ -178,7 +178,7 @@ def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patche
     paths = _Column(tables.images["path"], tables.root.joinpath)
     own = shards[processes.rank :: processes.count]
     missing = [shard for shard in own if shard.facts is None or _mended(paths, shard.facts["unreadable"])]
-    with _bar(own, missing, processes) as bar:
+    with _bar("images", own, missing, processes) as bar:
         encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
         for shard, found in zip(missing, encoded, strict=True):
             _write_images(shard, found, tables, encoder.dim_of("images"))
@@ -208,7 +208,7 @@ def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches
     """Encode this process's share of the text shards that are not there yet."""
     own = shards[processes.rank :: processes.count]
     missing = [shard for shard in own if shard.facts is None]
-    with _bar(own, missing, processes) as bar:
+    with _bar("texts", own, missing, processes) as bar:
         encoded = encoder.encode_text_shards(
             _Column(tables.captions["caption"]), [shard.rows for shard in missing], bar.update
         )

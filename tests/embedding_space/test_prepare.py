@@ -248,6 +248,8 @@ def shared_work(root: Path, processes: Processes) -> dict:
         write(root, PixelEncoder(nan_at="5 1" if processes.rank == 1 else None), "failing", **options)
     except ValueError as error:
         found["error"] = str(error)
+    prepare.SHARD_ROWS = 100  # fewer shards than processes
+    write(root, PixelEncoder(), "single", **options)
     return found
 
 
@@ -268,7 +270,7 @@ def test_two_processes_share_the_work_and_an_error(tmp_path, monkeypatch):
     assert first["count"] == second["count"] == 2
     assert first["shared"] + second["shared"] == 11 + 29 and min(first["shared"], second["shared"]) > 15
     assert first["resumed"] + second["resumed"] < 11 + 29 - 20
-    for name in ("shared", "resumed"):
+    for name in ("shared", "resumed", "single"):
         store = EmbeddingStore(root / name)
         assert contents(store) == contents(alone) and store.hash == alone.hash
     assert second["error"] == "The embedding of caption '5_1' is not finite: look at that file or caption"
