@@ -104,6 +104,16 @@ class NucleusSampler(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, tokens.gather(1, choice), 0.0)
 
 
+class BannedTokens(LogitsProcessor):
+    """Some tokens are never written; in place, for transformers' `suppress_tokens` takes a sixth of a CPU's time."""
+
+    def __init__(self, tokens: Tensor):
+        self.tokens = tokens
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return scores.index_fill_(1, self.tokens, -torch.inf)
+
+
 @torch.no_grad()
 def generate(
     gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], first_row: int = 0
@@ -124,7 +134,7 @@ def generate(
             f"of which the prefix takes {prefix.shape[1]}"
         )
     options: dict[str, Any] = {}
-    processors = LogitsProcessorList()
+    processors = LogitsProcessorList([BannedTokens(torch.tensor(banned, device=prefix.device))] if banned else [])
     if decoding.strategy == "beam" and decoding.beams > 1:
         options = {"num_beams": decoding.beams, "length_penalty": decoding.length_penalty}
     if decoding.strategy == "nucleus":
@@ -134,7 +144,6 @@ def generate(
         do_sample=False,
         repetition_penalty=decoding.repetition_penalty,
         no_repeat_ngram_size=decoding.no_repeat_ngram,
-        suppress_tokens=banned or None,
         eos_token_id=end,
         pad_token_id=end,
         use_cache=True,

@@ -16,7 +16,6 @@ from PIL import Image
 import scripts.caption as caption_script
 from embedding_space.store import EmbeddingStore
 from image_captioning.evaluate import evaluate_run
-from scripts.benchmark import run as run_benchmark
 from scripts.caption import caption, find_pictures, take_paths
 from scripts.demo import results_table, run_demo
 from scripts.eval_coco import evaluate
@@ -309,24 +308,3 @@ def test_unknown_keys_and_groups_are_errors(compose, stage):
         compose(stage, "no_such_key=1")
     with pytest.raises(ValueError, match="no_such_method"):
         compose("image_captioning", "alignment=no_such_method")
-
-
-def test_the_benchmark_prints_ratios_of_both_sides(compose, tmp_path, capsys):
-    rows = run_benchmark(
-        compose(
-            "benchmark",
-            "dim=64",
-            "rows=16",
-            "rows_unet=2",
-            "rows_single=1",
-            "repeats=1",
-            f"output_dir={tmp_path}",
-            "image_timestep=10",
-            "image_steps=2",
-        )
-    )
-    assert [row["ratio"] == 1 for row in rows] == [False, False, False, True]
-    assert "one at a time" in capsys.readouterr().out
-    assert json.loads((tmp_path / "benchmark_bridge.json").read_text())["rows"] == rows
-    with pytest.raises(ValueError, match="Unknown benchmark 'speed'"):
-        run_benchmark(compose("benchmark", "benchmark=speed"))

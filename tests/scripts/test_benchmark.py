@@ -1,0 +1,106 @@
+"""The benchmarks at toy size through their entry function: both sides do the same work. Nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import scripts.benchmarks.captioning as captioning
+from image_captioning.data import CaptionTokens
+from scripts.benchmark import BENCHMARKS, run, take_names
+from scripts.benchmarks import timing
+from scripts.benchmarks.diffusion import random_rows
+
+DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]
+TINY = [
+    "repeats=1",
+    "encode.overrides=['encoder=demo_clip']",
+    *("encode.images=3", "encode.images_single=2", "encode.texts=5", "encode.texts_single=2"),
+    *("ddpm.dim=64", "ddpm.rows=9", "ddpm.batch_size=4", "ddpm.warmup=1", "ddpm.steps=2", "ddpm.steps_unet=1"),
+    *("bridge.dim=64", "bridge.rows=6", "bridge.rows_unet=2", "bridge.rows_single=1", "bridge.image_timestep=9"),
+    f"captioner.overrides={DECODER}",
+    *("captioner.dim=16", "captioner.captions=60", "captioner.batch_size=4", "captioner.warmup=1", "captioner.steps=2"),
+    *("ddpm.workers=0", "captioner.workers=0"),
+    "captions.overrides=" + str([*DECODER, "+decoder.config.initializer_range=0.2"]),
+    *("captions.dim=16", "captions.captions=60", "captions.rows=5", "captions.batch_size=3", "captions.rows_single=2"),
+]
+
+
+@pytest.fixture
+def config(compose, tmp_path):
+    return compose("benchmark", *TINY, f"output_dir={tmp_path}")
+
+
+def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_path, capsys):
+    results = run(config)
+    printed = capsys.readouterr().out
+    for name in BENCHMARKS:
+        rows = results[name]
+        assert rows[-1][name].endswith("(reference)") and rows[-1]["ratio"] == 1
+        assert all(row["ratio"] > 0 for row in rows) and rows[0][name] in printed
+        kept = json.loads((tmp_path / f"benchmark_{name}.json").read_text())
+        assert kept["rows"] == rows and {"command", "commit", "machine", "threads", "config"} <= set(kept)
+    assert [row["same captions"] for row in results["captions"]] == [1.0] * 4
+    # Rounding to bf16 is all that sets our rows apart.
+    assert all(row["cosine"] > 0.999 for row in results["encode"])
+    assert len({row["million parameters"] for row in results["captioner"]}) == 1
+
+
+def test_unknown_names_and_no_repeats_are_refused(compose):
+    with pytest.raises(ValueError, match="Unknown benchmark 'speed'"):
+        run(compose("benchmark", "what=[bridge,speed]"))
+    with pytest.raises(ValueError, match="repeats=0 must be at least 1"):
+        run(compose("benchmark", "repeats=0"))
+
+
+def test_plain_words_choose_benchmarks(compose):
+    arguments = take_names(["bridge", "repeats=2", "ddpm"])
+    assert arguments == ["repeats=2", "what=[bridge,ddpm]"] and compose("benchmark", *arguments).what == [
+        "bridge",
+        "ddpm",
+    ]
+    assert take_names(["repeats=2"]) == ["repeats=2"]
+
+
+@pytest.fixture
+def captioner(config):
+    """A captioner and the captions of its vocabulary."""
+    captions = captioning.made_up_captions(60)
+    return captioning.make_captioner(config.captions, captions).eval(), captions
+
+
+def test_the_loss_of_padded_captions_is_that_of_our_forward(captioner):
+    model, captions = captioner
+    tokens, mask = CaptionTokens.encode(captions, model.tokenizer, 100).batch(torch.arange(7), width=60)
+    rows = random_rows(7, 16)
+    ours = model(model.clean_texts(rows), tokens, mask).sum() / mask.sum()
+    torch.testing.assert_close(captioning.padded_loss(model, rows, tokens, mask), ours)
+
+
+def test_beams_find_what_greedy_search_misses_and_sides_that_differ_are_refused(captioner, monkeypatch):
+    model, _ = captioner
+    images = random_rows(6, 16)
+    greedy = torch.stack([captioning.write_one(model, image, 8) for image in images])
+    beams = torch.stack([captioning.write_one(model, image, 8, beams=5) for image in images])
+    assert (greedy != beams).any()
+    monkeypatch.setattr(captioning, "write_one", lambda model, image, length, beams: torch.zeros(length, dtype=int))
+    with pytest.raises(ValueError, match="Only 0% of the captions are the same"):
+        captioning.same_captions(model, images, 8, {"max_new_tokens": 8}, 1)
+
+
+def test_made_up_captions_are_as_long_as_cocos():
+    lengths = captioning.caption_lengths(20_000)
+    assert abs(lengths.mean() - 10.5) < 0.2 and lengths.min() >= 5 and 40 < lengths.max() <= 49
+    assert captioning.caption_lengths(20_000, longest=20).max() <= 20
+    assert [len(text.split()) for text in captioning.made_up_captions(500)] == captioning.caption_lengths(500).tolist()
+
+
+def test_the_clock_leaves_the_first_steps_out_and_takes_the_median(monkeypatch):
+    times = iter([0.0, 9.0, 10.0, 12.0, 13.0])
+    monkeypatch.setattr(timing, "now", lambda: next(times))
+    clock = timing.StepClock()
+    for _ in range(5):
+        clock.tick()
+    assert clock.rate([4, 4, 4, 6], warmup=1) == 4  # of 4/1, 4/2 and 6/1
