@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from embedding_space.encoders import Encoder, file_sha256
+from embedding_space.located import find_folder
 
-ROOT = Path(__file__).resolve().parents[1]
 LOCAL = "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")  # of a tag, in open_clip's words
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own archives
@@ -145,9 +145,7 @@ def _preprocessing(model: str) -> dict[str, Any]:
 def _locate(model: str) -> str:
     if not model.startswith(LOCAL):
         return model
-    folder = Path(model.removeprefix(LOCAL))
-    if not folder.is_dir() and (ROOT / folder).is_dir():
-        folder = ROOT / folder
+    folder = find_folder(model.removeprefix(LOCAL))
     if not (folder / "open_clip_model.safetensors").exists():
         raise FileNotFoundError(f"No open_clip model in {folder} (option encoder.model={model})")
     return f"{LOCAL}{folder}"
