@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,21 +21,30 @@ class DiffusionTask:
     """Trains on text rows alone, and is judged on other texts.
 
     Args:
-        rows: (M, D) unit rows after the model's prefix, on the device.
+        rows: (M, D) text embeddings on the device, float16 or float32.
         validation_rows: (V, D), likewise.
         order: which rows make the batch of each step.
         timesteps: of the model's noising chain.
+        prepare: from such rows to the unit rows that the model is trained on, its prefix; by default they are those.
     """
 
-    def __init__(self, rows: Tensor, validation_rows: Tensor, order: EpochOrder, timesteps: int):
-        self.rows, self.validation_rows, self.order, self.timesteps = rows, validation_rows, order, timesteps
+    def __init__(
+        self,
+        rows: Tensor,
+        validation_rows: Tensor,
+        order: EpochOrder,
+        timesteps: int,
+        prepare: Callable[[Tensor], Tensor] = Tensor.float,
+    ):
+        self.rows, self.order, self.timesteps, self.prepare = rows, order, timesteps, prepare
+        self.validation_rows = prepare(validation_rows)
         # The same noise at every evaluation, so that figures differ by the weights alone.
         noise = torch.randn(validation_rows.shape, generator=torch.Generator().manual_seed(0))
-        self.validation_noise = noise.to(validation_rows)
+        self.validation_noise = noise.to(self.validation_rows)
 
     def loss(self, model: torch.nn.Module, random: StepRandom) -> dict[str, Tensor]:
         batch = self.order.batch(random.step)[random.rows].to(self.rows.device)
-        rows = self.rows[batch]
+        rows = self.prepare(self.rows[batch])
         times = random.integers(self.timesteps)
         return {"loss": model(rows, times, random.normal_like(rows)).mean()}
 

@@ -12,7 +12,7 @@ from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from training.cli import command
 from training.loop import Loop, LoopConfig
-from training.random import EpochOrder
+from training.random import EpochOrder, without
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
@@ -34,18 +34,30 @@ def train(config: DictConfig) -> dict[str, float]:
         return reuse_run(config.output_dir)
     loop_config = LoopConfig(**plain["loop"], seed=config.seed)
     loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
-    rows = prefix.text(store.texts(store.text_split), _no_noise).to(loop.device)
-    validation_rows = prefix.text(_spread(store.texts("val"), config.validation_rows), _no_noise)
+    rows, validation_rows = (
+        part.to(loop.device) for part in _rows(store, config.validation_split, config.validation_rows)
+    )
+    prefix.to(loop.device)
     order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
-    task = DiffusionTask(rows, validation_rows.to(loop.device), order, model.timesteps)
+    task = DiffusionTask(
+        rows, validation_rows, order, model.timesteps, prepare=lambda part: prefix.text(part.float(), _no_noise)
+    )
     return loop.fit(model, task, resume=state == "unfinished")
 
 
-def _spread(rows: Tensor, count: int) -> Tensor:
-    """At most `count` rows, evenly spaced."""
-    if count < 1:
-        raise ValueError(f"validation_rows={count} must be positive (option validation_rows)")
-    return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tuple[Tensor, Tensor]:
+    """Training texts (M, D) and at most `count` validation texts, evenly spaced in their split; float16, as stored.
+
+    Without a validation split they are held out of the training texts.
+    """
+    rows = store.texts(store.text_split, torch.float16)
+    validation = rows if validation_split is None else store.texts(validation_split, torch.float16)
+    if count < 1 or (validation_split is None and count >= len(rows)):
+        raise ValueError(
+            f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} texts"
+        )
+    chosen = torch.linspace(0, len(validation) - 1, min(count, len(validation))).long()
+    return rows if validation_split else rows[without(len(rows), chosen)], validation[chosen]
 
 
 main = command("ddpm", train)

@@ -133,18 +133,19 @@ class EmbeddingStore:
         except (ValueError, OSError, EOFError) as error:
             raise self._damaged(path.name, error) from error
 
-    def _read(self, modality: str, rows: np.ndarray) -> Tensor:
+    def _read(self, modality: str, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         array = self._array(modality)
-        chosen = torch.from_numpy((array if len(rows) == len(array) else array[rows]).astype(np.float32))
-        bad = ~chosen.sum(dim=-1).isfinite()  # a sum of float16 values overflows no float32
+        number = np.float16 if dtype == torch.float16 else np.float32
+        chosen = torch.from_numpy((array if len(rows) == len(array) else array[rows]).astype(number))
+        bad = ~chosen.sum(dim=-1, dtype=torch.float32).isfinite()  # a sum of float16 values overflows no float32
         if bad.any():
             row = rows[int(bad.nonzero()[0])]
             raise self._damaged(f"{modality}.npy", f"the {modality[:-1]} embedding of row {row} is not finite")
         return chosen
 
-    def texts(self, split: str) -> Tensor:
-        """(M, D) float32 unit rows: the text embeddings of `split`, in table order."""
-        return self._read("texts", self.tables.caption_rows(split))
+    def texts(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(M, D) unit rows: the text embeddings of `split`, in table order; float16 is how they are stored."""
+        return self._read("texts", self.tables.caption_rows(split), dtype)
 
     def captions(self, split: str) -> list[str]:
         """The M captions of `split`, row for row those of `texts(split)`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
@@ -19,6 +19,7 @@ from embedding_space.alignment import Alignment
 from embedding_space.steps import NormalSampler
 from image_captioning.data import check_finite
 from image_captioning.generation import Decoding, generate
+from image_captioning.hub import find_folder
 from image_captioning.mappers import make_mapper
 from image_captioning.tokenizer import load_tokenizer
 from training.checkpoint import load_checkpoint
@@ -30,7 +31,6 @@ GPT2_OPTIONS = (
     "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
     "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
 )  # fmt: skip
-CHECKPOINT_FILES = ["config.json", "model.safetensors", "tokenizer*.json", "special_tokens_map.json"]
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 MEND = (
     "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
@@ -68,14 +68,39 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         self.tokenizer: PreTrainedTokenizerFast | None = None
 
     def train(self, mode: bool = True) -> Captioner:
-        """As nn.Module's, but the alignment is never in training mode: it is part of the data."""
+        """As nn.Module's, but the alignment is never in training mode (it is part of the data), nor a frozen GPT-2."""
         super().train(mode)
         self.alignment.eval()
+        if not self.gpt2.lm_head.weight.requires_grad:
+            self.gpt2.eval()
         return self
+
+    def freeze_decoder(self) -> None:
+        """Train the mapper alone, ClipCap's second way: it needs a pretrained GPT-2 and a stronger mapper."""
+        self.gpt2.requires_grad_(False)
+
+    def checkpoint_gradients(self) -> None:
+        """Keep one activation a GPT-2 layer and compute the others again in the backward pass: less memory, a third
+        more time, the same gradients."""
+
+        def contexts():
+            return nullcontext(), _attention_on(self.device)  # the backward pass runs outside `logits`'s own
+
+        self.gpt2.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
 
     @property
     def device(self) -> torch.device:
         return self.gpt2.device
+
+    def check_room(self, caption_tokens: int) -> None:
+        """ValueError when prefix and caption, its end token included, need more positions than the decoder has."""
+        prefix, positions = self.mapper.prefix_length, self.gpt2.config.n_positions
+        if prefix + caption_tokens - 1 > positions:
+            raise ValueError(
+                f"The prefix of {prefix} tokens (option decoder.mapper.prefix_length) and the longest caption's "
+                f"{caption_tokens} need more than the decoder's {positions} positions: lower decoder.max_tokens, with "
+                "decoder.truncate=true, or take a decoder with more n_positions"
+            )
 
     def align_texts(self, texts: Tensor, normal: NormalSampler) -> Tensor:
         """Raw text embeddings (B, D) -> aligned rows (B, D), noise from `normal`; float32 whatever the autocast."""
@@ -97,9 +122,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         prefix = self.mapper(embeddings)  # (B, P, W)
         words = self.gpt2.transformer.wte(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
         # Padding stands on the right, where causal attention never looks: no attention mask is needed.
-        # On CPUs torch's fused attention is, for sequences this short, half of the whole step; the plain one is not.
-        plain = sdpa_kernel(SDPBackend.MATH) if prefix.device.type == "cpu" else nullcontext()
-        with plain:
+        with _attention_on(prefix.device):
             inputs = torch.cat([prefix, words], dim=1)  # (B, P + T - 1, W)
             hidden = self.gpt2.transformer(inputs_embeds=inputs, use_cache=False).last_hidden_state
         return self.gpt2.lm_head(hidden[:, prefix.shape[1] - 1 :])
@@ -177,10 +200,9 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             if str(checkpoint).count("/") != 1:
                 raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}")
             try:
-                folder = Path(snapshot_download(str(checkpoint), allow_patterns=CHECKPOINT_FILES, **download))
-            except Exception as error:  # offline, unknown name, no permission: for the user they mean the same
-                reason = " ".join(str(error).split())[:200]
-                raise FileNotFoundError(f"No captioner in {checkpoint}, nor on the Hub ({reason}): {MEND}") from error
+                folder = find_folder(checkpoint, **download)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {MEND}") from error
         captioner = load_checkpoint(cls, folder, "captioner", MEND)
         try:
             captioner.tokenizer = load_tokenizer(folder)
@@ -198,6 +220,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
+
+
+def _attention_on(device: torch.device) -> AbstractContextManager:
+    """On CPUs torch's fused attention is, for sequences this short, half of the whole step; the plain one is not."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager
@@ -254,14 +281,18 @@ def build_captioner(
 
 def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
     try:
-        model = GPT2LMHeadModel.from_pretrained(name)
+        folder = find_folder(name)
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+        if kind != "gpt2":
+            raise ValueError(f"it is a {kind}, not a GPT-2")
+        model, loading = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
+        if loading["missing_keys"]:
+            raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
     except Exception as error:  # offline, unknown and damaged all come here
         raise ValueError(
             f"The language model {name!r} cannot be loaded (option decoder.pretrained): "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{' '.join(str(error).split())[:500]}"
         ) from error
-    if model.config.model_type != "gpt2":
-        raise ValueError(f"{name!r} is a {model.config.model_type}, not a GPT-2 (option decoder.pretrained)")
     return {
         option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)
     }, model.state_dict()

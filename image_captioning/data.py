@@ -5,9 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+CAPTIONS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,15 @@ class CaptionTokens:
             ValueError: a caption is empty, longer than max_tokens without `truncate`, or holds the end token's text.
         """
         end = tokenizer.eos_token_id
-        encoded = tokenizer(captions, add_special_tokens=False, return_attention_mask=False, verbose=False).input_ids
-        lengths = torch.tensor([len(ids) + 1 for ids in encoded])
+        lengths = np.empty(len(captions), dtype=np.int64)
+        flat = []
+        for start in range(0, len(captions), CAPTIONS_AT_ONCE):  # lists of numbers take ten times an array's memory
+            # A pretrained tokenizer would make tokens of stray white space, too.
+            part = [" ".join(caption.split()) for caption in captions[start : start + CAPTIONS_AT_ONCE]]
+            ids = tokenizer(part, add_special_tokens=False, return_attention_mask=False, verbose=False).input_ids
+            lengths[start : start + len(part)] = [len(caption) + 1 for caption in ids]
+            flat.append(np.fromiter((t for row in ids for t in (*row, end)[:max_tokens]), dtype=np.int32))
+        lengths = torch.from_numpy(lengths)
         if (lengths < 2).any():
             row = int((lengths < 2).nonzero()[0])
             raise ValueError(f"Caption {row} of the split is empty ({captions[row]!r}): remove it from the tables")
@@ -56,7 +66,7 @@ class CaptionTokens:
                 stacklevel=2,
             )
         lengths = lengths.clamp(max=max_tokens)
-        flat = torch.tensor([token for ids in encoded for token in (*ids, end)[:max_tokens]], dtype=torch.int32)
+        flat = torch.from_numpy(np.concatenate(flat))
         starts = lengths.cumsum(0) - lengths
         last = torch.zeros(len(flat), dtype=torch.bool).index_fill(0, starts + lengths - 1, True)
         if ((flat == end) & ~last).any():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from training.loop import Evaluation
-from training.random import EpochOrder, StepRandom, mixed_seed
+from training.random import EpochOrder, StepRandom, seeded_normal
 
 ROWS_AT_ONCE = 256
 
@@ -19,10 +19,10 @@ class Examples:
     """Embeddings and the captions to be written from them, on one device.
 
     Args:
-        rows: (N, D) raw text embeddings, or image embeddings after the alignment.
+        rows: (N, D) raw embeddings of texts, or embeddings after the alignment, in float16 or float32.
         tokens: M captions.
         row_of: (M,) int64, the row of each caption; None when row n belongs to caption n.
-        aligned: whether the rows have gone through the alignment; text rows go through it at every use, with new noise.
+        aligned: whether the rows have gone through the alignment; raw texts do so at every use, with new noise.
     """
 
     def __init__(self, rows: Tensor, tokens: CaptionTokens, row_of: Tensor | None = None, aligned: bool = False):
@@ -31,7 +31,7 @@ class Examples:
     def embeddings(self, captioner: Captioner, numbers: Tensor, normal) -> Tensor:
         """(B, D) aligned unit rows of the captions `numbers`."""
         rows = self.rows[numbers if self.row_of is None else self.row_of[numbers]]
-        return rows if self.aligned else captioner.align_texts(rows, normal)
+        return rows.float() if self.aligned else captioner.align_texts(rows, normal)
 
 
 class CaptioningTask:
@@ -80,11 +80,7 @@ class CaptioningTask:
     def _loss(self, model: Captioner, examples: Examples) -> float:
         """Mean loss a token; the text side's noise is the same at every evaluation."""
         device = examples.rows.device
-        generator = torch.Generator(device).manual_seed(mixed_seed(self.seed, 3))
-
-        def normal(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator, device=device).to(like)
-
+        normal = seeded_normal(device, self.seed, 3)
         total = torch.zeros((), dtype=torch.float64)
         for numbers in torch.arange(len(examples.tokens), device=device).split(ROWS_AT_ONCE):
             tokens, mask = examples.tokens.batch(numbers)

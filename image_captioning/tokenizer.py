@@ -8,6 +8,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from image_captioning.hub import WITHOUT_WEIGHTS, find_folder
+
 END = "<|endoftext|>"
 UNKNOWN = "<unk>"
 KINDS = ("word", "bpe")
@@ -62,19 +64,22 @@ def train_tokenizer(
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
-    """A tokenizer by folder or Hub name. Raises ValueError when it cannot be read or has no end token.
+    """A tokenizer by folder or Hub id. Raises ValueError when it cannot be read or has no end token.
 
     Only `tokenizer.json` is read: no code that a downloaded folder might bring along.
     """
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(source))
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(find_folder(source, WITHOUT_WEIGHTS), local_files_only=True)
     except Exception as error:  # Hub, file and format errors come in many classes
         raise ValueError(
             f"The tokenizer in {source} cannot be read ({_first_line(error)}): "
             "name another one with decoder.tokenizer.name"
         ) from error
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"The tokenizer of {source} has no end token (eos_token), which a caption must end with")
+        # GPT-2's own files do not say that this is its end token.
+        if END not in tokenizer.get_vocab():
+            raise ValueError(f"The tokenizer of {source} has no end token (eos_token), which a caption must end with")
+        tokenizer.eos_token = tokenizer.bos_token = END
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.clean_up_tokenization_spaces = False
     return tokenizer

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
 
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
@@ -15,12 +18,24 @@ from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.cli import command
 from training.loop import Loop, LoopConfig
-from training.random import mixed_seed
+from training.random import drawn_rows, mixed_seed, seeded_normal, without
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
 INPUTS = ("text", "pairs")
+TEXT_NOISE = ("fresh", "once")
 SAMPLES = 16
+ROWS_AT_ONCE = 4096
+
+
+@dataclass
+class Chosen:
+    """What is trained on and validated on: a split each, and the rows of it."""
+
+    split: str
+    rows: Tensor  # (M,) int64, increasing, of the split's captions
+    validation_split: str
+    validation_rows: Tensor
 
 
 def train(config: DictConfig) -> dict[str, float]:
@@ -28,27 +43,65 @@ def train(config: DictConfig) -> dict[str, float]:
 
     Raises ValueError or FileNotFoundError with one sentence for bad options and missing or damaged inputs.
     """
-    for option in ("train_on", "validate_on"):
-        if config[option] not in INPUTS:
-            raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(INPUTS)}")
+    for option, choices in (("train_on", INPUTS), ("validate_on", INPUTS), ("text_noise", TEXT_NOISE)):
+        if config[option] not in choices:
+            raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
     output_dir = Path(config.output_dir)
     store = EmbeddingStore(config.store)
     alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
+    chosen = choose(config, store)
+    loop_config = _loop_config(config, len(chosen.rows))
     state = open_run(output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
     if state == "finished":
         return reuse_run(output_dir)
-    loop = Loop(LoopConfig(seed=config.seed, **_plain(config.loop)), output_dir, Tracker(**_plain(config.tracker)))
-    task = _task(config, store, alignment, loop, resume=state == "unfinished")
+    loop = Loop(loop_config, output_dir, Tracker(**_plain(config.tracker)))
+    task = _task(config, store, alignment, loop, chosen, resume=state == "unfinished")
     return loop.fit(task.captioner, task, resume=state == "unfinished")
 
 
-def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop: Loop, resume: bool) -> CaptioningTask:
-    on_pairs = config.train_on == "pairs"
-    split = config.dataset.pairs_split if on_pairs else store.text_split
-    captions = store.captions(split)
-    chosen = _chosen(len(captions), config.train_captions, config.seed)
-    if chosen is not None:
-        captions = [captions[row] for row in chosen.tolist()]
+def choose(config: DictConfig, store: EmbeddingStore) -> Chosen:
+    """Training and validation captions; without a validation split, some of the training texts are held out."""
+    for option in ("train_captions", "validation_captions"):
+        if config[option] is not None and config[option] < 1:
+            raise ValueError(f"{option}={config[option]} must be null or at least 1")
+    uses_pairs = "pairs" in (config.train_on, config.validate_on)
+    split = config.dataset.pairs_split if config.train_on == "pairs" else store.text_split
+    validation_split, count = config.validation_split, config.validation_captions
+    rows = torch.arange(len(store.tables.caption_rows(split)))
+    if validation_split is not None:
+        total = len(store.tables.caption_rows(validation_split))
+        validation_rows = drawn_rows(total, total if count is None else count, config.seed, 5)
+    elif uses_pairs or count is None or count >= len(rows):
+        raise ValueError(
+            f"validation_split=null holds validation_captions={count} of the {len(rows)} training texts out: give a "
+            "number below theirs, and name a split if train_on or validate_on is pairs"
+        )
+    else:
+        validation_split, validation_rows = split, drawn_rows(len(rows), count, config.seed, 5)
+        rows = without(len(rows), validation_rows)
+    if config.train_captions is not None:
+        rows = rows[drawn_rows(len(rows), config.train_captions, config.seed, 5)]
+    return Chosen(split, rows, validation_split, validation_rows)
+
+
+def _loop_config(config: DictConfig, captions: int) -> LoopConfig:
+    options, epochs = _plain(config.loop), config.epochs
+    if epochs is None:
+        return LoopConfig(seed=config.seed, **options)
+    if options["steps"] is not None:
+        raise ValueError(
+            f"epochs={epochs} and loop.steps={options['steps']} both say how long to train: set one of them to null"
+        )
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs={epochs!r} must be null or a whole number, at least 1")
+    loop_config = LoopConfig(seed=config.seed, **{**options, "steps": epochs})
+    return replace(loop_config, steps=epochs * max(captions // loop_config.batch_size, 1))
+
+
+def _task(
+    config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop: Loop, chosen: Chosen, resume: bool
+) -> CaptioningTask:
+    captions = _captions(store, chosen.split, chosen.rows)
     decoder = _plain(config.decoder)
     tokenizer = load_tokenizer(loop.output_dir) if resume else make_tokenizer(decoder["tokenizer"], captions)
     limits = (tokenizer, decoder["max_tokens"], decoder["truncate"])
@@ -64,7 +117,6 @@ def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop:
             "dataset": config.dataset.name,
             "alignment": config.alignment.name,
             "store_hash": store.hash,
-            "image_mean_split": store.manifest["image_mean_split"],
             "seed": config.seed,
             "captions": len(captions),
             "train_on": config.train_on,
@@ -74,47 +126,69 @@ def _task(config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop:
         pretrained=decoder["pretrained"],
         config=decoder["config"],
     ).to(loop.device)
+    _set_up_training(captioner, decoder)
 
     tokens = CaptionTokens.encode(captions, *limits).to(loop.device)
-    if on_pairs:
-        training = _paired(captioner, store, split, tokens, chosen)
-    else:
-        texts = store.texts(split)
-        training = Examples((texts if chosen is None else texts[chosen]).to(loop.device), tokens)
+    references = _captions(store, chosen.validation_split, chosen.validation_rows)
+    validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
+    captioner.check_room(max(int(tokens.lengths.max()), int(validation_tokens.lengths.max())))
 
-    split = config.validation_split
-    references = store.captions(split)
-    rows = _chosen(len(references), config.validation_captions, config.seed)
-    rows = torch.arange(len(references)) if rows is None else rows
-    references = [references[row] for row in rows.tolist()]
-    texts = store.texts(split)[rows].to(loop.device)
-    tokens = CaptionTokens.encode(references, *limits).to(loop.device)
-    validation = {"text_loss": Examples(texts, tokens)}
+    if config.train_on == "pairs":
+        training = _paired(captioner, store, chosen.split, tokens, chosen.rows)
+    else:
+        training = Examples(_texts(store, chosen.split, chosen.rows).to(loop.device), tokens)
+        if config.text_noise == "once":
+            training = _aligned_once(captioner, training, config.seed)
+    texts = _texts(store, chosen.validation_split, chosen.validation_rows).to(loop.device)
+    validation = {"text_loss": Examples(texts, validation_tokens)}
     if config.validate_on == "pairs":
-        validation["paired_validation_loss"] = _paired(captioner, store, split, tokens, rows)
+        paired = _paired(captioner, store, chosen.validation_split, validation_tokens, chosen.validation_rows)
+        validation["paired_validation_loss"] = paired
     return CaptioningTask(
         captioner, training, validation, (texts[:SAMPLES], references[:SAMPLES]),
         config.loop.batch_size, config.seed, config.label_smoothing,
     )  # fmt: skip
 
 
-def _paired(
-    captioner: Captioner, store: EmbeddingStore, split: str, tokens: CaptionTokens, chosen: torch.Tensor | None
-) -> Examples:
-    """Captions of `split` (its rows `chosen`) with their images' embeddings, aligned once: no noise on that side."""
+def _set_up_training(captioner: Captioner, decoder: dict) -> None:
+    if not decoder["train_decoder"]:
+        if decoder["pretrained"] is None:
+            raise ValueError("decoder.train_decoder=false needs a trained decoder: name one with decoder.pretrained")
+        if decoder["gradient_checkpointing"]:
+            raise ValueError(
+                "decoder.gradient_checkpointing=true does nothing for a decoder that is not trained "
+                "(decoder.train_decoder=false): set it to false"
+            )
+        captioner.freeze_decoder()
+    if decoder["gradient_checkpointing"]:
+        captioner.checkpoint_gradients()
+
+
+def _captions(store: EmbeddingStore, split: str, rows: Tensor) -> list[str]:
+    captions = store.captions(split)
+    return captions if len(rows) == len(captions) else [captions[row] for row in rows.tolist()]
+
+
+def _texts(store: EmbeddingStore, split: str, rows: Tensor) -> Tensor:
+    """(M, D) raw rows in float16, as they are stored: on the device they take half the room."""
+    texts = store.texts(split, torch.float16)
+    return texts if len(rows) == len(texts) else texts[rows]
+
+
+def _aligned_once(captioner: Captioner, training: Examples, seed: int) -> Examples:
+    """The training texts after the alignment, whose noise is drawn once for all epochs; in float16."""
+    normal = seeded_normal(training.rows.device, seed, 6)
+    parts = tqdm(training.rows.split(ROWS_AT_ONCE), desc="aligning texts", unit=f"{ROWS_AT_ONCE} rows", disable=None)
+    aligned = torch.cat([captioner.align_texts(part, normal).half() for part in parts])
+    return Examples(aligned, training.tokens, aligned=True)
+
+
+def _paired(captioner: Captioner, store: EmbeddingStore, split: str, tokens: CaptionTokens, rows: Tensor) -> Examples:
+    """Captions `rows` of `split` with their images' embeddings, aligned once: no noise on that side."""
     images = store.images(split)
     device = tokens.lengths.device
-    aligned = torch.cat([captioner.align_images(part.to(device)) for part in images.split(1024)])
-    row_of = torch.from_numpy(store.pairs(split))
-    return Examples(aligned, tokens, (row_of if chosen is None else row_of[chosen]).to(device), aligned=True)
-
-
-def _chosen(rows: int, limit: int | None, seed: int) -> torch.Tensor | None:
-    """(limit,) row numbers drawn from `rows`, in order; None for all."""
-    if limit is None or limit >= rows:
-        return None
-    generator = torch.Generator().manual_seed(mixed_seed(seed, 5))
-    return torch.randperm(rows, generator=generator)[:limit].sort().values
+    aligned = torch.cat([captioner.align_images(part.to(device)) for part in images.split(ROWS_AT_ONCE)])
+    return Examples(aligned, tokens, torch.from_numpy(store.pairs(split))[rows].to(device), aligned=True)
 
 
 def _plain(config: DictConfig) -> dict:

@@ -20,6 +20,7 @@ from ema_pytorch import EMA
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.compiler import check_compiler
 from training.loop_config import LoopConfig
 from training.random import StepRandom, mixed_seed
 from training.run_folder import METRICS, RESUME, TABLES, finish_run, write_whole
@@ -65,10 +66,13 @@ class Loop:
         # would refuse the second. The processes' group lives in PartialState and stays for the next stage.
         AcceleratorState._reset_state()
         atexit.unregister(_leave_group)
+        has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+        if config.precision == "fp16" and not has_gpu:
+            raise ValueError("loop.precision=fp16 needs a GPU: set it to bf16 or no")
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             # Else accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
-            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+            cpu=not has_gpu,
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
             # Our buffers (means, schedules, memories) never change while training: nothing to send around.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
@@ -105,6 +109,9 @@ class Loop:
             fused=self.device.type in ("cpu", "cuda"),  # one pass over the weights; on a CPU six times as fast
         )
         wrapped, prepared = accelerator.prepare(model, optimizer)
+        if config.compile:
+            check_compiler(self.device)
+            model.compile()  # in place: the names of its weights stay, and so do checkpoints
         state = _State(model, optimizer, ema, accelerator.scaler, step=0)
         if resume:
             self._best = state.load(self.output_dir / RESUME)

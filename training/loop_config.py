@@ -27,6 +27,7 @@ class LoopConfig:
     clip_norm: float | None = 1.0
     gradient_accumulation: int = 1  # micro-batches a step
     precision: str = "no"  # no, bf16 or fp16 autocast
+    compile: bool = False  # torch.compile
     ema_decay: float | None = None
     ema_every: int = 1
     evaluate_every: int | None = None  # steps; the end is always evaluated
@@ -53,6 +54,7 @@ class LoopConfig:
         are_betas = are_betas and all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas)
         self._check("betas", are_betas, "two numbers from 0 to below 1")
         self._check("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        self._check("compile", isinstance(self.compile, bool), "true or false")
         self._check("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
 
     def _check(self, name: str, good: bool, rule: str) -> None:
