@@ -105,7 +105,7 @@ def made_up_captions(count: int) -> list[str]:
 
 
 def caption_lengths(count: int, longest: int = 49) -> np.ndarray:
-    """(count,) made-up lengths as COCO's captions have: 10.5 ± 2.4, and one in 500 from 21 on where `longest` allows."""
+    """(count,) made-up lengths as COCO's captions have: 10.5 ± 2.4; one in 500 from 21 on where `longest` allows."""
     random = np.random.default_rng(0)
     lengths = random.normal(10.5, 2.4, count).round().clip(5, 20).astype(int)
     long = (random.random(count) < 0.002) & (longest > 20)
