@@ -60,8 +60,9 @@ class Encoder:
         self.batch_size, self.precision, self.workers = batch_size, precision, workers
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-    def preprocess(self, picture: Image.Image) -> Tensor:
-        """An RGB picture -> (3, H, W)."""
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]:
+        """What makes an RGB picture (3, H, W). The workers get a copy of it, so it must not hold the towers."""
         raise NotImplementedError
 
     def image_features(self, pictures: Tensor) -> Tensor:

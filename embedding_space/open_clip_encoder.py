@@ -6,6 +6,7 @@ import logging
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class OpenClipEncoder(Encoder):
         located = _locate(model)
         _check_weights(located, pretrained)
         try:
-            self.model, self.transform = _load(located, pretrained)
+            self.model, self._transform = _load(located, pretrained)
             self.tokenizer = open_clip.get_tokenizer(located)
         except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
             raise ValueError(
@@ -64,8 +65,9 @@ class OpenClipEncoder(Encoder):
             self.description["sha256"] = file_sha256(weights)
         self.dims = dict.fromkeys(("images", "texts"), self._run(self.text_features, ["a"]).shape[-1])
 
-    def preprocess(self, picture: Image.Image) -> Tensor:
-        return self.transform(picture)
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]:
+        return self._transform
 
     def image_features(self, pictures: Tensor) -> Tensor:
         return self.model.encode_image(pictures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -82,8 +82,9 @@ class TowerEncoder(Encoder):
     def text_tower(self) -> TextTower:
         return TextTower(**self._towers[1]).to(self.device)
 
-    def preprocess(self, picture: Image.Image) -> Tensor:
-        return self.image_tower.preprocess(picture)
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]:
+        return self.image_tower.preprocess
 
     def image_features(self, pictures: Tensor) -> Tensor:
         features = self.image_tower(pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 
 import numpy as np
 import open_clip
@@ -99,6 +100,7 @@ def check_pictures(encoder: OpenClipEncoder, photos, size: int, dim: int, patche
     pictures = torch.stack([slow_preprocess(path, size) for path in photos])
     transformed = torch.stack([encoder.preprocess(Image.open(path)) for path in photos])
     assert transformed.shape == (3, 3, size, size) and torch.allclose(transformed, pictures, atol=1e-5)
+    assert len(pickle.dumps(encoder.preprocess)) < 10_000  # every worker process gets one
     assert encoder.dims == {"images": dim, "texts": dim} and encoder.patch_shape == (patches, dim)
     [encoded] = encoder.encode_image_shards(photos, [range(3)], patches=True)
     assert encoded.patches.dtype == torch.float16 and encoded.patches.shape == (3, patches, dim)

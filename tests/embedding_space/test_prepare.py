@@ -42,7 +42,8 @@ class PixelEncoder(Encoder):
             raise KeyboardInterrupt
         self.encoded += things
 
-    def preprocess(self, picture):
+    @staticmethod
+    def preprocess(picture):
         return torch.from_numpy(np.array(picture.resize((2, 2), Image.Resampling.BOX))).permute(2, 0, 1).float() + 1
 
     def image_features(self, pictures):
