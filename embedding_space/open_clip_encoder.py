@@ -53,8 +53,10 @@ class OpenClipEncoder(Encoder):
             self.model, self._transform = _load(located, pretrained)
             self.tokenizer = open_clip.get_tokenizer(located)
         except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
+            tag = ":" not in model and open_clip.get_pretrained_cfg(model, pretrained or "")
+            hint = " Where there is no network, give the weights as a file: encoder.pretrained=FILE" if tag else ""
             raise ValueError(
-                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}"
+                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}{hint}"
             ) from error
         self.model.to(self.device).eval().requires_grad_(False)
         self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": self.precision}

@@ -259,3 +259,14 @@ def test_the_configs_name_openais_weights_with_quickgelu(compose, name):
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match=r"encoder\.kind='clip' of encoder=mine must be one of open_clip, towers"):
         load_encoder("mine", kind="clip", model="ViT-B-32")
+
+
+def test_weights_that_cannot_be_fetched_may_be_given_as_a_file(monkeypatch):
+    def offline(*args, **options):
+        raise RuntimeError("no network.")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", offline)
+    with pytest.raises(ValueError, match=r"no network\. Where there is no network, .* encoder\.pretrained=FILE"):
+        OpenClipEncoder("clip", "ViT-B-32-quickgelu", "openai")
+    with pytest.raises(ValueError, match=r"cannot be loaded: no network\.$"):
+        OpenClipEncoder("clip", "ViT-B-32-quickgelu", "random")
