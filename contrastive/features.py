@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
@@ -28,20 +28,18 @@ SHARD_IMAGES, SHARD_TEXTS = 512, 4096
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Views of a training picture. View 0 is the whole one, as at inference; the others are random but fixed.
+    """Views of a training picture: 0 is the picture itself, 1 its mirror image, the others are random but fixed.
 
-    views: how many there are, view 0 among them.
-    crop_scale: a view's share of the picture's area, from and to.
+    views: how many there are.
+    crop_scale: a random view's share of the picture's area, from and to; half of these views are mirrored.
     crop_ratio: of its sides, from and to.
-    flip: the chance that it is mirrored.
-    jitter: brightness, contrast and saturation change by up to this share.
-    seed: of all views; not the run's seed, so that runs share them.
+    jitter: its brightness, contrast and saturation change by up to this share.
+    seed: of all random views; not the run's seed, so that runs share them.
     """
 
     views: int = 1
     crop_scale: tuple[float, float] = (0.4, 1.0)
     crop_ratio: tuple[float, float] = (0.8, 1.25)
-    flip: float = 0.5
     jitter: float = 0.0
     seed: int = 0
 
@@ -50,13 +48,13 @@ class Augmentation:
             raise ValueError(f"model.augmentation.views={self.views!r} must be a whole number, at least 1")
 
     def view(self, picture: Image.Image, row: int, view: int, size: int) -> Image.Image:
-        """View number `view` of the picture in row `row`, (size, size) but for view 0, which is the picture."""
-        if view == 0:
-            return picture
+        """View number `view` of the picture in row `row`; random ones come in (size, size)."""
+        if view < 2:
+            return ImageOps.mirror(picture) if view else picture
         change = Compose(
             [
                 RandomResizedCrop(size, tuple(self.crop_scale), tuple(self.crop_ratio), InterpolationMode.BICUBIC),
-                RandomHorizontalFlip(self.flip),
+                RandomHorizontalFlip(),
                 ColorJitter(self.jitter, self.jitter, self.jitter),
             ]
         )
@@ -100,7 +98,7 @@ class FrozenFeatures:
                 for batch in DataLoader(shard, self.encoder.batch_size, num_workers=self.encoder.workers):
                     yield self.encoder.raw_image_features(batch)
 
-            towers = ("image_tower", *([] if view == 0 else ["augmentation"]))
+            towers = ("image_tower", *(["augmentation"] if view > 1 else []))
             parts.append(self._shards(towers, f"{split} pictures, view {view}", view, len(rows), SHARD_IMAGES, encode))
         return torch.stack(parts, dim=1)
 

@@ -24,7 +24,7 @@ class FeaturePairs(Pairs):
 
     Args:
         features: where they come from.
-        views: of each picture; a step draws one of them afresh for each.
+        views: of each picture; a step draws one of them afresh for each. At least 2 for heads with `mirror`.
 
     Attributes:
         images: (N, views, F) float16.
@@ -42,7 +42,8 @@ class FeaturePairs(Pairs):
         return self.images[pictures, view].float(), self.texts[self.choose_captions(pictures, random)].float()
 
     def encode(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        return model.encode_image(self.images[:, 0].float()), model.encode_text(self.texts.float())
+        views = self.images[:, : 2 if model.config["mirror"] else 1].unbind(1)
+        return model.encode_image(*(view.float() for view in views)), model.encode_text(self.texts.float())
 
 
 def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
@@ -60,7 +61,7 @@ def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
 
     @cache
     def pairs(split: str) -> FeaturePairs:
-        views = augmentation.views if split == config.dataset.pairs_split else 1
+        views = augmentation.views if split == config.dataset.pairs_split else 1 + options.mirror
         return FeaturePairs(tables, split, loop.device, features, views)
 
     train = pairs(config.dataset.pairs_split)
@@ -72,6 +73,7 @@ def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
         encoder.description["image_tower"],
         encoder.description["text_tower"],
         options.init_logit_scale,
+        options.mirror,
     )
     heads.logit_scale.requires_grad_(options.train_logit_scale)
     for head, rows in ((heads.image_head, train.images[:, 0]), (heads.text_head, train.texts)):

@@ -87,10 +87,18 @@ class TowerHeads(nn.Module):
         image_head, text_head: `ProjectionHead`'s options, `features` among them.
         image_tower, text_tower: the towers' `description`s, with their weights' hashes.
         logit_scale: the start of the learned log of the loss's scale.
+        mirror: whether a picture's row is the mean of its own and its mirror image's unit rows.
     """
 
     def __init__(
-        self, dim: int, image_head: dict, text_head: dict, image_tower: dict, text_tower: dict, logit_scale: float
+        self,
+        dim: int,
+        image_head: dict,
+        text_head: dict,
+        image_tower: dict,
+        text_tower: dict,
+        logit_scale: float,
+        mirror: bool = False,
     ):
         super().__init__()
         self.config = {
@@ -100,14 +108,18 @@ class TowerHeads(nn.Module):
             "image_tower": image_tower,
             "text_tower": text_tower,
             "logit_scale": logit_scale,
+            "mirror": mirror,
         }
         self.image_head = ProjectionHead(dim=dim, **image_head)
         self.text_head = ProjectionHead(dim=dim, **text_head)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
 
-    def encode_image(self, features: Tensor) -> Tensor:
-        """(N, F) features of pictures -> (N, D), not yet of unit length."""
-        return self.image_head(features)
+    def encode_image(self, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """(N, F) features of pictures, and of their mirror images if `mirror` -> (N, D), not yet of unit length."""
+        rows = self.image_head(features)
+        if mirrored is None:
+            return rows
+        return F.normalize(rows, dim=-1) + F.normalize(self.image_head(mirrored), dim=-1)
 
     def encode_text(self, features: Tensor) -> Tensor:
         """(M, F') features of sentences -> (M, D), not yet of unit length."""

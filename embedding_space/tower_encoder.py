@@ -87,14 +87,19 @@ class TowerEncoder(Encoder):
         return self.image_tower.preprocess
 
     def image_features(self, pictures: Tensor) -> Tensor:
-        features = self.image_tower(pictures)
+        if self.heads is None:
+            return self.image_tower(pictures)
+        both = (pictures, pictures.flip(-1)) if self.heads.config["mirror"] else (pictures,)
+        features = [self.image_tower(view) for view in both]
         with torch.autocast(self.device.type, enabled=False):  # heads cost nothing: float32
-            return self.heads.encode_image(features) if self.heads else features
+            return self.heads.encode_image(*features)
 
     def text_features(self, sentences: list[str]) -> Tensor:
         features = self.text_tower(self.text_tower.tokenize(sentences))
+        if self.heads is None:
+            return features
         with torch.autocast(self.device.type, enabled=False):
-            return self.heads.encode_text(features) if self.heads else features
+            return self.heads.encode_text(features)
 
     def raw_image_features(self, pictures: Tensor) -> Tensor:
         """(B, 3, S, S) -> the image tower's features (B, F) float32 on the CPU, neither headed nor of unit length."""

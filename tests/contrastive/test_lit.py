@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import BertConfig, BertModel
 
 from contrastive.features import Augmentation, FrozenFeatures
@@ -101,16 +101,17 @@ def features(photos, towers, folder, augmentation):
     return FrozenFeatures(folder, encoder, read_tables(photos), augmentation, Accelerator())
 
 
-def test_views_are_random_but_the_same_every_time_and_view_0_is_the_picture():
+def test_views_are_the_picture_its_mirror_image_and_crops_that_are_the_same_every_time():
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8))
     augmentation = Augmentation(views=4, jitter=0.2)
     assert augmentation.view(picture, 7, 0, 32) is picture
-    first = augmentation.view(picture, 7, 1, 32)
+    assert augmentation.view(picture, 7, 1, 32).tobytes() == ImageOps.mirror(picture).tobytes()
+    first = augmentation.view(picture, 7, 2, 32)
     state = torch.random.get_rng_state()
-    assert first.size == (32, 32) and first.tobytes() == augmentation.view(picture, 7, 1, 32).tobytes()
+    assert first.size == (32, 32) and first.tobytes() == augmentation.view(picture, 7, 2, 32).tobytes()
     assert torch.equal(state, torch.random.get_rng_state())
-    others = [augmentation.view(picture, *place, 32).tobytes() for place in ((7, 2), (8, 1))]
-    others.append(Augmentation(views=4, jitter=0.2, seed=1).view(picture, 7, 1, 32).tobytes())
+    others = [augmentation.view(picture, *place, 32).tobytes() for place in ((7, 3), (8, 2))]
+    others.append(Augmentation(views=4, jitter=0.2, seed=1).view(picture, 7, 2, 32).tobytes())
     assert first.tobytes() not in others and len({*others}) == 3
     with pytest.raises(ValueError, match=r"model\.augmentation\.views=0"):
         Augmentation(views=0)
@@ -118,29 +119,29 @@ def test_views_are_random_but_the_same_every_time_and_view_0_is_the_picture():
 
 def test_features_are_the_towers_and_are_computed_once(photos, towers, tmp_path, monkeypatch):
     monkeypatch.setattr("contrastive.features.SHARD_IMAGES", 6)
-    source = features(photos, towers, tmp_path / "features", Augmentation(views=2))
-    pairs = FeaturePairs(read_tables(photos), "pairs", torch.device("cpu"), source, 2)
+    source = features(photos, towers, tmp_path / "features", Augmentation(views=3))
+    pairs = FeaturePairs(read_tables(photos), "pairs", torch.device("cpu"), source, 3)
     encoder, tables = load_encoder(**towers), read_tables(photos)
     rows = tables.image_rows("pairs")
     unit = torch.nn.functional.normalize(pairs.images[:, 0].float(), dim=-1)
-    assert pairs.images.shape[:2] == (16, 2)
+    assert pairs.images.shape[:2] == (16, 3)
     assert torch.allclose(unit, encoder.encode_images(tables.image_paths(rows)), atol=2e-3)
     sentences = torch.nn.functional.normalize(pairs.texts.float(), dim=-1)
     assert torch.allclose(sentences, encoder.encode_texts(pairs.captions), atol=2e-3)
-    assert not torch.allclose(pairs.images[:, 0], pairs.images[:, 1], atol=1e-2)
+    assert not torch.allclose(pairs.images[:, 0], pairs.images[:, 2], atol=1e-2)
 
     shards = sorted((tmp_path / "features").rglob("*.npy"))
-    assert len(shards) == 3 + 3 + 1  # two views of 16 pictures by 6, and all captions
+    assert len(shards) == 3 * 3 + 1  # three views of 16 pictures by 6, and all captions
     times = {shard: shard.stat().st_mtime_ns for shard in shards}
     lost = shards[0]
     lost.unlink()  # as after an interruption
-    again = FeaturePairs(tables, "pairs", torch.device("cpu"), source, 2)
+    again = FeaturePairs(tables, "pairs", torch.device("cpu"), source, 3)
     assert torch.equal(again.images, pairs.images) and torch.equal(again.texts, pairs.texts)
     assert {shard for shard in shards if shard.stat().st_mtime_ns != times[shard]} == {lost}
-    other = features(photos, towers, tmp_path / "features", Augmentation(views=2, crop_scale=(0.2, 0.3)))
-    changed = FeaturePairs(tables, "pairs", torch.device("cpu"), other, 2)
-    assert torch.equal(changed.images[:, 0], pairs.images[:, 0])
-    assert not torch.allclose(changed.images[:, 1], pairs.images[:, 1], atol=1e-2)
+    other = features(photos, towers, tmp_path / "features", Augmentation(views=9, crop_scale=(0.2, 0.3)))
+    changed = FeaturePairs(tables, "pairs", torch.device("cpu"), other, 3)
+    assert torch.equal(changed.images[:, :2], pairs.images[:, :2])
+    assert not torch.allclose(changed.images[:, 2], pairs.images[:, 2], atol=1e-2)
 
 
 def test_a_step_draws_a_view_and_a_caption_of_each_picture(photos, towers, tmp_path):
@@ -164,7 +165,8 @@ def test_a_step_draws_a_view_and_a_caption_of_each_picture(photos, towers, tmp_p
 
 
 def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_path):
-    config = configured("model.augmentation.views=2", "report_split=test", "loop.keep=retrieval_error")
+    options = ("report_split=test", "loop.keep=retrieval_error", "model.mirror=true")
+    config = configured("model.augmentation.views=3", *options)
     figures = train(config)
     assert figures["retrieval_error"] < 0.35
     lines = [json.loads(line) for line in (tmp_path / "heads" / "metrics.jsonl").read_text().splitlines()]
@@ -177,6 +179,7 @@ def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_p
 
     encoder = load_encoder("tiny", kind="towers", heads=str(tmp_path / "heads"), batch_size=7)
     assert encoder.description["sha256"] and encoder.dim == 16
+    assert saved["mirror"] and encoder.heads.config["mirror"]
     store = write_store(photos, encoder, "tiny", text_split="train", image_mean_split="train")
     pairs = torch.from_numpy(store.pairs("test"))
     own = (store.images("test")[pairs] * store.texts("test")).sum(1).mean()

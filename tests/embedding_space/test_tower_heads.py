@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -138,6 +138,22 @@ def test_the_encoder_is_towers_then_heads_and_its_description_loads_it_again(sav
     assert torch.allclose(encoder.encode_texts(["a dog"]), torch.nn.functional.normalize(sentence), atol=1e-5)
     again = load_encoder(**json.loads(json.dumps(encoder.description)))
     assert torch.allclose(again.encode_texts(["a cat"]), encoder.encode_texts(["a cat"]), atol=1e-6)
+
+
+def test_mirrored_rows_lie_between_a_picture_and_its_mirror_image(saved, towers, tmp_path):
+    heads = TowerHeads.load(saved)
+    heads.config["mirror"] = True
+    heads.save(saved)
+    picture = Image.linear_gradient("L").rotate(30).resize((32, 32)).convert("RGB")
+    picture.save(tmp_path / "a.png")
+    ImageOps.mirror(picture).save(tmp_path / "b.png")
+    encoder = load_encoder("photo", kind="towers", heads=str(saved))
+    one, other = encoder.encode_images([tmp_path / "a.png", tmp_path / "b.png"])
+    assert torch.allclose(one, other, atol=1e-5)
+    encoder.heads.config["mirror"] = False
+    apart = encoder.encode_images([tmp_path / "a.png", tmp_path / "b.png"])
+    assert torch.allclose(one, torch.nn.functional.normalize(apart.sum(0), dim=0), atol=1e-5)
+    assert not torch.allclose(*apart, atol=1e-4)
 
 
 def test_pictures_need_no_text_tower(saved, tmp_path):
