@@ -86,7 +86,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         def contexts():
             return nullcontext(), _attention_on(self.device)  # the backward pass runs outside `logits`'s own
 
-        self.gpt2.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
+        enable = getattr(self.gpt2, "activation_checkpointing_enable", self.gpt2.gradient_checkpointing_enable)
+        enable({"use_reentrant": False, "context_fn": contexts})  # the second name is that of transformers < 5
 
     @property
     def device(self) -> torch.device:

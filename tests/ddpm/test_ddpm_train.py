@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
-from ddpm.train import train
+from ddpm.train import _rows, train
 from embedding_space.alignment import Alignment
 
 TINY = (
@@ -156,6 +156,33 @@ def test_command_line_prints_one_sentence_without_a_store(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "Error: No embeddings in" in done.stderr and "scripts/prepare_data.py" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_run_without(configured, tmp_path):
+    eager, compiled = (
+        train(configured(name, "loop.steps=20", f"loop.compile={name == 'compiled'}")) for name in ("eager", "compiled")
+    )
+    assert compiled == pytest.approx(eager, rel=1e-3)
+    losses = [[line["loss"] for line in metrics(tmp_path / name) if "loss" in line] for name in ("eager", "compiled")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    names = [load_file(tmp_path / name / "model.safetensors").keys() for name in ("eager", "compiled")]
+    assert names[0] == names[1] and load_text_diffusion(tmp_path / "compiled")
+
+
+def test_without_a_validation_split_some_training_texts_are_held_out(configured):
+    store = configured.store
+    rows, validation = _rows(store, None, 50)
+    assert rows.dtype == torch.float16 and (len(rows), len(validation)) == (150, 50)
+    both = torch.cat([rows, validation]).float()
+    found, expected = (tensor.sum(1).sort().values for tensor in (both, store.texts(store.text_split)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    assert len(_rows(store, "val", 50)[0]) == 200 and len(_rows(store, "val", 1000)[1]) == 80
+    figures = train(configured("held_out", "validation_split=null", "validation_rows=50", "loop.steps=2"))
+    assert figures != train(configured("val", "validation_rows=50", "loop.steps=2"))
+    for count in (0, 200):
+        with pytest.raises(ValueError, match=f"validation_rows={count} must be"):
+            train(configured("bad", "validation_split=null", f"validation_rows={count}"))
 
 
 @pytest.mark.slow

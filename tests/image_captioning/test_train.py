@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import training.loop
+from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
-from image_captioning.train import _paired, train
+from image_captioning.train import _aligned_once, _paired, choose, train
 from training.random import StepRandom
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6
@@ -176,6 +178,45 @@ def test_paired_inputs_are_the_aligned_images_of_the_captions(config, make_capti
     torch.testing.assert_close(examples.embeddings(captioner, torch.arange(2), None), expected)
 
 
+def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_captioner):
+    store = EmbeddingStore(config().store)
+    captioner = make_captioner(alignment=[{"step": "Normalize"}])
+    captioner.alignment = Alignment.from_store(OmegaConf.to_container(config().alignment, resolve=True)["steps"], store)
+    tokens = CaptionTokens.encode(store.captions("train"), captioner.tokenizer, 40)
+    raw = Examples(store.texts("train", torch.float16), tokens)
+    once, again = (_aligned_once(captioner, raw, seed=0) for _ in range(2))
+    assert torch.equal(once.rows, again.rows) and once.rows.dtype == torch.float16
+    assert not torch.equal(once.rows, _aligned_once(captioner, raw, seed=1).rows)
+    clean = captioner.clean_texts(raw.rows)
+    kept = torch.nn.functional.cosine_similarity(once.rows.float(), clean)
+    fresh = torch.nn.functional.cosine_similarity(captioner.align_texts(raw.rows, torch.randn_like), clean)
+    assert kept.max() < 0.999 and abs(kept.mean() - fresh.mean()) < 0.05
+    assert torch.equal(once.embeddings(captioner, torch.tensor([3, 3]), None), once.rows[[3, 3]].float())
+    assert train(config("text_noise=once", "loop.steps=2"))["text_loss"] > 0
+
+
+def test_epochs_say_how_long_to_train(config, tmp_path):
+    train(config("epochs=2", "loop.steps=null"))
+    assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == 20  # 200 captions in batches of 20
+    with pytest.raises(ValueError, match=r"epochs=2 and loop\.steps=700 both say how long"):
+        train(config("epochs=2"))
+    with pytest.raises(ValueError, match="epochs=0"):
+        train(config("epochs=0", "loop.steps=null"))
+
+
+def test_without_a_validation_split_some_training_texts_are_held_out(config, tmp_path):
+    made = config("validation_split=null", "loop.steps=2")
+    chosen = choose(made, EmbeddingStore(made.store))
+    assert chosen.split == chosen.validation_split == "train"
+    assert torch.cat([chosen.rows, chosen.validation_rows]).sort().values.tolist() == list(range(200))
+    assert len(chosen.validation_rows) == 20
+    train(made)
+    assert Captioner.load(made.output_dir).provenance["captions"] == 180
+    for bad in ("validation_captions=null", "validation_captions=200", "train_on=pairs"):
+        with pytest.raises(ValueError, match="validation_split=null holds validation_captions="):
+            train(config("validation_split=null", bad))
+
+
 def test_fewer_captions_by_seed(config):
     for captions, expected in ((50, 50), (1000, 200)):
         train(config(f"train_captions={captions}", "loop.steps=2", "overwrite=true"))
@@ -195,6 +236,8 @@ def test_other_mappers_and_bpe_train_and_load(config, mapper):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
+        (["text_noise=never"], "text_noise='never' must be one of fresh, once"),
+        (["train_captions=0"], "train_captions=0 must be null or at least 1"),
         (["validate_on=images"], "validate_on='images' must be one of text, pairs"),
         (["store=nowhere/tiny/words"], "No embeddings in nowhere/tiny/words"),
         (["decoder.max_tokens=4"], "raise decoder.max_tokens"),

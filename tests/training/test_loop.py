@@ -269,6 +269,16 @@ def test_options_that_do_not_fit_the_run_are_refused(tmp_path, changes, message)
         run(tmp_path, **changes)
 
 
+def test_a_machine_without_a_compiler_is_told_so_before_training(tmp_path, monkeypatch):
+    def fails(*args, **options):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nmore")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(ValueError, match=r"No working C\+\+ compiler found\).*apt-get install g\+\+") as error:
+        run(tmp_path, compile=True)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
 def test_a_damaged_resume_state_is_refused(tmp_path):
     (tmp_path / "resume.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="start afresh with overwrite=true"):
