@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from embedding_space.pictures import open_picture
 
-KINDS = ("open_clip", "towers")
+KINDS = ("open_clip", "towers", "imported")
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -194,7 +194,8 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
 
     Args:
         name: the encoder's short name; its stores' folder name.
-        kind: "open_clip" (`OpenClipEncoder`) or "towers" (`TowerEncoder`: separate image and text towers).
+        kind: "open_clip" (`OpenClipEncoder`), "towers" (`TowerEncoder`: separate image and text towers), or "imported":
+            rows that others made (`imported.import_embeddings`), by the open_clip encoder that was named then.
         sha256: of the weights that are expected, where the description has it.
         options: what that kind of encoder takes.
 
@@ -202,6 +203,15 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
         ValueError: an unknown kind; other weights than those of `sha256`; whatever the kind refuses.
         FileNotFoundError: a local model's files are missing.
     """
+    if kind == "imported":
+        if not (options.get("model") and options.get("pretrained")):
+            raise ValueError(
+                f"The embeddings {name} were imported from files that do not say which encoder made them, so nothing "
+                "new can be encoded: import them with encoder.model=ViT-B-32-quickgelu encoder.pretrained=openai, or "
+                "whatever open_clip calls it, and train again"
+            )
+        options.pop("files", None)
+        kind = "open_clip"
     # Imported here: each kind brings libraries that the other does without.
     if kind == "open_clip":
         from embedding_space.open_clip_encoder import OpenClipEncoder as Kind
