@@ -10,7 +10,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from training.config import CONFIGS, override, stage_experiment
+from training.config import CONFIGS, override, stage_experiments
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -34,7 +34,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
     def main() -> None:
         quote_paths()
         try:
-            sys.argv[1:] = [stage_experiment(stage, argument) for argument in sys.argv[1:]]
+            sys.argv[1:] = stage_experiments(stage, sys.argv[1:])
         except ValueError as error:
             fail(error)
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
@@ -54,6 +54,7 @@ PATH_KEYS = (
     "checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "cache_dir", "dataset.root",
     "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images", "dataset.images.train",
     "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train", "dataset.texts.val",
+    "train", "val", "test", "text_mean", "image_mean",
 )  # fmt: skip
 
 

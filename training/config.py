@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import hydra
@@ -22,30 +23,49 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose(stage, [stage_experiment(stage, argument) for argument in overrides])
+            return hydra.compose(stage, stage_experiments(stage, overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {error}") from error
     finally:
         GlobalHydra.instance().hydra = outer
 
 
-def stage_experiment(stage: str, argument: str) -> str:
-    """`experiment=NAME` for this stage: `experiment=NAME/<stage>`; other overrides as they are.
+# These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
+GIVE_ON = ("compare_methods",)
+
+
+def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
+    """The overrides with `experiment=NAME` put as this stage has it, `experiment=NAME/<stage>`; others as they are.
 
     An experiment is a folder `configs/experiment/NAME/` with a config for each stage that it has settings for, so that
     one name serves the commands of all stages. Raises ValueError when it has none for this stage.
     """
-    key, _, name = argument.partition("=")
-    if key != "experiment" or name in ("", "null"):
-        return argument
+    overrides = []
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key != "experiment" or name in ("", "null"):
+            overrides.append(argument)
+            continue
+        known = _experiment_stages(stage, name)
+        if stage in known:
+            overrides.append(f"experiment={name}/{stage}")
+        if stage in GIVE_ON:
+            overrides.append(f"stage_experiment={name}")
+        elif stage not in known:
+            raise ValueError(
+                f"experiment={name} has no settings for {stage}, only for {', '.join(known)}: leave it out"
+            )
+    return overrides
+
+
+def _experiment_stages(stage: str, name: str) -> list[str]:
     experiments = CONFIGS / "experiment"
-    if (experiments / name / f"{stage}.yaml").is_file():
-        return f"experiment={name}/{stage}"
     stages = sorted(path.stem for path in (experiments / name).glob("*.yaml"))
-    if stages:
-        raise ValueError(f"experiment={name} has no settings for {stage}, only for {', '.join(stages)}: leave it out")
-    known = sorted(path.parent.name for path in experiments.glob(f"*/{stage}.yaml"))
-    raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
+    if not stages:
+        anything = "*" if stage in GIVE_ON else stage
+        known = sorted({path.parent.name for path in experiments.glob(f"*/{anything}.yaml")})
+        raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
+    return stages
 
 
 def override(key: str, value: object) -> str:

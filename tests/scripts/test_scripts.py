@@ -17,7 +17,8 @@ import scripts.caption as caption_script
 from embedding_space.store import EmbeddingStore
 from image_captioning.evaluate import evaluate_run
 from scripts.caption import caption, find_pictures, take_paths
-from scripts.demo import results_table, run_demo
+from scripts.compare_methods import results_table
+from scripts.demo import run_demo
 from scripts.eval_coco import evaluate
 from scripts.prepare_data import prepare
 

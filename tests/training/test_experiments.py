@@ -40,7 +40,7 @@ def test_unknown_names_and_unknown_keys_are_errors(monkeypatch, tmp_path):
         compose_config("ddpm", "experiment=typo")
     with pytest.raises(ValueError, match="stepss"):
         compose_config("ddpm", "experiment=diffusion_bridge_reference", "loop.stepss=3")
-    assert config_module.stage_experiment("ddpm", "seed=1") == "seed=1"
+    assert config_module.stage_experiments("ddpm", ["seed=1"]) == ["seed=1"]
 
 
 def test_the_command_line_has_the_last_word():

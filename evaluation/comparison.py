@@ -1,0 +1,132 @@
+"""Comparing methods on the same images: bootstrap intervals over images, and paired tests over images and over seeds.
+
+Values are a metric image by image, (S, N): S seeds (training runs) of a method on the same N images, as
+`per_image.json` keeps them. For CIDEr-D, ROUGE-L and SPICE a set's score is the mean of its images' values. CIDEr-D's
+n-gram weights come from the references of the *whole* set and are held fixed here: the images are resampled, the
+weights are not.
+
+An interval over images says how much a score depends on which images were drawn, with these trained models; the spread
+over seeds says how much it depends on the training. A difference that is to hold for other seeds must pass both.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 10_000
+_ELEMENTS_A_CHUNK = 2**22  # drawn row numbers in memory at a time: 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and images with its 95 % percentile bootstrap interval over images (Efron and Tibshirani 1993,
+    chapter 13), in the values' unit."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """A method less a baseline on the same images, both with the same seeds.
+
+    difference, low, high: as in `Interval`, of the differences image by image, each averaged over seeds.
+    p_images: two-sided p of the same bootstrap: twice the smaller share of resamples at or beyond 0, at most 1.
+    per_seed: the difference of each seed. p_seeds: of a paired t-test over them, None for one seed. With three seeds it
+        has two degrees of freedom: a large p there is weak evidence of equality.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_images: float
+    per_seed: list[float]
+    p_seeds: float | None
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The mean of values (S, N) and its interval over the N images. Raises ValueError as `paired_comparison`."""
+    by_image = _checked("values", values).mean(axis=0)
+    return _interval(by_image, bootstrap_means(by_image, resamples, seed))
+
+
+def paired_comparison(
+    ours: np.ndarray, baseline: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> PairedComparison:
+    """`ours` less `baseline`, each (S, N): row s of both is the same seed, column n the same image.
+
+    Raises ValueError when shapes differ, there is no seed or image, or a value is not finite.
+    """
+    ours, baseline = _checked("ours", ours), _checked("baseline", baseline)
+    if ours.shape != baseline.shape:
+        raise ValueError(
+            f"A paired comparison needs the same seeds and images on both sides, got {ours.shape} and {baseline.shape}"
+        )
+    differences = ours - baseline
+    by_image, per_seed = differences.mean(axis=0), differences.mean(axis=1)
+    means = bootstrap_means(by_image, resamples, seed)
+    interval = _interval(by_image, means)
+    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return PairedComparison(
+        difference=interval.value,
+        low=interval.low,
+        high=interval.high,
+        # The sample itself counts as a resample, so that no finite number of them gives p = 0 (Davison and Hinkley
+        # 1997, section 4.2.3).
+        p_images=min(1.0, 2 * (beyond + 1) / (resamples + 1)),
+        per_seed=per_seed.tolist(),
+        p_seeds=_t_test(per_seed),
+    )
+
+
+def bootstrap_means(by_image: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """(resamples,) means of as many draws of N images, with replacement, from (N,) values."""
+    generator, images = np.random.default_rng(seed), len(by_image)
+    at_once = max(1, _ELEMENTS_A_CHUNK // images)
+    parts = []
+    for start in range(0, resamples, at_once):
+        drawn = generator.integers(0, images, size=(min(at_once, resamples - start), images))
+        parts.append(by_image[drawn].mean(axis=1))
+    return np.concatenate(parts)
+
+
+def read_per_image(folder: str | Path, metric: str) -> tuple[list[str], np.ndarray] | None:
+    """Image ids and a metric's values (N,) of an evaluation's `per_image.json`; None when it could not run."""
+    content = json.loads((Path(folder) / "per_image.json").read_text(encoding="utf-8"))
+    return (content["image_ids"], np.array(content[metric])) if metric in content else None
+
+
+def _interval(by_image: np.ndarray, means: np.ndarray) -> Interval:
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(by_image.mean()), float(low), float(high))
+
+
+def _t_test(per_seed: np.ndarray) -> float | None:
+    if len(per_seed) < 2:
+        return None
+    if np.ptp(per_seed) == 0:  # no spread: scipy would divide by it
+        return 1.0 if per_seed[0] == 0 else 0.0
+    return float(stats.ttest_1samp(per_seed, 0.0).pvalue)
+
+
+def _checked(name: str, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"{name} must be (seeds, images) with one of each at least, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{name} must be finite, but there are {int((~np.isfinite(values)).sum())} values that are not"
+        )
+    return values

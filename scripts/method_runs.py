@@ -1,0 +1,195 @@
+"""The trainings and evaluations of several methods, of which scripts make tables and reports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ddpm.train import train as train_ddpm
+from embedding_space.store import EmbeddingStore
+from evaluation.metrics import METRICS
+from image_captioning.evaluate import evaluate_run
+from image_captioning.generation import Decoding
+from image_captioning.train import train as train_captioner
+from training.config import CONFIGS, compose_config, override
+from training.run_folder import FINISHED
+
+ORACLES = ("oracle_pairs", "oracle_text")
+VARIANT_KEYS = ("alignment", "captioner", "ddpm")
+OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: how its captioner is trained, and what that captions from.
+
+    alignment: a config in configs/alignment. captioner, ddpm: its own overrides of the stages.
+    trained: the method whose captioner it evaluates, nearly always itself.
+    diffusion: what its diffusion model's folder is named by; "" for the one that methods share.
+    """
+
+    name: str
+    alignment: str
+    trained: str
+    captioner: tuple[str, ...] = ()
+    ddpm: tuple[str, ...] = ()
+    diffusion: str = ""
+    train_on: str = "text"
+    caption_from: str = "images"
+
+
+def find_methods(names: Sequence[str], oracles: Sequence[str], variants: Mapping | None = None) -> list[Method]:
+    """The rows that `methods`, `oracles` and `variants` ask for. Raises ValueError for an unknown name or key."""
+    variants = {name: _variant(name, options) for name, options in (variants or {}).items()}
+    if not names:
+        raise ValueError(f"methods={list(names)} must not be empty")
+    for option, given in (("methods", names), ("oracles", oracles)):
+        if len(set(given)) != len(given):
+            raise ValueError(f"{option}={list(given)} names one of them twice")
+    if unknown := set(oracles) - set(ORACLES):
+        raise ValueError(f"oracles={sorted(unknown)} are unknown; known: {', '.join(ORACLES)}")
+    if "oracle_text" in oracles and "c2_collapse" not in names:
+        raise ValueError("oracle_text reads with the collapse decoder: add c2_collapse to methods")
+    known = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
+    methods = []
+    for name in names:
+        own = variants.get(name, {"alignment": name, "captioner": (), "ddpm": ()})
+        if own["alignment"] not in known or name in ORACLES:
+            all_known = ", ".join(sorted({*known, *variants}))
+            raise ValueError(f"Unknown method {name!r} (alignment={own['alignment']}); known: {all_known}")
+        # Variants with equal overrides share a diffusion model, named by the first of them.
+        diffusion = next((other for other in variants if own["ddpm"] and variants[other]["ddpm"] == own["ddpm"]), "")
+        methods.append(Method(name, own["alignment"], name, own["captioner"], own["ddpm"], diffusion))
+    collapse = variants.get("c2_collapse", {"alignment": "c2_collapse", "captioner": ()})
+    for name in oracles:
+        on_text = name == "oracle_text"
+        source = (
+            {"trained": "c2_collapse", "caption_from": "texts"} if on_text else {"trained": name, "train_on": "pairs"}
+        )
+        methods.append(Method(name, collapse["alignment"], captioner=collapse["captioner"], **source))
+    return methods
+
+
+def _variant(name: str, options: Mapping) -> dict:
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"variants.{name}: the name of a run folder may hold letters, digits and _ . - only")
+    if unknown := set(options) - set(VARIANT_KEYS):
+        raise ValueError(f"variants.{name} has unknown keys {sorted(unknown)}; known: {', '.join(VARIANT_KEYS)}")
+    overrides = {stage: tuple(options.get(stage) or ()) for stage in ("captioner", "ddpm")}
+    return {"alignment": options.get("alignment") or name, **overrides}
+
+
+@dataclass(frozen=True)
+class MethodRuns:
+    """The trainings and evaluations of some methods, in folders of their own below `runs_dir`.
+
+    name: what run folders begin with. store: of training and evaluation.
+    decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
+    ddpm, captioner: overrides of the two stages. groups: config groups that take the place of the stages' own.
+    """
+
+    name: str
+    runs_dir: str
+    store: Path
+    methods: Sequence[Method]
+    decodings: Mapping[str, Decoding]
+    split: str
+    metrics: Sequence[str]
+    cache_dir: str
+    ddpm: Sequence[str] = ()
+    captioner: Sequence[str] = ()
+    groups: Mapping[str, Mapping] | None = None
+    ending: str = "{split}_{decoding}"
+
+    def check(self, seeds: Sequence[int]) -> None:
+        """Refuse what would fail only after hours. Raises ValueError."""
+        if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) for seed in seeds):
+            raise ValueError(f"seeds={list(seeds)} must be whole numbers, each once, and must not be empty")
+        if not self.metrics or set(self.metrics) - set(METRICS):
+            raise ValueError(f"metrics={list(self.metrics)} must be among {', '.join(METRICS)}")
+        for method in self.methods:
+            for text in (*self.captioner, *self.ddpm, *method.captioner, *method.ddpm):
+                key = text.lstrip("+~").partition("=")[0]
+                if key in OWN_OPTIONS or key.split(".")[0] in ("dataset", "encoder"):
+                    raise ValueError(f"{text} stands in overrides of a stage, but {key} is for the comparison to set")
+            bridged = _has_bridge(self._captioner_config(method, seeds[0]))
+            if method.ddpm and not bridged:
+                raise ValueError(f"variants.{method.name} has ddpm overrides, but its alignment has no DiffusionBridge")
+            if bridged:
+                self._ddpm_config(method, seeds[0])
+
+    def run(self, seeds: Sequence[int]) -> Iterator[dict]:
+        """Train and evaluate, seed by seed: the figures of each evaluation. What is finished is re-used."""
+        done, total = 0, len(seeds) * len(self.methods)
+        for seed in seeds:
+            for method in self.methods:
+                done += 1
+                runs = list(self._run(method, seed))
+                ciders = {run["decoding_name"]: run["metrics"].get("CIDEr") for run in runs}
+                shown = ", ".join(f"{'none' if c is None else f'{c:.1f}'} {name}" for name, c in ciders.items())
+                trained = f"trained in {_seconds(self.captioner_dir(method, seed)):.0f} s"
+                print(f"[{done}/{total}] seed {seed} {method.name}: {trained}, CIDEr {shown}", flush=True)
+                yield from runs
+
+    def _run(self, method: Method, seed: int) -> Iterator[dict]:
+        config, training_seconds = self._captioner_config(method, seed), 0.0
+        if _has_bridge(config):
+            diffusion_dir = self.diffusion_dir(method, seed)
+            train_ddpm(self._ddpm_config(method, seed))
+            training_seconds += _seconds(diffusion_dir)
+        train_captioner(config)
+        training_seconds += _seconds(self.captioner_dir(method, seed))
+        for label, decoding in self.decodings.items():
+            figures = evaluate_run(
+                self.captioner_dir(method, seed),
+                EmbeddingStore(self.store),
+                self.evaluation_dir(method, seed, label),
+                split=self.split,
+                decoding=decoding,
+                metrics=tuple(self.metrics),
+                caption_from=method.caption_from,
+                cache_dir=self.cache_dir,
+            )
+            seconds = training_seconds + figures["seconds"]["captioning"]
+            row = {"method": method.name, "seed": seed, "decoding_name": label}
+            yield {**row, "total_seconds": seconds, **figures}
+
+    def captioner_dir(self, method: Method, seed: int) -> str:
+        return f"{self.runs_dir}/image_captioning/{self.name}_{method.trained}_seed{seed}"
+
+    def diffusion_dir(self, method: Method, seed: int) -> str:
+        return f"{self.runs_dir}/ddpm/{'_'.join(filter(None, (self.name, method.diffusion, f'seed{seed}')))}"
+
+    def evaluation_dir(self, method: Method, seed: int, decoding: str) -> str:
+        ending = self.ending.format(split=self.split, decoding=decoding)
+        return f"{self.runs_dir}/evaluation/{self.name}_{method.name}_seed{seed}_{ending}"
+
+    def _ddpm_config(self, method: Method, seed: int) -> DictConfig:
+        return self._config("ddpm", self.diffusion_dir(method, seed), seed, (*self.ddpm, *method.ddpm))
+
+    def _captioner_config(self, method: Method, seed: int) -> DictConfig:
+        overrides = (f"alignment={method.alignment}", f"train_on={method.train_on}", *self.captioner, *method.captioner)
+        config = self._config("image_captioning", self.captioner_dir(method, seed), seed, overrides)
+        if _has_bridge(config):
+            config.alignment.diffusion = self.diffusion_dir(method, seed)
+        return config
+
+    def _config(self, stage: str, output_dir: str, seed: int, overrides: Sequence[str]) -> DictConfig:
+        own = [f"seed={seed}", override("store", self.store), override("output_dir", output_dir)]
+        config = compose_config(stage, *own, *overrides)
+        for group, node in (self.groups or {}).items():
+            config[group] = node
+        return config
+
+
+def _has_bridge(captioner_config: DictConfig) -> bool:
+    return any(step.step == "DiffusionBridge" for step in captioner_config.alignment.steps)
+
+
+def _seconds(run_folder: str) -> float:
+    return json.loads((Path(run_folder) / FINISHED).read_text())["seconds"]

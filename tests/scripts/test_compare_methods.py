@@ -1,0 +1,148 @@
+"""Comparisons of methods, from the entry function to the table, on a tiny store of words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+import scripts.method_runs
+from scripts.compare_methods import compare
+from scripts.method_runs import find_methods
+
+DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
+CAPTIONER = [
+    "loop.steps=4",
+    "loop.batch_size=16",
+    "loop.warmup_steps=1",
+    "loop.precision='no'",
+    "decoder.config.n_layer=1",
+]
+CAPTIONER += ["decoder.config.n_embd=16", "decoder.config.n_head=2", "validation_captions=8"]
+VARIANTS = {
+    "bridge_snr": {"alignment": "diffusion_bridge", "ddpm": ["diffusion.loss_weighting=snr"]},
+    "bridge_early": {"alignment": "diffusion_bridge", "captioner": ["alignment.image_timestep=100"]},
+    "c3": {"captioner": ["alignment.noise_std=0.2"]},
+}
+
+
+@pytest.fixture
+def config(make_store, compose, tmp_path):
+    """A comparison on a tiny store, with everything that it writes in tmp_path."""
+    store = make_store(images=8, texts=60)
+    config = compose(
+        "compare_methods",
+        "dataset=tables",
+        "dataset.name=tiny",
+        f"dataset.root={store.path.parent}",
+        f"store={store.path}",
+        "dataset.pairs_split=pretrain",
+        "dataset.image_mean_split=pretrain",
+        f"runs_dir={tmp_path}/outputs",
+        f"output_dir={tmp_path}/table",
+        f"cache_dir={tmp_path}/cache",
+        "metrics=[CIDEr]",
+        "seeds=[0,1]",
+    )
+    config.ddpm, config.captioner = DDPM, CAPTIONER
+    return OmegaConf.merge(config, {"variants": VARIANTS})
+
+
+@pytest.mark.java
+def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_path, capsys, monkeypatch):
+    config = OmegaConf.merge(
+        config,
+        {
+            "methods": ["c2_collapse", "c3", "bridge_snr", "bridge_early"],
+            "oracles": ["oracle_pairs", "oracle_text"],
+            "decodings": ["greedy", "beam"],
+            "baseline": "c3",
+        },
+    )
+    results = compare(config)
+    printed = capsys.readouterr().out
+    assert "[1/12] seed 0 c2_collapse: trained in" in printed and "[12/12] seed 1 oracle_text" in printed
+    assert [(run["seed"], run["method"]) for run in results["runs"][::2]] == [
+        (seed, method) for seed in (0, 1) for method in [*config.methods, *config.oracles]
+    ]
+    outputs = tmp_path / "outputs"
+    assert sorted(path.name for path in (outputs / "ddpm").iterdir()) == [
+        "tiny_bridge_snr_seed0", "tiny_bridge_snr_seed1", "tiny_seed0", "tiny_seed1",
+    ]  # fmt: skip
+    assert len(list((outputs / "image_captioning").iterdir())) == 2 * 5  # oracle_text reads with c2_collapse's
+    assert len(list((outputs / "evaluation").iterdir())) == 2 * 2 * 6
+    trained = OmegaConf.load(outputs / "image_captioning/tiny_c3_seed1/config.yaml")
+    assert trained.alignment.noise_std == 0.2 and trained.dataset.name == "tiny" and trained.seed == 1
+    bridge = OmegaConf.load(outputs / "image_captioning/tiny_bridge_snr_seed1/config.yaml")
+    assert bridge.alignment.diffusion == str(outputs / "ddpm/tiny_bridge_snr_seed1")
+    assert OmegaConf.load(outputs / "ddpm/tiny_bridge_snr_seed1/config.yaml").diffusion.loss_weighting == "snr"
+    assert OmegaConf.load(outputs / "ddpm/tiny_seed1/config.yaml").diffusion.loss_weighting == "constant"
+
+    compared = {(row["method"], row["decoding_name"]): row for row in results["intervals"]}
+    assert len(compared) == 12
+    assert {method for (method, _), row in compared.items() if "difference" in row} == {
+        "c2_collapse", "bridge_snr", "bridge_early", "oracle_pairs",
+    }  # fmt: skip
+    for (method, decoding), row in compared.items():
+        own = [run for run in results["runs"] if (run["method"], run["decoding_name"]) == (method, decoding)]
+        mean = sum(run["metrics"]["CIDEr"] for run in own) / 2
+        assert row["CIDEr"]["value"] == pytest.approx(mean)
+        assert row["CIDEr"]["low"] <= mean <= row["CIDEr"]["high"]
+        if "difference" in row:
+            assert row["difference"] == pytest.approx(mean - compared["c3", decoding]["CIDEr"]["value"], abs=1e-9)
+    assert json.loads((tmp_path / "table/results.json").read_text()) == results
+    table = (tmp_path / "table/table.md").read_text()
+    assert "CIDEr beam vs c3" in table and "p over seeds" in table and "2 are few" in table
+
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
+    again = compare(config)
+    assert again["runs"] == results["runs"] and again["intervals"] == results["intervals"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["c3", "c4"]}, r"Unknown method 'c4' .*known: bridge_early, bridge_snr, c1, "),
+        ({"methods": ["c3", "c3"]}, "names one of them twice"),
+        ({"methods": ["oracle_pairs"]}, "Unknown method 'oracle_pairs'"),
+        ({"oracles": ["oracle"]}, "oracle_pairs, oracle_text"),
+        ({"decodings": ["greedy", "loud"]}, "decoding=loud"),
+        ({"decodings": []}, "at least one"),
+        ({"metrics": ["CIDEr", "CIDER"]}, "must be among"),
+        ({"metrics": ["BLEU"]}, "must include CIDEr"),
+        ({"baseline": "c1", "methods": ["c3"]}, "baseline='c1' must be null or one of"),
+        ({"seeds": [0, 0]}, "each once"),
+        ({"split": "testing"}, "testing"),
+        ({"store": "data/nowhere/words"}, "prepare_data.py dataset=nowhere encoder=words"),
+        ({"variants": {"c3": {"noise": 1}}}, r"variants.c3 has unknown keys \['noise'\]"),
+        ({"variants": {"c3": {"ddpm": ["loop.steps=1"]}}}, "no DiffusionBridge"),
+        ({"variants": {"c3": {"captioner": ["alignment.noise=1"]}}}, "alignment.noise"),
+        ({"variants": {"a/b": {"alignment": "c3"}}}, "variants.a/b"),
+        ({"captioner": ["seed=3"]}, "seed is for the comparison to set"),
+        ({"captioner": ["dataset.root=x"]}, "dataset.root is for the comparison to set"),
+        ({"ddpm": ["loop.stepss=3"]}, "loop.stepss"),
+    ],
+)
+def test_bad_input_fails_before_anything_trains(config, change, message, monkeypatch):
+    for stage in ("train_ddpm", "train_captioner"):
+        monkeypatch.setattr(scripts.method_runs, stage, lambda *a: pytest.fail("trained"))
+    config.methods = ["c3", "diffusion_bridge"]
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        compare(OmegaConf.merge(config, change))
+
+
+def test_an_experiment_is_given_on_to_the_stages_that_have_settings_for_it(compose):
+    plain = compose("compare_methods", "dataset=coco")
+    given = compose("compare_methods", "dataset=coco", "experiment=diffusion_bridge_coco")
+    assert (plain.stage_experiment, given.stage_experiment) == (None, "diffusion_bridge_coco")
+    with pytest.raises(ValueError, match="Unknown experiment 'typo'; known for compare_methods: "):
+        compose("compare_methods", "experiment=typo")
+
+
+def test_variants_with_equal_diffusion_overrides_share_a_model():
+    snr = {"alignment": "diffusion_bridge", "ddpm": ["diffusion.loss_weighting=snr"]}
+    variants = {"early": snr, "late": snr, "other": {**snr, "ddpm": ["loop.steps=9"]}}
+    methods = find_methods(["diffusion_bridge", "late", "other"], [], variants)
+    assert [method.diffusion for method in methods] == ["", "early", "other"]
