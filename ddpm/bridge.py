@@ -140,6 +140,7 @@ def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:
 
 def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: EmbeddingStore, folder: str) -> None:
     """Refuse a chain whose rows the model was not trained on: other steps before it, or another text mean."""
+    preceding = [step for step in preceding if step.changes_texts]
     entries = [{"step": type(step).__name__, **step.options()} for step in preceding]
     if entries != model.prefix.options():
         raise ValueError(

@@ -22,7 +22,13 @@ ROWS_AT_ONCE = 65_536
 
 
 class Step(nn.Module):
-    """Base of all steps: both sides are the identity until a subclass says otherwise."""
+    """Base of all steps: both sides are the identity until a subclass says otherwise.
+
+    changes_texts: whether text rows may leave the step other than they came. Only such steps matter to what was trained
+        on text rows.
+    """
+
+    changes_texts = True
 
     def __init__(self):  # without nn.Module's *args, which would accept any option
         super().__init__()
@@ -123,7 +129,7 @@ class GaussianNoise(Step):
 
 
 class TextMemory(Step):
-    """Project image rows on the training texts: softmax(similarity / temperature)-weighted mean of the memory.
+    """Project image rows on the training texts: softmax(similarity / temperature)-weighted mean, as unit rows.
 
     DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
     training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory over
@@ -131,6 +137,7 @@ class TextMemory(Step):
     """
 
     MEMORY_SAVED_BYTES = 50_000_000
+    changes_texts = False
 
     def __init__(
         self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
@@ -147,7 +154,7 @@ class TextMemory(Step):
 
     def _project(self, rows: Tensor) -> Tensor:
         weights = (rows @ self.memory.T / self.temperature).softmax(dim=-1)  # (B, M)
-        return weights @ self.memory
+        return F.normalize(weights @ self.memory, dim=-1)
 
     def options(self):
         rows, dim = self.memory.shape
