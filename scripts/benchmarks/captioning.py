@@ -27,7 +27,7 @@ from scripts.benchmarks.timing import (
     median_seconds,
     parameters,
     with_ratios,
-)  # fmt: skip
+)
 from training.config import compose_config
 from training.loop import Loop, LoopConfig
 
