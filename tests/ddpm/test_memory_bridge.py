@@ -1,0 +1,43 @@
+"""A text memory may stand before the bridge: it changes images alone, so the diffusion model's rows stay what they were."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ddpm.diffusion import TextDiffusion
+from embedding_space.alignment import Alignment
+
+NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
+MEMORY = {"step": "TextMemory", "temperature": 0.1}
+
+
+@pytest.fixture
+def bridge(make_store, tmp_path):
+    """A chain's last step over an untrained diffusion model whose prefix is the default one of the store."""
+    store = make_store()
+    model = TextDiffusion(store.dim, {"kind": "mlp", "width": 16, "depth": 1})
+    model.prefix = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store)
+    model.save_pretrained(tmp_path / "ddpm")
+    options = {"text_timestep": 300, "text_steps": 1, "image_timestep": 100, "image_steps": 1, "eta": 0.0}
+    return store, {"step": "DiffusionBridge", "diffusion": str(tmp_path / "ddpm"), **options}
+
+
+def test_texts_pass_the_memory_and_images_do_not(bridge):
+    store, step = bridge
+    plain = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE, step, NORMALIZE], store)
+    both = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE, MEMORY, step, NORMALIZE], store)
+    texts, images = store.texts("val"), store.images("val")
+    assert torch.equal(plain.text(texts, torch.zeros_like), both.text(texts, torch.zeros_like))
+    centred = F.normalize(F.normalize(images, dim=-1) - store.mean("image"), dim=-1)
+    memory = F.normalize(F.normalize(store.texts("train"), dim=-1) - store.mean("text"), dim=-1)
+    projected = F.normalize((centred @ memory.T / 0.1).softmax(-1) @ memory, dim=-1)
+    expected = both.steps[-1].image(both.steps[-2].image(projected))
+    torch.testing.assert_close(both.image(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_that_changes_texts_is_still_refused(bridge):
+    store, step = bridge
+    with pytest.raises(ValueError, match="was trained on rows after Normalize, Center"):
+        Alignment.from_store([NORMALIZE, CENTER, step, NORMALIZE], store)
