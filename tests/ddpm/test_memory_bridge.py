@@ -1,4 +1,4 @@
-"""A text memory may stand before the bridge: it changes images alone, so the diffusion model's rows stay what they were."""
+"""A text memory may stand before the bridge: it changes images alone, so the rows of the diffusion model stay the same."""
 
 from __future__ import annotations
 
