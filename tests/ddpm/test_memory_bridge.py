@@ -1,4 +1,4 @@
-"""A text memory may stand before the bridge: it changes images alone, so the rows of the diffusion model stay the same."""
+"""A text memory may stand before the bridge: it changes images alone, so the diffusion model still fits the texts."""
 
 from __future__ import annotations
 
