@@ -1,6 +1,9 @@
 """Training: the loss does not depend on processes, the noise is fresh, runs resume, and a tiny world is learnt."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,3 +263,22 @@ def test_a_row_that_is_not_finite_is_named(config):
     np.save(path, texts)
     with pytest.raises(ValueError, match=r"texts\.npy is damaged \(the text embedding of row 439 is not finite\)"):
         train(made)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(config, tmp_path):
+    made = [f"store={config().store}", "alignment=c3", *SMALL, "loop.precision=no", "loop.steps=6", "loop.log_every=1"]
+    made += [f"decoder.config.{name}_pdrop=0.0" for name in ("resid", "embd", "attn")]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    figures = {}
+    for name, command in (("one", [sys.executable]), ("two", launch)):
+        command = [*command, "-m", "image_captioning.train", *made, f"output_dir={tmp_path / name}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert done.returncode == 0, done.stderr[-2000:]
+        figures[name] = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+    for key in ("loss", "text_loss"):
+        one, two = ([line[key] for line in figures[name] if key in line] for name in ("one", "two"))
+        assert two == pytest.approx(one, rel=1e-4)
+        assert one != two or key == "text_loss"  # summed in another order
+    captions = [Captioner.load(tmp_path / name).caption_images(torch.ones(1, 16), progress=False) for name in figures]
+    assert captions[0] == captions[1]
