@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from embedding_space.steps import TextMemory
 from evaluation.facts import run_facts
 from image_captioning.captioner import Captioner
 from training.cli import command
@@ -19,9 +20,9 @@ from training.cli import command
 def export(config: DictConfig) -> Path:
     """Export as `configs/export.yaml` says; returns the folder.
 
-    The weights become float16; buffers (means, the diffusion's schedule) stay float32, for they are small and the
-    schedule's ratios need it. Raises FileNotFoundError or ValueError when there is no captioner to load or no
-    evaluation of it, and ValueError when the folder holds other files than an export's.
+    The weights and a text memory become float16; other buffers (means, the diffusion's schedule) stay float32, for they
+    are small and the schedule's ratios need it. Raises FileNotFoundError or ValueError when there is no captioner to load or no
+    evaluation of it, and ValueError when the folder holds one already.
     """
     to = Path(config.to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
@@ -29,6 +30,9 @@ def export(config: DictConfig) -> Path:
     captioner = Captioner.load(config.checkpoint).cpu()
     for parameter in captioner.parameters():
         parameter.data = parameter.data.half()
+    for step in captioner.alignment.steps:
+        if isinstance(step, TextMemory):
+            step.memory = step.memory.half()
     captioner.save_pretrained(to)
     manifest = run_facts() | {
         "checkpoint": str(config.checkpoint),
