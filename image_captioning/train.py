@@ -138,7 +138,7 @@ def _task(
     else:
         training = Examples(_texts(store, chosen.split, chosen.rows).to(loop.device), tokens)
         if config.text_noise == "once":
-            training = _aligned_once(captioner, training, config.seed)
+            training = _aligned_once(captioner, training, config.seed, loop.accelerator.is_main_process)
     texts = _texts(store, chosen.validation_split, chosen.validation_rows).to(loop.device)
     validation = {"text_loss": Examples(texts, validation_tokens)}
     if config.validate_on == "pairs":
@@ -175,11 +175,12 @@ def _texts(store: EmbeddingStore, split: str, rows: Tensor) -> Tensor:
     return texts if len(rows) == len(texts) else texts[rows]
 
 
-def _aligned_once(captioner: Captioner, training: Examples, seed: int) -> Examples:
+def _aligned_once(captioner: Captioner, training: Examples, seed: int, progress: bool = True) -> Examples:
     """The training texts after the alignment, whose noise is drawn once for all epochs; in float16."""
     normal = seeded_normal(training.rows.device, seed, 6)
-    parts = tqdm(training.rows.split(ROWS_AT_ONCE), desc="aligning texts", unit=f"{ROWS_AT_ONCE} rows", disable=None)
-    aligned = torch.cat([captioner.align_texts(part, normal).half() for part in parts])
+    parts = training.rows.split(ROWS_AT_ONCE)
+    bar = tqdm(parts, desc="aligning texts", unit=f"{ROWS_AT_ONCE} rows", disable=not progress)
+    aligned = torch.cat([captioner.align_texts(part, normal).half() for part in bar])
     return Examples(aligned, training.tokens, aligned=True)
 
 
