@@ -21,8 +21,8 @@ def export(config: DictConfig) -> Path:
     """Export as `configs/export.yaml` says; returns the folder.
 
     The weights and a text memory become float16; other buffers (means, the diffusion's schedule) stay float32, for they
-    are small and the schedule's ratios need it. Raises FileNotFoundError or ValueError when there is no captioner to load or no
-    evaluation of it, and ValueError when the folder holds one already.
+    are small and the schedule's ratios need it. Raises FileNotFoundError or ValueError when there is no captioner to load
+    or no evaluation of it, and ValueError when the folder holds one already.
     """
     to = Path(config.to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
@@ -49,7 +49,7 @@ def export(config: DictConfig) -> Path:
 def _scores(folder: Path) -> dict:
     """What an evaluation of the checkpoint measured. Raises FileNotFoundError when there is none."""
     if not (folder / "scores.json").exists():
-        raise FileNotFoundError(f"No scores.json in {folder} (option evaluation): run python scripts/eval_coco.py first")
+        raise FileNotFoundError(f"No scores.json in evaluation={folder}: run python scripts/eval_coco.py first")
     return json.loads((folder / "scores.json").read_text())
 
 
