@@ -48,7 +48,7 @@ def test_an_export_is_half_as_large_and_says_the_same(exported):
 
 
 def test_a_folder_that_holds_a_captioner_is_kept(exported):
-    _, folder, _, config = exported
+    config = exported[3]
     with pytest.raises(ValueError, match=r"holds a captioner already: give to= another folder, or overwrite=true"):
         export(config)
 
