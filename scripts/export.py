@@ -23,7 +23,7 @@ def export(config: DictConfig) -> Path:
     The weights and a text memory become float16; other buffers (means, the diffusion's schedule) stay float32, for they
     are small and the schedule's ratios need it.
 
-    Raises FileNotFoundError or ValueError when there is no captioner to load or no evaluation of it, and ValueError when
+    Raises FileNotFoundError or ValueError when there is no captioner to load or no evaluation, and ValueError when
     the folder holds one already.
     """
     to = Path(config.to)
