@@ -125,8 +125,6 @@ def _checked(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"{name} must be (seeds, images) with one of each at least, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} must be finite, but there are {int((~np.isfinite(values)).sum())} values that are not"
-        )
+    if bad := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"{name} must be finite, but {bad} of its values are not")
     return values

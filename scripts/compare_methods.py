@@ -75,6 +75,7 @@ def compare(config: DictConfig) -> dict:
     method_runs = _method_runs(config)
     method_runs.check(config.seeds)
     store = EmbeddingStore(config.store)
+    store.tables.references(config.split)  # a split that is not there stops it here
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -103,7 +104,8 @@ def _method_runs(config: DictConfig) -> MethodRuns:
     if not plain["decodings"] or len(set(plain["decodings"])) != len(plain["decodings"]):
         raise ValueError(f"decodings={plain['decodings']} must name at least one, each once")
     configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in plain["decodings"]}
-    overrides = {stage: _experiment(stage, config.stage_experiment) for stage in ("ddpm", "image_captioning")}
+    groups = {group: plain[group] for group in ("dataset", "encoder")}
+    overrides = {stage: _experiment(stage, config.stage_experiment, groups) for stage in ("ddpm", "image_captioning")}
     return MethodRuns(
         name=config.name,
         runs_dir=config.runs_dir,
@@ -115,14 +117,27 @@ def _method_runs(config: DictConfig) -> MethodRuns:
         cache_dir=config.cache_dir,
         ddpm=(*overrides["ddpm"], *plain["ddpm"]),
         captioner=(*overrides["image_captioning"], *plain["captioner"]),
-        groups={group: plain[group] for group in ("dataset", "encoder")},
+        groups=groups,
     )
 
 
-def _experiment(stage: str, name: str | None) -> list[str]:
-    """The override that gives an experiment on to a stage, if it has settings for that one."""
-    there = name is not None and (CONFIGS / "experiment" / name / f"{stage}.yaml").is_file()
-    return [f"experiment={name}"] if there else []
+def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> list[str]:
+    """The override that gives an experiment on to a stage, if it has settings for that one.
+
+    Raises ValueError when they say something else of the data than `groups`, which take their place.
+    """
+    path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
+    if name is None or not path.is_file():
+        return []
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    for group, chosen in groups.items():
+        for key, value in own.get(group, {}).items():
+            if chosen.get(key) != value:
+                raise ValueError(
+                    f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "
+                    f"give {group}.{key}={value} here, too"
+                )
+    return [f"experiment={name}"]
 
 
 def cider_intervals(method_runs: MethodRuns, seeds: Sequence[int], baseline: str | None) -> list[dict]:
@@ -130,7 +145,7 @@ def cider_intervals(method_runs: MethodRuns, seeds: Sequence[int], baseline: str
 
     Raises ValueError when two evaluations are not of the same images.
     """
-    rows = []
+    rows, images = [], None
     for decoding in method_runs.decodings:
         values = {}
         for method in method_runs.methods:
@@ -138,8 +153,10 @@ def cider_intervals(method_runs: MethodRuns, seeds: Sequence[int], baseline: str
             found = [read_per_image(folder, "CIDEr") for folder in folders]
             if None in found:  # it could not run: the evaluation has said why
                 continue
-            if any(image_ids != found[0][0] for image_ids, _ in found):
-                raise ValueError(f"{', '.join(folders)} are not of the same images: delete them and run this again")
+            images = images or found[0][0]
+            for folder, (image_ids, _) in zip(folders, found, strict=True):
+                if image_ids != images:
+                    raise ValueError(f"{folder} is not of the same images as the others: delete it and run this again")
             values[method.name] = 100 * np.stack([part for _, part in found])
         for method in method_runs.methods:
             if method.name not in values:
@@ -163,9 +180,9 @@ def _interval_table(intervals: Sequence[Mapping]) -> Table:
             seeds = found["p_seeds"]
             row |= {
                 f"vs {found['baseline']}": signed_interval(found),
-                "p over images": f"{found['p_images']:.4f}",
+                "p over images": f"{found['p_images']:.2g}",
                 "differences of the seeds": " ".join(f"{value:+.1f}" for value in found["per_seed"]),
-                "p over seeds": None if seeds is None else f"{seeds:.4f}",
+                "p over seeds": None if seeds is None else f"{seeds:.2g}",
             }
         rows.append(row)
     return Table(rows)

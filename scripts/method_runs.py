@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,8 +18,8 @@ from evaluation.metrics import METRICS
 from image_captioning.evaluate import evaluate_run
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
-from training.config import CONFIGS, compose_config, override
-from training.run_folder import FINISHED
+from training.config import CONFIGS, compose_config
+from training.run_folder import FINISHED, difference_from
 
 ORACLES = ("oracle_pairs", "oracle_text")
 VARIANT_KEYS = ("alignment", "captioner", "ddpm")
@@ -66,13 +68,9 @@ def find_methods(names: Sequence[str], oracles: Sequence[str], variants: Mapping
         diffusion = next((other for other in variants if own["ddpm"] and variants[other]["ddpm"] == own["ddpm"]), "")
         methods.append(Method(name, own["alignment"], name, own["captioner"], own["ddpm"], diffusion))
     collapse = variants.get("c2_collapse", {"alignment": "c2_collapse", "captioner": ()})
-    for name in oracles:
-        on_text = name == "oracle_text"
-        source = (
-            {"trained": "c2_collapse", "caption_from": "texts"} if on_text else {"trained": name, "train_on": "pairs"}
-        )
-        methods.append(Method(name, collapse["alignment"], captioner=collapse["captioner"], **source))
-    return methods
+    reads_pairs = Method("oracle_pairs", collapse["alignment"], "oracle_pairs", collapse["captioner"], train_on="pairs")
+    reads_text = replace(reads_pairs, name="oracle_text", trained="c2_collapse", train_on="text", caption_from="texts")
+    return methods + [reads_pairs if name == "oracle_pairs" else reads_text for name in oracles]
 
 
 def _variant(name: str, options: Mapping) -> dict:
@@ -107,7 +105,7 @@ class MethodRuns:
     ending: str = "{split}_{decoding}"
 
     def check(self, seeds: Sequence[int]) -> None:
-        """Refuse what would fail only after hours. Raises ValueError."""
+        """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
         if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) for seed in seeds):
             raise ValueError(f"seeds={list(seeds)} must be whole numbers, each once, and must not be empty")
         if not self.metrics or set(self.metrics) - set(METRICS):
@@ -117,11 +115,20 @@ class MethodRuns:
                 key = text.lstrip("+~").partition("=")[0]
                 if key in OWN_OPTIONS or key.split(".")[0] in ("dataset", "encoder"):
                     raise ValueError(f"{text} stands in overrides of a stage, but {key} is for the comparison to set")
-            bridged = _has_bridge(self._captioner_config(method, seeds[0]))
-            if method.ddpm and not bridged:
-                raise ValueError(f"variants.{method.name} has ddpm overrides, but its alignment has no DiffusionBridge")
-            if bridged:
-                self._ddpm_config(method, seeds[0])
+            for seed in seeds:
+                configs = [self._captioner_config(method, seed)]
+                if _has_bridge(configs[0]):
+                    configs.append(self._ddpm_config(method, seed))
+                elif method.ddpm:
+                    raise ValueError(
+                        f"variants.{method.name} has ddpm overrides, but its alignment has no DiffusionBridge"
+                    )
+                for config in configs:
+                    if not config.overwrite and (difference := difference_from(config.output_dir, config)):
+                        raise ValueError(
+                            f"{config.output_dir} holds a run of another configuration ({difference}): give these runs "
+                            "folders of their own (option name or runs_dir), or delete that one"
+                        )
 
     def run(self, seeds: Sequence[int]) -> Iterator[dict]:
         """Train and evaluate, seed by seed: the figures of each evaluation. What is finished is re-used."""
@@ -180,11 +187,17 @@ class MethodRuns:
         return config
 
     def _config(self, stage: str, output_dir: str, seed: int, overrides: Sequence[str]) -> DictConfig:
-        own = [f"seed={seed}", override("store", self.store), override("output_dir", output_dir)]
-        config = compose_config(stage, *own, *overrides)
-        for group, node in (self.groups or {}).items():
-            config[group] = node
+        config = deepcopy(_composed(stage, tuple(overrides)))
+        own = {"seed": seed, "store": str(self.store), "output_dir": output_dir}
+        for key, value in {**own, **(self.groups or {})}.items():
+            config[key] = value
         return config
+
+
+# Composing takes a third of a second, and only the seed and the folders differ between the runs of a method.
+@cache
+def _composed(stage: str, overrides: tuple[str, ...]) -> DictConfig:
+    return compose_config(stage, *overrides)
 
 
 def _has_bridge(captioner_config: DictConfig) -> bool:

@@ -52,6 +52,17 @@ def open_run(
     return state
 
 
+def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
+    """How the run in a folder, finished or not, differs from `config`, for which `open_run` would refuse the folder;
+    None where there is no run or no difference. What the run read (`inputs`) is not compared."""
+    folder = Path(output_dir)
+    if not (folder / "config.yaml").exists() or not any((folder / name).exists() for name in (FINISHED, RESUME)):
+        return None
+    before = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    before.pop("inputs", None)
+    return _first_difference(before, OmegaConf.to_container(config, resolve=True))
+
+
 def reuse_run(output_dir: str | Path) -> dict[str, float]:
     """Say that the run in this folder is finished, and return its closing figures."""
     print(f"Already trained: {output_dir} (train it again with overwrite=true)")
