@@ -117,6 +117,7 @@ def _task(
             "dataset": config.dataset.name,
             "alignment": config.alignment.name,
             "store_hash": store.hash,
+            "image_mean_split": store.manifest["image_mean_split"],
             "seed": config.seed,
             "captions": len(captions),
             "train_on": config.train_on,

@@ -5,12 +5,12 @@ python scripts/export.py checkpoint=outputs/image_captioning/demo_c3_seed0 to=pr
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from embedding_space.encoders import file_sha256
 from embedding_space.steps import TextMemory
 from evaluation.facts import run_facts
 from image_captioning.captioner import Captioner
@@ -29,6 +29,7 @@ def export(config: DictConfig) -> Path:
     to = Path(config.to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
         raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
+    scores = _scores(Path(config.evaluation)) if config.evaluation else None
     captioner = Captioner.load(config.checkpoint).cpu()
     for parameter in captioner.parameters():
         parameter.data = parameter.data.half()
@@ -39,8 +40,8 @@ def export(config: DictConfig) -> Path:
     manifest = run_facts() | {
         "checkpoint": str(config.checkpoint),
         "encoder": captioner.encoder,
-        "sha256": hashlib.sha256((to / "model.safetensors").read_bytes()).hexdigest(),
-        "scores": _scores(Path(config.evaluation)) if config.evaluation else None,
+        "sha256": file_sha256(to / "model.safetensors"),
+        "scores": scores,
     }
     (to / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     size = sum(file.stat().st_size for file in to.iterdir() if file.is_file())
