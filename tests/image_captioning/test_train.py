@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 
 import training.loop
 from embedding_space.alignment import Alignment
+from embedding_space.encoders import Encoder
+from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
+from embedding_space.tables import write_tables
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
@@ -126,6 +129,7 @@ def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, 
     nouns = [caption.split()[1] for caption in store.captions("test")[::2]]
     assert sum(noun in caption for noun, caption in zip(nouns, captions, strict=True)) > 0.6 * len(captions)
     assert captioner.provenance["uses_pairs"] is False and captioner.provenance["captions"] == 200
+    assert captioner.provenance["image_mean_split"] is not None
     assert captioner.encoder == store.manifest["encoder"]
 
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -218,6 +222,29 @@ def test_without_a_validation_split_some_training_texts_are_held_out(config, tmp
     for bad in ("validation_captions=null", "validation_captions=200", "train_on=pairs"):
         with pytest.raises(ValueError, match="validation_split=null holds validation_captions="):
             train(config("validation_split=null", bad))
+
+
+def test_a_corpus_of_text_without_a_validation_split_trains(config, tmp_path):
+    whole = EmbeddingStore(config().store)
+    rows = [
+        {"caption_id": str(number), "image_row": None, "caption": caption, "split": "train"}
+        for number, caption in enumerate(whole.captions("train"))
+    ]
+    root = tmp_path / "data" / "corpus"
+    root.mkdir()
+    write_tables(root, [], rows)
+
+    class StoredTexts(Encoder):
+        description, dims = whole.manifest["encoder"], {"images": whole.dim, "texts": whole.dim}
+
+        def encode_texts(self, texts):
+            return whole.texts("train")[: len(texts)]
+
+    store = write_store(root, StoredTexts(), name="words", text_split="train", image_mean_split=None)
+    own = (f"store={store.path}", "validation_split=null", "loop.steps=2")
+    assert train(config(*own))["text_loss"] > 0
+    with pytest.raises(ValueError, match="no captions of split 'val'"):
+        train(config(*own[::2], "overwrite=true"))
 
 
 def test_fewer_captions_by_seed(config):
