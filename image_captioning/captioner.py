@@ -196,7 +196,9 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
         Raises FileNotFoundError when there is none, ValueError when it is damaged or its text memory has changed.
         """
-        folder = next((path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()), None)
+        folders = [path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()]
+        # A folder of photos may have the name of a captioner in pretrained/.
+        folder = next((path for path in folders if (path / "config.json").exists()), next(iter(folders), None))
         if folder is None:
             if str(checkpoint).count("/") != 1:
                 raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}")

@@ -157,6 +157,13 @@ def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
     make_captioner().save_pretrained(tmp_path / "pretrained" / "small")
     monkeypatch.setattr("image_captioning.captioner.PRETRAINED", tmp_path / "pretrained")
     assert Captioner.load("small").dim == 8
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()  # of pictures, say
+    assert Captioner.load("small").dim == 8
+    make_captioner().save_pretrained(tmp_path / "small")
+    (tmp_path / "small" / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"No captioner in small"):  # a captioner's folder comes first
+        Captioner.load("small")
 
 
 def test_a_missing_captioner_is_one_sentence_with_the_command(tmp_path):

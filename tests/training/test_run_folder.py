@@ -85,6 +85,18 @@ def test_file_arguments_reach_hydra_whatever_their_name(tmp_path, monkeypatch, n
     assert config.predictions == name and config.split == "test"
 
 
+@pytest.mark.parametrize(
+    "key", ["to", "evaluation", "encoder.pretrained", "encoder.heads", "model.features_dir", "decoder.pretrained"]
+)
+def test_every_option_that_is_a_path_takes_any_name(tmp_path, monkeypatch, key):
+    monkeypatch.setattr(sys, "argv", ["prog", f"{key}=my folder (1)/a=b"])
+    quote_paths()
+    OmegaConf.save(OmegaConf.from_dotlist([f"{key}=none"]), tmp_path / "c.yaml")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = hydra.compose("c", sys.argv[1:])
+    assert OmegaConf.select(config, key) == "my folder (1)/a=b"
+
+
 def test_an_unknown_tracker_is_refused():
     with pytest.raises(ValueError, match="Unknown tracker 'tensorboard'"):
         Tracker("tensorboard")
