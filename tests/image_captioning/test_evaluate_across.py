@@ -88,3 +88,18 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
     assert name("coco") == "coco_c3_val_greedy"
     assert name("nocaps") == "coco_c3_val_greedy_on_nocaps"
     assert name("flickr30k", "store") == "coco_c3_val_greedy_on_flickr30k_image_mean_from_store"
+
+
+@pytest.mark.parametrize(
+    ("decoding", "ending"),
+    [
+        (["decoding=greedy"], "test_greedy"),
+        (["decoding=beam"], "test_beam5"),
+        (["decoding=beam3"], "test_beam3"),
+        (["decoding=beam", "decoding.beams=2"], "test_beam2"),
+        (["decoding=nucleus"], "test_nucleus"),
+    ],
+)
+def test_each_width_of_beam_search_has_a_folder_of_its_own(compose, decoding, ending):
+    config = compose("eval_coco", "checkpoint=runs/c3", *decoding)
+    assert config.output_dir == f"outputs/evaluation/c3_{ending}"
