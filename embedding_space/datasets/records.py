@@ -11,12 +11,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and its captions, or, where `path` is None, text without a photo."""
+    """A photo and its captions, or, where `path` is None, text without a photo.
+
+    about: id or file name of the photo that such text tells of, where its file says so.
+    """
 
     image_id: str
     path: Path | None
     split: str
     captions: tuple[str, ...] = ()
+    about: str | None = None
 
 
 def annotation_file(folder: Path, name: str, option: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from embedding_space.datasets.records import Photo, cleaned, field, json_lines, numbered_lines
@@ -24,7 +25,7 @@ def read_corpora(
 def read_texts(
     files: str | Iterable[str], split: str, option: str, text_key: str | None, image_key: str | None
 ) -> Iterator[Photo]:
-    """Each entry of the files as a Photo without a path, its id `<file stem>:<entry's image id or line number>`.
+    """Each entry of the files as a Photo without a path, its id `<file stem>:<line number>`.
 
     Args:
         files: one or several; `.jsonl` files hold objects, all others one caption a line.
@@ -49,7 +50,8 @@ def read_texts(
             texts = field(file, where, entry, text_key)
             texts = cleaned(file, texts if isinstance(texts, list) else [texts], where)
             image = entry.get(image_key) if image_key else None
-            yield Photo(f"{file.stem}:{where[5:] if image is None else image}", None, split, texts)
+            about = None if image is None else str(image)
+            yield Photo(f"{file.stem}:{where.removeprefix('line ')}", None, split, texts, about)
 
 
 class HeldOut:
@@ -61,16 +63,18 @@ class HeldOut:
 
     def add(self, photo: Photo) -> None:
         """Hold out the photo and its captions."""
-        self._photos.add(photo_number(photo.path.name if photo.path else photo.image_id))
+        name = photo.path.name if photo.path else photo.about
+        if name is not None:
+            self._photos.add(photo_number(name))
         self._captions |= {_words(caption) for caption in photo.captions}
 
     def without(self, text: Photo) -> Photo | None:
         """`text` without the captions that are held out, letter case and punctuation aside; None when it tells of a
         held-out photo or when nothing is left."""
-        if photo_number(text.image_id.partition(":")[2]) in self._photos:
+        if text.about is not None and photo_number(text.about) in self._photos:
             return None
         kept = tuple(caption for caption in text.captions if _words(caption) not in self._captions)
-        return Photo(text.image_id, None, text.split, kept) if kept else None
+        return replace(text, captions=kept) if kept else None
 
 
 def photo_number(name: str) -> str:

@@ -315,6 +315,17 @@ def test_extra_text_leaves_held_out_photos_and_captions_out(flickr8k, tmp_path, 
     assert len(extra(tmp_path, config, EXTRA, "dataset.drop_held_out=false")) == 5
 
 
+def test_line_numbers_of_extra_text_are_no_photos(coco, tmp_path, config):
+    """COCO's ids are numbers, too: 3 and 4 are held out."""
+    plain = write(tmp_path / "plain.txt", "".join(f"sentence {n}\n" for n in range(1, 7)))
+    about = [{"image": n, "captions": f"of {n}, {k}"} for n in (1, 3) for k in "ab"] + [{"captions": "of none"}]
+    keyed = write(tmp_path / "keyed.jsonl", "".join(json.dumps(entry) + "\n" for entry in about))
+    keys = ("++dataset.text_key=captions", "++dataset.image_key=image")
+    tables = make_tables(config("coco", f"dataset.extra_text=['{plain}','{keyed}']", *keys))
+    texts = [caption for _, split, caption in rows(tables) if split == "extra"]
+    assert texts == [f"sentence {n}" for n in range(1, 7)] + ["of 1, a", "of 1, b", "of none"]
+
+
 def test_extra_text_without_its_key_or_file_is_refused(flickr8k, tmp_path, config):
     with pytest.raises(ValueError, match="line 1: the field 'captions' is missing"):
         extra(tmp_path, config, '{"caption": "a dog"}\n')
