@@ -41,6 +41,10 @@ class RowFile:
         """Append (D,) or (N, D); returns the numbers of its rows."""
         if tensor.ndim not in (1, 2) or not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise Refused(f"A tensor of shape {tuple(tensor.shape)} and type {tensor.dtype} is no row of an embedding")
+        if tensor.device.type != "cpu":  # "meta": a shape without numbers
+            raise Refused(
+                f"A tensor of shape {tuple(tensor.shape)} on the device {tensor.device} has no numbers to read"
+            )
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise Refused(f"A tensor of shape {tuple(tensor.shape)} sees the same numbers again and again")
         if not tensor.numel():

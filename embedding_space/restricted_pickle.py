@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -202,6 +203,9 @@ def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=No
 
 
 def _load_torch(file: BinaryIO) -> Any:
+    if file.read(len(ZIP)) == ZIP:
+        _check_zip(file)
+    file.seek(0)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -209,6 +213,18 @@ def _load_torch(file: BinaryIO) -> Any:
         if asked:
             raise _Refusal(f"it asks for {_named(asked[1])}, and may hold {PLAIN} only") from None
         raise _Refusal(f"torch cannot read a tensor or all of it as plain data ({_first_line(error)})") from None
+
+
+def _check_zip(file: BinaryIO) -> None:
+    """torch.load unpacks entries whole: compressed or overlapping ones could be more than any memory holds."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    size = file.seek(0, io.SEEK_END)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise _Refusal("its entries are compressed, which torch.save never does")
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > size:
+        raise _Refusal(f"its entries announce {unpacked:,} bytes, and it has {size:,}")
 
 
 def _named(*parts: str) -> str:

@@ -174,6 +174,13 @@ def test_one_number_seen_again_and_again_is_no_embedding(tmp_path):
         rows.add(torch.ones(1).expand(10**9, 512))
 
 
+def test_a_tensor_without_numbers_is_refused(splits, tmp_path):
+    path = tmp_path / "meta.pt"
+    torch.save(change(splits["train"], "images", embed=torch.empty(1, DIM, device="meta")), path)
+    with RowFile(tmp_path / "rows") as rows, pytest.raises(ValueError, match="device meta has no numbers"):
+        read_split(path, rows, "train")
+
+
 def test_reading_holds_ids_and_captions_but_no_embeddings(tmp_path):
     content = peer_split(0, 100)
     for record in content["captions"].values():

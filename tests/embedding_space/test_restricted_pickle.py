@@ -6,6 +6,8 @@ import builtins
 import operator
 import os
 import pickle
+import struct
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -107,6 +109,30 @@ def test_torch_save_files_are_read_as_plain_data_or_refused(tmp_path, refused, z
     torch.save({"embed": Call(os.mkdir, str(marker))}, path, _use_new_zipfile_serialization=zipped)
     refused(path.read_bytes(), "asks for posix.mkdir")
     assert not marker.exists()
+
+
+def rezipped(path: Path, compression: int) -> bytes:
+    """The torch.save file at `path`, its entries compressed anew."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(path.with_suffix(".zip"), "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return path.with_suffix(".zip").read_bytes()
+
+
+def test_archives_that_unpack_to_more_than_the_file_are_refused(tmp_path, refused):
+    path = tmp_path / "saved.pt"
+    torch.save({"embed": torch.zeros(1000, 1000)}, path)
+    bomb = rezipped(path, zipfile.ZIP_DEFLATED)
+    assert len(bomb) < 10_000
+    refused(bomb, "entries are compressed")
+    numbers = storage_bytes(torch.zeros(4)), bomb
+    refused(pickle.dumps([Call(torch.storage._load_from_bytes, part) for part in numbers]), "entries are compressed")
+    # Stored entries that share their bytes: each entry of the directory stands three times.
+    stored = rezipped(path, zipfile.ZIP_STORED)
+    end = len(stored) - 22
+    count, size, start = struct.unpack("<HII", stored[end + 10 : end + 20])
+    directory = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 3 * count, 3 * count, 3 * size, start, 0)
+    refused(stored[:start] + 3 * stored[start:end] + directory, "entries announce 12,")
 
 
 NESTS = {
