@@ -57,6 +57,8 @@ class Encoder:
             raise ValueError(
                 f"precision={precision!r} (option encoder.precision) must be one of {', '.join(PRECISIONS)}"
             )
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} (option encoder.batch_size) must be at least 1")
         self.batch_size, self.precision, self.workers = batch_size, precision, workers
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 

@@ -134,6 +134,7 @@ def _reuse(final: Path, identity: dict) -> EmbeddingStore:
             f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
             f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
         )
+    _clean_up(final)
     return store
 
 
@@ -285,8 +286,6 @@ def _finish(
             for row, reason in unreadable.items():
                 told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
-    shutil.rmtree(partial / "shards", ignore_errors=True)
-    (partial / "identity.json").unlink()
     manifest = {
         **identity,
         "hash": digest,
@@ -296,3 +295,10 @@ def _finish(
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     partial.replace(final)
+    _clean_up(final)  # only now: until the store is whole, an interrupted run goes on from its shards
+
+
+def _clean_up(final: Path) -> None:
+    """Remove what a finished store was made from; an interrupt may have left it."""
+    shutil.rmtree(final / "shards", ignore_errors=True)
+    (final / "identity.json").unlink(missing_ok=True)

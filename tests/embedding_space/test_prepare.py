@@ -154,6 +154,24 @@ def test_an_interrupted_encoding_goes_on_to_the_same_bytes(tmp_path, monkeypatch
     assert contents(resumed) == contents(whole) and resumed.hash == whole.hash
 
 
+def test_an_interrupt_in_the_clean_up_loses_nothing(tmp_path, monkeypatch):
+    root = make_pictures(tmp_path / "data")
+
+    def interrupted(folder, **_):
+        if folder.name == "shards":
+            next(folder.iterdir()).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare.shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(root, PixelEncoder())
+    assert len(EmbeddingStore(root / "pixels").images("test")) == 3  # readers do not mind what is left
+    again = write(root, second := PixelEncoder())
+    assert not second.encoded and not (root / "pixels.partial").exists()
+    assert contents(again) == contents(write(root, PixelEncoder(), "whole"))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
