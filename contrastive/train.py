@@ -26,7 +26,10 @@ def train(config: DictConfig) -> dict[str, float]:
         raise ValueError(f"model.kind={config.model.kind!r} must be one of {', '.join(KINDS)}")
     tables = read_tables(Path(config.dataset.root))
     state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
-    if state == "finished":
+    manifest = Path(config.output_dir) / "manifest.json"
+    if state == "new":
+        manifest.unlink(missing_ok=True)  # of the weights that this run replaces
+    if state == "finished" and manifest.exists():
         return reuse_run(config.output_dir)
     loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
     if loop_config.gradient_accumulation != 1:
@@ -45,14 +48,18 @@ def train(config: DictConfig) -> dict[str, float]:
         ranks=(loop.accelerator.process_index, loop.accelerator.num_processes),
     )
     report_pairs = setup.pairs(config.report_split) if config.report_split else None
-    figures = loop.fit(setup.model, task, resume=state == "unfinished")
+    if state == "finished":  # and interrupted before its manifest
+        figures = reuse_run(config.output_dir)
+    else:
+        figures = loop.fit(setup.model, task, resume=state == "unfinished")
     if loop.accelerator.is_main_process:
         report = None
         if report_pairs:
             with torch.no_grad():
                 report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
             print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
-        write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, figures, report)
+        reached = {name: value for name, value in figures.items() if name not in ("steps", "samples", "seconds")}
+        write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)
     return figures
 
 

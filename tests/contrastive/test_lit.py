@@ -185,6 +185,10 @@ def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_p
     own = (store.images("test")[pairs] * store.texts("test")).sum(1).mean()
     assert own > (store.images("test") @ store.texts("test").T).mean() + 0.1
     assert train(config)["steps"] == 60  # re-used, not trained again
+    (tmp_path / "heads" / "manifest.json").unlink()  # as a kill before it was written leaves the folder
+    assert train(config)["steps"] == 60
+    again = json.loads((tmp_path / "heads" / "manifest.json").read_text())
+    assert all(again[key] == manifest[key] for key in ("metrics", "report_metrics", "sha256", "tables_hash"))
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(configured, tmp_path, monkeypatch):
