@@ -19,7 +19,8 @@ def fetch_dataset(config: DictConfig) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     download(config.dataset, config.keep_archives)
-    print(f"{config.dataset.source}: complete. Next: python scripts/prepare_data.py dataset={config.dataset.name}")
+    state = "complete but for what is to be fetched by hand" if config.dataset.get("by_hand") else "complete"
+    print(f"{config.dataset.source}: {state}. Next: python scripts/prepare_data.py dataset={config.dataset.name}")
 
 
 main = command("download", fetch_dataset)

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -60,7 +61,11 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
         wanted = json.dumps([entry["url"], list(entry["unpack"])])
         if unpacked.exists() and unpacked.read_text() == wanted:
             continue
-        archive = fetch(entry["url"], source / name, entry["md5"])
+        archive = source / name
+        if not archive.is_file():
+            fetch(entry["url"], archive, entry["md5"])
+        elif entry["md5"] is not None and (found := _md5(archive)) != entry["md5"]:
+            raise ValueError(f"{archive} has the MD5 {found}, not {entry['md5']}: delete it and run the command again")
         unpack(archive, source, entry["unpack"], entry.get("rename") or {})
         unpacked.write_text(wanted)
         if not keep_archives:
@@ -194,8 +199,10 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping
         _check_space(folder, sum(info.file_size for info, _ in members), f"Unpacking {archive}")
         for info, target in tqdm(members, desc=f"unpack {archive.name}", unit=" files", dynamic_ncols=True):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with opened.open(info) as source, target.open("wb") as file:
+            partial = target.with_name(f"{target.name}.partial")  # a damaged file of the right size would be kept
+            with opened.open(info) as source, partial.open("wb") as file:
                 shutil.copyfileobj(source, file, CHUNK)
+            partial.replace(target)
 
 
 @contextmanager
@@ -203,7 +210,7 @@ def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(archive) as opened:
             yield opened
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{archive} is damaged ({error}): delete it and run the command again") from error
 
 

@@ -183,6 +183,36 @@ def test_bad_archives_are_refused(server, tmp_path, body, message):
     assert not (tmp_path / "evil").exists()
 
 
+def test_an_archive_that_is_there_already_is_checked_before_unpacking(server, tmp_path):
+    body = zipped({"a": "x"})
+    dataset = {"name": "x", "source": tmp_path, "downloads": [entry(server, "a.zip", body, unpack=["a"])]}
+    (tmp_path / "a.zip").write_bytes(zipped({"a": "y"}))
+    with pytest.raises(ValueError, match=rf"a\.zip has the MD5 .*, not {md5(body)}: delete it"):
+        download(dataset)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "a.zip").write_bytes(body)
+    download(dataset)
+    assert (tmp_path / "a").read_text() == "x" and not server.seen
+
+
+@pytest.mark.parametrize("damage", ["a wrong byte", "no deflate stream", "cut short"])
+def test_damage_inside_an_archive_is_told_and_leaves_no_file(server, tmp_path, damage):
+    packing = zipfile.ZIP_DEFLATED if damage == "no deflate stream" else zipfile.ZIP_STORED
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", packing) as archive:
+        archive.writestr("a", bytes(range(256)) * 9)
+    body = bytearray(buffer.getvalue())
+    if damage == "cut short":  # the directory tells of more bytes than there are
+        directory = body.index(b"PK\x01\x02")
+        body[directory + 20 : directory + 28] = 2 * (10**6).to_bytes(4, "little")
+    else:
+        body[31] = 0xFF
+    dataset = {"name": "x", "source": tmp_path, "downloads": [entry(server, "a.zip", bytes(body), unpack=["a"])]}
+    with pytest.raises(ValueError, match=r"a\.zip is damaged"):
+        download(dataset)
+    assert not (tmp_path / "a").exists()
+
+
 def test_photos_that_a_json_names_are_fetched_and_missing_ones_told(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "ATTEMPTS", 1)
     server.files |= {"1.jpg": b"one", "2.jpg": b"two"}
