@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from embedding_space.datasets.records import Photo, annotation_file, cleaned, field, json_lines
+from embedding_space.datasets.records import Photo, annotation_file, cleaned, field, json_lines, utf8_text
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -42,10 +42,15 @@ def read_captioned_folder(
 def _table_lines(path: Path) -> Iterator[tuple[str, dict]]:
     if path.suffix not in (".csv", ".tsv"):
         raise ValueError(f"dataset.captions={path.name} must end in .jsonl, .csv or .tsv")
-    with path.open(encoding="utf-8", newline="") as file:
+    with utf8_text(path, newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        for row in reader:
-            yield f"line {reader.line_num}", row
+        try:
+            for row in reader:
+                yield f"line {reader.line_num}", row
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {reader.reader.line_num} is no {path.suffix[1:].upper()}: {error}"
+            ) from error
 
 
 def read_image_folders(source: Path, images: Mapping[str, str | None]) -> Iterator[Photo]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,22 @@ def cleaned(path: Path, captions: Iterable[Any], where: str) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line) of a UTF-8 text file without blank lines. Raises ValueError for other encodings."""
+@contextmanager
+def utf8_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A text file, opened; the mark that some editors begin UTF-8 with is left out. ValueError for other encodings."""
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            yield file
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, line) of a UTF-8 text file without blank lines. Raises ValueError for other encodings."""
+    with utf8_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:

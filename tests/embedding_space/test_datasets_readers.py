@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from embedding_space.datasets import make_tables
+from embedding_space.datasets.folders import read_captioned_folder
 from embedding_space.tables import Tables
 from training.cli import quote_paths
 
@@ -246,9 +247,22 @@ def test_a_folder_of_photos_with_captions(tmp_path, config, ending):
     ]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_captions_saved_with_a_byte_order_mark_are_read_and_other_encodings_refused(tmp_path, config, ending):
+    content = "image,caption\na.jpg,naïve\n" if ending == "csv" else '{"image": "a.jpg", "caption": "naïve"}\n'
+    path = write(tmp_path / f"mine/captions.{ending}", "\ufeff" + content)
+    photos(tmp_path / "mine", "a.jpg")
+    options = "folder", "dataset.name=mine", f"dataset.captions=captions.{ending}"
+    assert rows(make_tables(config(*options))) == [("a.jpg", "train", "naïve")]
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"captions\.{ending} is not UTF-8 text"):
+        list(read_captioned_folder(tmp_path / "mine", path.name, ".", "train", "image", "caption", "split"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("captions.csv", f"image,caption\na.jpg,{'x' * 200_000}\n", r"captions\.csv, line 2 is no CSV: field larger"),
         ("captions.jsonl", '{"image": "a.jpg"}\n', "line 1: the field 'caption' is missing"),
         ("captions.jsonl", "oops\n", "line 1 is no JSON"),
         ("captions.jsonl", "[1]\n", "line 1 must be a JSON object"),
