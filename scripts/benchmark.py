@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from evaluation.facts import run_facts
 from evaluation.table import Column, Table
-from scripts.benchmarks.captioning import benchmark_captioner, benchmark_captions
+from scripts.benchmarks.captioning import benchmark_captioner
 from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
 from scripts.benchmarks.encoding import benchmark_encode
+from scripts.benchmarks.generation import benchmark_captions
 from training.cli import command
 
 BENCHMARKS = {

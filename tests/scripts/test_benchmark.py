@@ -7,10 +7,9 @@ import json
 import pytest
 import torch
 
-import scripts.benchmarks.captioning as captioning
 from image_captioning.data import CaptionTokens
 from scripts.benchmark import BENCHMARKS, run, take_names
-from scripts.benchmarks import timing
+from scripts.benchmarks import captioning, generation, timing
 from scripts.benchmarks.diffusion import random_rows
 
 DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]
@@ -42,7 +41,8 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
         assert all(row["ratio"] > 0 for row in rows) and rows[0][name] in printed
         kept = json.loads((tmp_path / f"benchmark_{name}.json").read_text())
         assert kept["rows"] == rows and {"command", "commit", "machine", "threads", "config"} <= set(kept)
-    assert [row["same captions"] for row in results["captions"]] == [1.0] * 4
+    same = {row["captions"]: row["same captions"] for row in results["captions"]}
+    assert len(same) == 6 and all(share == 1 for name, share in same.items() if "bf16" not in name)
     # Rounding to bf16 is all that sets our rows apart.
     assert all(row["cosine"] > 0.999 for row in results["encode"])
     assert len({row["million parameters"] for row in results["captioner"]}) == 1
@@ -79,21 +79,24 @@ def test_the_loss_of_padded_captions_is_that_of_our_forward(captioner):
     torch.testing.assert_close(captioning.padded_loss(model, rows, tokens, mask), ours)
 
 
-def test_beams_find_what_greedy_search_misses_and_sides_that_differ_are_refused(captioner, monkeypatch):
+def test_beams_find_what_greedy_search_misses(captioner):
     model, _ = captioner
     images = random_rows(6, 16)
-    greedy = torch.stack([captioning.write_one(model, image, 8) for image in images])
-    beams = torch.stack([captioning.write_one(model, image, 8, beams=5) for image in images])
+    greedy = torch.stack([generation.write_one(model, image, 8) for image in images])
+    beams = torch.stack([generation.write_one(model, image, 8, beams=5) for image in images])
     assert (greedy != beams).any()
-    monkeypatch.setattr(captioning, "write_one", lambda model, image, length, beams: torch.zeros(length, dtype=int))
+
+
+def test_sides_that_write_other_captions_are_refused(config, monkeypatch):
+    monkeypatch.setattr(generation, "write_one", lambda model, image, length, beams: torch.zeros(length, dtype=int))
     with pytest.raises(ValueError, match="Only 0% of the captions are the same"):
-        captioning.same_captions(model, images, 8, {"max_new_tokens": 8}, 1)
+        generation.benchmark_captions(config.captions, 1)
 
 
-def test_made_up_captions_are_as_long_as_cocos():
+def test_made_up_captions_are_as_long_as_cocos_and_written_ones_shorter():
     lengths = captioning.caption_lengths(20_000)
     assert abs(lengths.mean() - 10.5) < 0.2 and lengths.min() >= 5 and 40 < lengths.max() <= 49
-    assert captioning.caption_lengths(20_000, longest=20).max() <= 20
+    assert generation.written_lengths(20_000).max() == 16
     assert [len(text.split()) for text in captioning.made_up_captions(500)] == captioning.caption_lengths(500).tolist()
 
 
