@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +32,9 @@ class Processes:
         state = PartialState(cpu=not accelerated, timeout=timedelta(days=30), **gloo)
         self.rank: int = state.process_index
         self.count: int = state.num_processes
+        atexit.unregister(_leave_group)
+        if self.count > 1:
+            atexit.register(_leave_group)
 
     def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
         """Do `work` in every process (or in the main one alone, the others giving None) and wait until all are done.
@@ -63,3 +67,9 @@ class Processes:
         if failed:
             raise ValueError(f"Stopped because of {failed[0]}")
         return result
+
+
+def _leave_group() -> None:
+    """At exit: gloo's threads abort a process that ends while its group stands. Nobody is waited for."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
