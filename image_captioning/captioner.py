@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -30,6 +31,11 @@ GPT2_OPTIONS = (
     "resid_pdrop", "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "initializer_range",
     "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
     "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
+)  # fmt: skip
+# Those of them that change what given weights compute.
+GPT2_SHAPE = (
+    "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "layer_norm_epsilon",
+    "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings",
 )  # fmt: skip
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 MEND = (
@@ -64,7 +70,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         self.dim, self.encoder, self.provenance = dim, encoder, provenance or {}
         self.alignment = Alignment(alignment).requires_grad_(False).eval()
         self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
-        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper)
+        self.mapper, self.mapper_options = make_mapper(dim, self.gpt2.config.n_embd, mapper), dict(mapper)
         self.tokenizer: PreTrainedTokenizerFast | None = None
 
     def train(self, mode: bool = True) -> Captioner:
@@ -74,6 +80,30 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         if not self.gpt2.lm_head.weight.requires_grad:
             self.gpt2.eval()
         return self
+
+    def start_from(self, trained: Captioner) -> None:
+        """Take over the weights of a captioner of the same shape, whatever its alignment and its dropout.
+
+        Raises ValueError when it has another decoder or mapper.
+        """
+        ours, theirs = ({"mapper": model.mapper_options, **model.gpt2.config.to_dict()} for model in (self, trained))
+        for option in ("mapper", *GPT2_SHAPE):
+            if ours[option] != theirs[option]:
+                place = "decoder" if option == "mapper" else "decoder.config"
+                raise ValueError(
+                    f"The captioner to start from (option init_from) has {option}={theirs[option]!r}, here "
+                    f"{place}.{option} is {ours[option]!r}: choose the decoder= that it was trained with"
+                )
+        self.gpt2.load_state_dict(trained.gpt2.state_dict())
+        self.mapper.load_state_dict(trained.mapper.state_dict())
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the mapper's and GPT-2's weights."""
+        digest = hashlib.sha256()
+        for module in (self.mapper, self.gpt2):
+            for name, values in module.state_dict().items():
+                digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def freeze_decoder(self) -> None:
         """Train the mapper alone, ClipCap's second way: it needs a pretrained GPT-2 and a stronger mapper."""

@@ -78,7 +78,7 @@ def evaluate_captioner(
     unknown = set(metrics) - set(METRICS)
     if unknown:
         raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(METRICS)}")
-    _check_encoder(captioner, store)
+    check_encoder(captioner, store)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     image_ids, references = store.image_ids(split), store.tables.references(split)
@@ -179,7 +179,8 @@ def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
     return first.scatter_reduce(0, image_row, torch.arange(len(image_row)), reduce="amin")
 
 
-def _check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
+def check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
+    """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions."""
     ours, theirs = (
         [encoder.get(key) for key in IDENTITY] for encoder in (captioner.encoder, store.manifest["encoder"])
     )

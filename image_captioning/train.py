@@ -14,6 +14,7 @@ from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from image_captioning.captioner import Captioner, build_captioner
 from image_captioning.data import CaptionTokens
+from image_captioning.evaluate import check_encoder
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.cli import command
@@ -51,11 +52,15 @@ def train(config: DictConfig) -> dict[str, float]:
     alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
     chosen = choose(config, store)
     loop_config = _loop_config(config, len(chosen.rows))
-    state = open_run(output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
+    start = None if config.init_from is None else _start(config.init_from, store)
+    inputs = {"store": store.hash, "alignment": alignment.hash}
+    if start:
+        inputs["init_from"] = start.weights_hash()
+    state = open_run(output_dir, config, config.overwrite, inputs)
     if state == "finished":
         return reuse_run(output_dir)
     loop = Loop(loop_config, output_dir, Tracker(**_plain(config.tracker)))
-    task = _task(config, store, alignment, loop, chosen, resume=state == "unfinished")
+    task = _task(config, store, alignment, loop, chosen, start, resume=state == "unfinished")
     return loop.fit(task.captioner, task, resume=state == "unfinished")
 
 
@@ -98,12 +103,30 @@ def _loop_config(config: DictConfig, captions: int) -> LoopConfig:
     return replace(loop_config, steps=epochs * max(captions // loop_config.batch_size, 1))
 
 
+def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
+    try:
+        start = Captioner.load(checkpoint)
+        check_encoder(start, store)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"init_from={checkpoint}: {error}") from error
+    return start.cpu()
+
+
 def _task(
-    config: DictConfig, store: EmbeddingStore, alignment: Alignment, loop: Loop, chosen: Chosen, resume: bool
+    config: DictConfig,
+    store: EmbeddingStore,
+    alignment: Alignment,
+    loop: Loop,
+    chosen: Chosen,
+    start: Captioner | None,
+    resume: bool,
 ) -> CaptioningTask:
     captions = _captions(store, chosen.split, chosen.rows)
     decoder = _plain(config.decoder)
-    tokenizer = load_tokenizer(loop.output_dir) if resume else make_tokenizer(decoder["tokenizer"], captions)
+    if resume:
+        tokenizer = load_tokenizer(loop.output_dir)
+    else:
+        tokenizer = start.tokenizer if start else make_tokenizer(decoder["tokenizer"], captions)
     limits = (tokenizer, decoder["max_tokens"], decoder["truncate"])
 
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
@@ -122,11 +145,15 @@ def _task(
             "captions": len(captions),
             "train_on": config.train_on,
             "validate_on": config.validate_on,
-            "uses_pairs": "pairs" in (config.train_on, config.validate_on),
+            "uses_pairs": _uses_pairs(config, start),
+            **({"init_from": start.provenance} if start else {}),
         },
         pretrained=decoder["pretrained"],
         config=decoder["config"],
-    ).to(loop.device)
+    )
+    if start:
+        captioner.start_from(start)
+    captioner.to(loop.device)
     _set_up_training(captioner, decoder)
 
     tokens = CaptionTokens.encode(captions, *limits).to(loop.device)
@@ -149,6 +176,11 @@ def _task(
         captioner, training, validation, (texts[:SAMPLES], references[:SAMPLES]),
         config.loop.batch_size, config.seed, config.label_smoothing,
     )  # fmt: skip
+
+
+def _uses_pairs(config: DictConfig, start: Captioner | None) -> bool:
+    before = start is not None and start.provenance.get("uses_pairs", True)
+    return before or "pairs" in (config.train_on, config.validate_on)
 
 
 def _set_up_training(captioner: Captioner, decoder: dict) -> None:
