@@ -47,10 +47,13 @@ class Encoder:
         description: JSON that `load_encoder(**description)` makes the encoder from again; kept in stores' manifests
             and in captioners.
         dims: {"images": width of image rows, "texts": width of text rows}.
+        joint: whether both lie in one space, in which a cosine between an image and a text means something; two
+            towers that were trained apart have none, be their rows of one width or of two.
     """
 
     description: dict[str, Any]
     dims: dict[str, int]
+    joint: bool = True
 
     def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
         if precision not in PRECISIONS:
@@ -82,8 +85,8 @@ class Encoder:
 
     @property
     def dim(self) -> int:
-        """The width of all rows. Raises ValueError when images' and texts' rows differ in it."""
-        if self.dims["images"] != self.dims["texts"]:
+        """The width of all rows. Raises ValueError when images and texts have no joint space."""
+        if not self.joint:
             raise ValueError(
                 f"The encoder {self.description['name']} has separate towers ({self.dims['images']} dimensions for "
                 f"images, {self.dims['texts']} for texts) and no joint space"

@@ -103,11 +103,10 @@ def _identity(
 ) -> dict[str, Any]:
     """What the store's manifest says of its contents, known before anything is encoded."""
     dims = {modality: encoder.dim_of(modality) for modality in ("images", "texts")}
-    joint = dims["images"] == dims["texts"]
     identity = {
         "format": FORMAT,
         "encoder": encoder.description,
-        "dim": dims["images"] if joint else None,
+        "dim": encoder.dim if encoder.joint else None,
         "dtype": "float16",
         "rows": {"images": len(tables.images), "texts": len(tables.captions)},
         "tables_hash": tables.hash,
@@ -116,7 +115,7 @@ def _identity(
         "image_mean_split": image_mean_split,
     }
     identity["rows"] = {modality: rows for modality, rows in identity["rows"].items() if rows}
-    if not joint:
+    if not encoder.joint:
         identity["dims"] = dims
     if patches and "images" not in identity["rows"]:
         raise ValueError(f"The data set in {tables.root} has no images to give patch tokens of: set patches=false")

@@ -39,7 +39,8 @@ class EmbeddingStore:
 
     Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; where it was prepared with
     `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
-    `manifest.json`. A data set may lack one modality, and separate towers have a D each.
+    `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: the manifest's "dim"
+    is null, and "dims" has the width of each modality, be they equal or not.
 
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
@@ -77,9 +78,14 @@ class EmbeddingStore:
                 raise ValueError(f"{self.path / name}.npy has shape {found}, its manifest says {shape}: {self._again}")
 
     @property
+    def joint(self) -> bool:
+        """Whether images and texts lie in one space: see `Encoder.joint`."""
+        return self.manifest["dim"] is not None
+
+    @property
     def dim(self) -> int:
         """The width of all rows. Raises ValueError when images' and texts' rows have no joint space."""
-        if self.manifest["dim"] is None:
+        if not self.joint:
             raise ValueError(
                 f"{self.path} holds {self.dim_of('images')} dimensions of images and {self.dim_of('texts')} of texts, "
                 "made by separate towers; this needs embeddings in a joint space: choose another encoder=..."
@@ -88,7 +94,7 @@ class EmbeddingStore:
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
-        return self.manifest["dims"][modality] if self.manifest["dim"] is None else self.manifest["dim"]
+        return self.manifest["dim"] if self.joint else self.manifest["dims"][modality]
 
     @property
     def _again(self) -> str:

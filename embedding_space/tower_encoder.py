@@ -24,7 +24,7 @@ class TowerEncoder(Encoder):
     """An image tower and a text tower that were trained apart.
 
     With `heads` the rows lie in one space, and each tower is loaded when it is first used: captioning pictures needs no
-    text tower. Without, they are the towers' own features, usually of two widths.
+    text tower. Without, they are the towers' own features: two spaces, usually of two widths.
 
     Args:
         name: the encoder's short name; its stores' folder name.
@@ -60,6 +60,7 @@ class TowerEncoder(Encoder):
                 f"encoder={name}: give either encoder.heads (a folder) or encoder.image_tower and encoder.text_tower"
             )
         self.heads: TowerHeads | None = None
+        self.joint = heads is not None
         if heads is not None:
             folder = find_folder(heads)
             self.heads = TowerHeads.load(folder).to(self.device)

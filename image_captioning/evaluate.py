@@ -22,7 +22,8 @@ from image_captioning.generation import Decoding
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
-IDENTITY = ("model", "pretrained", "sha256")  # of an encoder: what its embeddings depend on
+# Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
+IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
 
 
 def evaluate_run(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from embedding_space import prepare
+from embedding_space.alignment import Alignment
 from embedding_space.encoders import Encoder
 from embedding_space.pictures import open_picture
 from embedding_space.processes import Processes
@@ -31,9 +32,11 @@ class PixelEncoder(Encoder):
 
     patch_shape = (4, 3)
 
-    def __init__(self, texts: int = 12, interrupt_after: int | None = None, nan_at: str | None = None):
+    def __init__(
+        self, texts: int = 12, interrupt_after: int | None = None, nan_at: str | None = None, joint: bool = True
+    ):
         super().__init__(batch_size=2, device="cpu")
-        self.dims = {"images": 12, "texts": texts}
+        self.dims, self.joint = {"images": 12, "texts": texts}, joint
         self.description = {"name": "pixels", "texts": texts}
         self.encoded, self.interrupt_after, self.nan_at = [], interrupt_after, nan_at
 
@@ -227,16 +230,24 @@ def test_patch_tokens_need_images_and_a_grid(tmp_path, make_store):
         write(make_pictures(tmp_path / "data"), Gridless(), patches=True)
 
 
-def test_separate_towers_have_rows_of_two_widths_and_no_joint_space(tmp_path):
-    store = write(make_pictures(tmp_path / "data"), PixelEncoder(texts=5))
-    assert store.images("test").shape == (3, 12) and store.texts("test").shape == (6, 5)
-    assert (store.dim_of("images"), store.dim_of("texts")) == (12, 5)
-    assert (len(store.mean("image")), len(store.mean("text"))) == (12, 5)
-    with pytest.raises(ValueError, match=r"12 dimensions of images and 5 of texts.*choose another encoder="):
+@pytest.mark.parametrize("width", [5, 12])
+def test_separate_towers_have_no_joint_space_be_their_widths_equal_or_not(tmp_path, width):
+    store = write(make_pictures(tmp_path / "data"), PixelEncoder(texts=width, joint=False))
+    assert store.images("test").shape == (3, 12) and store.texts("test").shape == (6, width)
+    assert (store.dim_of("images"), store.dim_of("texts")) == (12, width) and not store.joint
+    assert (len(store.mean("image")), len(store.mean("text"))) == (12, width)
+    with pytest.raises(ValueError, match=rf"12 dimensions of images and {width} of texts.*choose another encoder="):
         _ = store.dim
     with pytest.raises(ValueError, match="encoder pixels has separate towers"):
-        _ = PixelEncoder(texts=5).dim
-    assert PixelEncoder().dim == 12 and "dims" not in write(store.path.parent, PixelEncoder(), "joint").manifest
+        _ = PixelEncoder(texts=width, joint=False).dim
+    joint = write(store.path.parent, PixelEncoder(), "joint")
+    assert PixelEncoder().dim == joint.dim == 12 and joint.joint and "dims" not in joint.manifest
+    if width == 12:
+        with pytest.raises(ValueError, match="dim is None there, 12 now"):
+            write(store.path.parent, PixelEncoder())
+    for steps in ([{"step": "Normalize"}, {"step": "Center"}], [{"step": "Normalize"}, {"step": "TextMemory"}]):
+        with pytest.raises(ValueError, match="this needs embeddings in a joint space"):
+            Alignment.from_store([*steps, {"step": "Normalize"}], store)
 
 
 def test_workers_decode_ahead_and_give_the_same(tmp_path):

@@ -133,7 +133,7 @@ def test_the_encoder_is_towers_then_heads_and_its_description_loads_it_again(sav
     with torch.no_grad():
         picture = heads.encode_image(image(image.preprocess(Image.open(path))[None]))
         sentence = heads.encode_text(text(text.tokenize(["a dog"])))
-    assert encoder.dim == encoder.dim_of("texts") == 8
+    assert encoder.dim == encoder.dim_of("texts") == 8 and encoder.joint
     assert torch.allclose(encoder.encode_images([path]), torch.nn.functional.normalize(picture), atol=1e-5)
     assert torch.allclose(encoder.encode_texts(["a dog"]), torch.nn.functional.normalize(sentence), atol=1e-5)
     again = load_encoder(**json.loads(json.dumps(encoder.description)))

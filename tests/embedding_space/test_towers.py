@@ -261,12 +261,14 @@ def test_preprocessing_crops_or_squashes():
     assert (squash[0, :, :6] > squash[2, :, :6]).all() and (squash[2, :, 12:20] > squash[0, :, 12:20]).all()
 
 
-def test_bare_towers_are_an_encoder_of_two_widths(bert, tmp_path):
+def test_bare_towers_are_an_encoder_without_a_joint_space(bert, tmp_path, monkeypatch):
     encoder = towers(bert)
     rows, kept, _ = encoder.encode_readable_images([*pictures(tmp_path), tmp_path / "none.png"])
     assert rows.shape == (5, encoder.dim_of("images")) and kept == [0, 1, 2, 3, 4]
     assert torch.allclose(rows.norm(dim=-1), torch.ones(5), atol=1e-4)
     assert encoder.encode_texts(["a dog"]).shape == (1, encoder.dim_of("texts")) == (1, 16)
+    assert not encoder.joint
+    monkeypatch.setattr(encoder, "dims", {"images": 16, "texts": 16})  # equal by chance, and no more of one space
     with pytest.raises(ValueError, match="no joint space"):
         _ = encoder.dim
     assert encoder.description["text_tower"]["sha256"] == TextTower(str(bert)).description["sha256"]

@@ -78,6 +78,23 @@ def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_
         evaluate_captioner(captioner, store, "test", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "photo", "kind": "towers", "heads": "there", "sha256": "2"},
+        {"name": "photo", "kind": "towers", "image_tower": {"model": "vit"}, "text_tower": {"model": "bert"}},
+    ],
+)
+def test_a_captioner_is_not_evaluated_on_another_tower_clips_embeddings(captioner, store, tmp_path, other):
+    captioner.encoder = {"name": "photo", "kind": "towers", "heads": "here", "sha256": "1"}
+    store.manifest["encoder"] = other
+    with pytest.raises(ValueError, match="choose the store of the same encoder"):
+        evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
+    captioner.encoder = {**other, "text_tower": {"model": "gpt"}} if "text_tower" in other else captioner.encoder
+    with pytest.raises(ValueError, match="choose the store of the same encoder"):
+        evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
+
+
 def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
     (tmp_path / "coco_c3").mkdir()
     (tmp_path / "coco_c3/config.json").write_text(json.dumps({"provenance": {"dataset": "coco"}}))
