@@ -77,7 +77,8 @@ def import_embeddings(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is refused; ids occur twice, within a split or in two; `root` holds other embeddings.
+        ValueError: a file is refused; ids occur twice, within a split or in two; `root` holds other embeddings, or
+            tables of another source.
     """
     root = Path(root)
     description = _description(name, files, model, pretrained)
@@ -92,7 +93,7 @@ def import_embeddings(
     root.mkdir(parents=True, exist_ok=True)
     numbers: dict[str, list[np.ndarray]] = {"images": [], "texts": []}
     with RowFile(root / f"{name}.rows.partial") as rows:
-        with TableWriter(root, replace=False) as writer:
+        with TableWriter(root, replace="none") as writer:
             for split, path in files.items():
                 read = read_split(path, rows, split)
                 first = [writer.image(image_id, where, split) for image_id, where in read.images][:1]
@@ -100,6 +101,8 @@ def import_embeddings(
                     writer.caption(caption_id, None if image is None else first[0] + image, caption, split)
                 numbers["images"].append(np.array(read.image_rows, np.int64))
                 numbers["texts"].append(np.array(read.caption_rows, np.int64))
+                if read.blank:
+                    print(f"{path}: {read.blank:,} captions are blank and were left out")
                 del read  # before the next file is in memory
         encoder = ImportedRows(
             description, rows.array(), {modality: np.concatenate(parts) for modality, parts in numbers.items()}

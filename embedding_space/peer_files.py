@@ -82,13 +82,15 @@ class PeerSplit:
     """What one file says of N images and M captions, in its order.
 
     images: (image_id, path) of each. captions: (caption_id, image, caption) of each; `image` is the position of its
-    image or None. image_rows, caption_rows: the number of each one's row in the row file.
+    image or None. image_rows, caption_rows: the number of each one's row in the row file. blank: how many captions
+    were left out, being blank (COCO has some).
     """
 
     images: list[tuple[str, str]] = field(default_factory=list)
     captions: list[tuple[str, int | None, str]] = field(default_factory=list)
     image_rows: list[int] = field(default_factory=list)
     caption_rows: list[int] = field(default_factory=list)
+    blank: int = 0
 
 
 def read_split(path: str | Path, rows: RowFile, split: str) -> PeerSplit:
@@ -150,6 +152,9 @@ class _Reader:
             if image_id not in position:
                 raise Refused(f"{what} belongs to image {_id(image_id)}, which is not among its images")
             text = self._get(caption, "caption", str, what)
+            if not text.strip():
+                result.blank += 1
+                continue
             result.captions.append((_id(caption_id), position[image_id], text))
             result.caption_rows.append(self._row(caption, what))
         return result
@@ -178,6 +183,9 @@ class _Reader:
                     # These files do not say where the pictures are.
                     result.images.append((_id(image_id), _id(image_id)))
                     result.image_rows.append(self._sound(pictures[number], f"image {_id(image_id)}"))
+            if not text.strip():
+                result.blank += 1
+                continue
             caption_id = _id(caption["id"]) if isinstance(caption.get("id"), (int, str)) else f"{split}_{number}"
             result.captions.append((caption_id, position.get(image_id), text))
             result.caption_rows.append(self._sound(texts[number], what))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -152,10 +153,11 @@ class TableWriter:
     `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`; the tables that
     were there stay when the block ends with an error, and afterwards `writer.tables` holds the new ones.
 
-    replace: false refuses to put other tables in the place of those that embeddings in `root` were made from.
+    replace: which tables there may be replaced by others: "any"; "unused" ones, that no embeddings in `root` were made
+        from; or "none".
     """
 
-    def __init__(self, root: Path | str, replace: bool = True):
+    def __init__(self, root: Path | str, replace: Literal["any", "unused", "none"] = "any"):
         self.root, self._replace = Path(root), replace
         self.root.mkdir(parents=True, exist_ok=True)
         self.tables: Tables | None = None
@@ -199,25 +201,27 @@ class TableWriter:
                 self._partial(name).unlink(missing_ok=True)
 
     def close(self) -> Tables:
-        """Check what was written and move it to its place. Raises ValueError for empty captions and bad rows."""
+        """Check what was written and move it to its place. Raises ValueError for empty captions, bad rows, and when
+        it would replace what it must not."""
         for name, writer in self._writers.items():
             self._flush(name)
             writer.close()
         tables = Tables(self.root, *(pq.read_table(self._partial(name)) for name in SCHEMAS))
         _check(tables)
-        if not self._replace:
-            self._check_stores(tables)
+        if self._replace != "any":
+            self._check_replaced(tables)
         for name in SCHEMAS:
             self._partial(name).replace(self.root / f"{name}.parquet")
         self.tables = tables
         return tables
 
-    def _check_stores(self, tables: Tables) -> None:
-        stores = sorted(manifest.parent.name for manifest in self.root.glob("*/manifest.json"))
-        if stores and read_tables(self.root).hash != tables.hash:
+    def _check_replaced(self, tables: Tables) -> None:
+        stores = ", ".join(sorted(manifest.parent.name for manifest in self.root.glob("*/manifest.json")))
+        there = any((self.root / f"{name}.parquet").exists() for name in SCHEMAS)
+        if there and (stores or self._replace == "none") and read_tables(self.root).hash != tables.hash:
             raise ValueError(
-                f"{self.root} holds embeddings ({', '.join(stores)}) of other tables than these sources and options "
-                f"give: choose another dataset.root=..., or delete {self.root}"
+                f"{self.root} holds {f'embeddings ({stores}) of ' if stores else ''}other tables than these sources "
+                f"and options give: choose another dataset.root=..., or delete {self.root}"
             )
 
 

@@ -69,7 +69,7 @@ def make_tables(dataset: Mapping) -> Tables:
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, missing, dropped = HeldOut(), Counter(), 0
-    with TableWriter(root, replace=False) as writer:
+    with TableWriter(root, replace="unused") as writer:
         for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" entries", dynamic_ncols=True):
             if is_held_out(photo.split):
                 held_out.add(photo)

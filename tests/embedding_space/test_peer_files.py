@@ -14,6 +14,7 @@ from embedding_space.encoders import load_encoder
 from embedding_space.imported import compare_means, import_embeddings
 from embedding_space.peer_files import RowFile, read_mean, read_split
 from embedding_space.store import EmbeddingStore
+from embedding_space.tables import read_tables, write_tables
 
 DIM = 16
 WORDS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
@@ -118,6 +119,37 @@ def test_a_second_import_reuses_the_store_and_other_files_are_refused(files, tmp
     assert EmbeddingStore(root / "x").texts("test").shape == (8, DIM)
     # The same captions from another encoder may stand beside them.
     assert import_embeddings(root, "y", three(files)).tables.hash == store.tables.hash
+
+
+def test_blank_captions_are_left_out_and_counted_and_all_else_keeps_its_rows(splits, files, tmp_path, capsys):
+    captions = splits["train"]["captions"]
+    for number, (key, blank) in enumerate(zip(list(captions)[3:5], ("", " \n"), strict=True)):
+        captions[key] |= {"caption": blank, "embed": torch.zeros(1, DIM) if number else captions[key]["embed"]}
+    dump(files["train"], splits["train"])
+    store = import_embeddings(tmp_path / "coco", "x", three(files))
+    assert f"{files['train']}: 2 captions are blank and were left out" in capsys.readouterr().out
+    kept = [record for record in captions.values() if record["caption"].strip()]
+    assert len(kept) == 22 and store.captions("train") == [record["caption"] for record in kept]
+    torch.testing.assert_close(store.texts("train"), torch.stack([unit(r) for r in kept]), atol=1e-3, rtol=0)
+    content = capdec()
+    content["captions"][2]["caption"] = content["captions"][3]["caption"] = " "  # both of one image, which stays
+    store = import_embeddings(tmp_path / "a", "x", {"train": dump(tmp_path / "a.pkl", content)})
+    assert len(store.image_ids("train")) == 3 and store.pairs("train").tolist() == [0, 0, 2, 2]
+    own = content["clip_embedding_text_dave"][[0, 1, 4, 5]]
+    torch.testing.assert_close(store.texts("train"), F.normalize(own, dim=-1), atol=1e-3, rtol=0)
+
+
+def test_tables_of_another_source_are_not_overwritten_though_nothing_was_encoded_yet(files, tmp_path, monkeypatch):
+    root = tmp_path / "coco"
+    before = write_tables(root, [], [{"caption_id": "0", "image_row": None, "caption": "mine", "split": "train"}])
+    with pytest.raises(ValueError, match=r"coco holds other tables .*: choose another dataset\.root=.*or delete"):
+        import_embeddings(root, "x", three(files))
+    assert read_tables(root).hash == before.hash
+    with monkeypatch.context() as patched:  # an import that is cut off between its tables and its rows goes on
+        patched.setattr("embedding_space.imported.write_store", lambda *_: pytest.fail("cut off"))
+        with pytest.raises(pytest.fail.Exception, match="cut off"):
+            import_embeddings(tmp_path / "new", "x", three(files))
+    assert import_embeddings(tmp_path / "new", "x", three(files)).tables.hash == read_tables(tmp_path / "new").hash
 
 
 @pytest.mark.parametrize("kind", ["images", "captions"])
