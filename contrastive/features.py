@@ -106,9 +106,7 @@ class FrozenFeatures:
         """(M, F) float16 on the CPU: features of the captions of `split`."""
 
         def encode(start: int, stop: int) -> Iterator[Tensor]:
-            for begin in range(start, stop, self.encoder.batch_size):
-                end = min(begin + self.encoder.batch_size, stop)
-                yield self.encoder.raw_text_features(captions[begin:end])
+            yield self.encoder.raw_text_features(captions[start:stop])
 
         return self._shards(("text_tower",), f"{split} captions", 0, len(captions), SHARD_TEXTS, encode)
 

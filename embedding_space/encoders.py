@@ -49,11 +49,14 @@ class Encoder:
         dims: {"images": width of image rows, "texts": width of text rows}.
         joint: whether both lie in one space, in which a cosine between an image and a text means something; two
             towers that were trained apart have none, be their rows of one width or of two.
+        cut_texts: how many texts so far were longer than the text tower takes and were read up to there; 0 as well
+            where the tokenizer does not say.
     """
 
     description: dict[str, Any]
     dims: dict[str, int]
     joint: bool = True
+    cut_texts: int = 0
 
     def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
         if precision not in PRECISIONS:
@@ -167,25 +170,31 @@ class Encoder:
             yield EncodedImages(torch.cat(rows), torch.cat(grids) if patches else None, kept, reasons)
 
     @torch.inference_mode()
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        """Sentences -> (M, D) float32 unit rows on the CPU."""
-        rows = [
-            F.normalize(self._run(self.text_features, texts[start : start + self.batch_size]).float(), dim=-1).cpu()
-            for start in range(0, len(texts), self.batch_size)
-        ]
-        return torch.cat(rows) if rows else torch.empty(0, self.dims["texts"])
+    def encode_texts(self, texts: list[str], done: Callable[[int], object] = lambda count: None) -> Tensor:
+        """Sentences -> (M, D) float32 unit rows on the CPU. `done` is told how many texts each batch had."""
+        if not texts:
+            return torch.empty(0, self.dims["texts"])
+        return F.normalize(self._run_texts(self.text_features, texts, done), dim=-1)
 
     def encode_text_shards(
         self, texts: Sequence[str], shards: Sequence[Sequence[int]], done: Callable[[int], object] = lambda count: None
     ) -> Iterator[Tensor]:
         """(M, D) float32 unit rows of each shard's sentences in turn: the counterpart of `encode_image_shards`."""
         for shard in shards:
-            rows = []
-            for start in range(0, len(shard), self.batch_size):
-                batch = [texts[position] for position in shard[start : start + self.batch_size]]
-                rows.append(self.encode_texts(batch))
-                done(len(batch))
-            yield torch.cat(rows)
+            yield self.encode_texts([texts[position] for position in shard], done)
+
+    def _run_texts(
+        self, features: Callable[[list[str]], Tensor], texts: list[str], done: Callable[[int], object]
+    ) -> Tensor:
+        """(M, F) float32 on the CPU: `features` of M texts, taken by length, for like lengths need little padding."""
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        parts = []
+        for start in range(0, len(texts), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            parts.append(self._run(features, [texts[row] for row in batch]).float().cpu())
+            done(len(batch))
+        rows = torch.cat(parts)
+        return torch.empty_like(rows).index_copy_(0, torch.tensor(order), rows)
 
     @torch.inference_mode()
     def _run(self, encode: Callable, batch: Any) -> Any:

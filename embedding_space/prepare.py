@@ -79,6 +79,7 @@ def write_store(
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
     means: dict[str, Tensor] = {}
     unreadable: dict[int, str] = {}
+    cut_texts = 0
     for modality, rows in identity["rows"].items():
         size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
         shards = split_rows(partial / "shards", modality, rows, size)
@@ -86,14 +87,18 @@ def write_store(
         processes.together(lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes))
 
         def join(modality=modality, shards=shards) -> None:
+            nonlocal cut_texts
             if modality == "images":
                 unreadable.update(_unreadable(tables, shards, max_unreadable_fraction))
+            else:
+                cut_texts = sum(shard.facts.get("cut_texts", 0) for shard in shards if shard.facts)
             readable = replace(tables, left_out=frozenset(unreadable))
             _join(partial, shards, identity, readable, digest, means)
 
         processes.together(join, main_only=True)
     processes.together(
-        lambda: _finish(partial, final, identity, digest.hexdigest(), means, tables, unreadable), main_only=True
+        lambda: _finish(partial, final, identity, digest.hexdigest(), means, tables, unreadable, cut_texts),
+        main_only=True,
     )
     return EmbeddingStore(final)
 
@@ -212,10 +217,12 @@ def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches
         encoded = encoder.encode_text_shards(
             _Column(tables.captions["caption"]), [shard.rows for shard in missing], bar.update
         )
+        cut = encoder.cut_texts if missing else 0
         for shard, rows in zip(missing, encoded, strict=True):
             everything = range(len(shard.rows))
             texts = _unit_rows(rows, shard, "texts", tables.captions["caption_id"], everything)
-            shard.write({"texts": texts}, {})
+            cut, before = encoder.cut_texts, cut
+            shard.write({"texts": texts}, {}, cut - before)
 
 
 def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, kept: Sequence[int]) -> np.ndarray:
@@ -276,6 +283,7 @@ def _finish(
     means: dict[str, Tensor],
     tables: Tables,
     unreadable: dict[int, str],
+    cut_texts: int,
 ) -> None:
     """Add means, manifest and the list of unreadable images, and give the store its name."""
     save_file(means, partial / "statistics.safetensors")
@@ -289,6 +297,7 @@ def _finish(
         **identity,
         "hash": digest,
         "unreadable": list(unreadable),
+        "cut_texts": cut_texts,
         "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
         "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
     }

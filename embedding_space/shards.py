@@ -26,15 +26,17 @@ class Shard:
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """{"rows", "sha256" of each array, "unreadable" {row: reason}}; None when the shard is not written yet."""
+        """{"rows", "sha256" of each array, "unreadable" {row: reason}, "cut_texts"}; None when the shard is not
+        written yet."""
         path = self._path(self.modality, "json")
         if not path.exists():
             return None
         facts = json.loads(path.read_text())
         return facts if facts["rows"] == [self.rows.start, self.rows.stop] else None
 
-    def write(self, arrays: Mapping[str, np.ndarray], unreadable: Mapping[int, str]) -> None:
-        """Write the shard's arrays, each with as many rows as the shard, and what could not be read."""
+    def write(self, arrays: Mapping[str, np.ndarray], unreadable: Mapping[int, str], cut_texts: int = 0) -> None:
+        """Write the shard's arrays, each with as many rows as the shard, what could not be read, and how many texts
+        were longer than the encoder takes."""
         digests = {}
         for name, array in arrays.items():
             temporary = self._path(name, "partial")
@@ -46,6 +48,7 @@ class Shard:
             "rows": [self.rows.start, self.rows.stop],
             "sha256": digests,
             "unreadable": {str(row): reason for row, reason in unreadable.items()},
+            "cut_texts": cut_texts,
         }
         temporary = self._path(self.modality, "json.partial")
         temporary.write_text(json.dumps(facts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,8 +15,6 @@ from embedding_space.encoders import Encoder
 from embedding_space.heads import TowerHeads
 from embedding_space.located import find_folder
 from embedding_space.towers import ImageTower, TextTower
-
-log = logging.getLogger(__name__)
 
 
 class TowerEncoder(Encoder):
@@ -84,6 +81,10 @@ class TowerEncoder(Encoder):
         return TextTower(**self._towers[1]).to(self.device)
 
     @property
+    def cut_texts(self) -> int:
+        return self.text_tower.cut
+
+    @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
         return self.image_tower.preprocess
 
@@ -106,18 +107,7 @@ class TowerEncoder(Encoder):
         """(B, 3, S, S) -> the image tower's features (B, F) float32 on the CPU, neither headed nor of unit length."""
         return self._run(self.image_tower, pictures.to(self.device)).cpu()
 
-    def raw_text_features(self, sentences: list[str]) -> Tensor:
-        """B sentences -> the text tower's features (B, F) float32 on the CPU, neither headed nor of unit length."""
-        return self._run(self.text_tower, self.text_tower.tokenize(sentences)).cpu()
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        """Sentences -> (M, D) float32 unit rows on the CPU. Says how many were longer than the tower takes."""
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # like lengths need little padding
-        cut_before = self.text_tower.cut
-        rows = super().encode_texts([texts[row] for row in order])
-        if cut := self.text_tower.cut - cut_before:
-            log.warning(
-                f"{cut:,} of {len(texts):,} texts are longer than {self.text_tower.max_tokens} tokens; what comes "
-                "after those was not read (option encoder.text_tower.max_tokens)"
-            )
-        return torch.empty_like(rows).index_copy_(0, torch.tensor(order, dtype=torch.long), rows)
+    @torch.inference_mode()
+    def raw_text_features(self, texts: list[str], done: Callable[[int], object] = lambda count: None) -> Tensor:
+        """M sentences -> the text tower's features (M, F) float32 on the CPU, neither headed nor of unit length."""
+        return self._run_texts(lambda batch: self.text_tower(self.text_tower.tokenize(batch)), texts, done)

@@ -52,6 +52,8 @@ def _summary(store: EmbeddingStore) -> str:
         held.append("{} patch tokens of {} dimensions an image".format(*store.manifest["patches"]))
     if unreadable := len(store.manifest.get("unreadable", [])):
         held.append(f"without {unreadable:,} that could not be read (unreadable.jsonl)")
+    if cut := store.manifest.get("cut_texts", 0):
+        held.append(f"{cut:,} texts being longer than the encoder takes and read up to there")
     return f"{store.path}: {', '.join(held)}"
 
 

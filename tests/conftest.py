@@ -27,7 +27,7 @@ class WordEncoder(Encoder):
         self.dims = {"images": dim, "texts": dim}
         self.description = {"name": "words", "model": "words", "pretrained": None}
 
-    def encode_texts(self, texts: list[str]) -> torch.Tensor:
+    def encode_texts(self, texts: list[str], done=lambda count: None) -> torch.Tensor:
         rows = [sum(self._vector(word) for word in text.split()) for text in texts]
         return torch.nn.functional.normalize(torch.stack(rows) + 1.0, dim=-1)
 

@@ -25,7 +25,7 @@ class CountingEncoder(Encoder):
         self.description = {"name": name, "model": name}
         self.encoded, self.fail_after = 0, fail_after
 
-    def encode_texts(self, texts: list[str]) -> torch.Tensor:
+    def encode_texts(self, texts: list[str], done=lambda count: None) -> torch.Tensor:
         if self.fail_after is not None and self.encoded >= self.fail_after:
             raise KeyboardInterrupt
         self.encoded += len(texts)
@@ -224,7 +224,7 @@ def test_a_missing_store_names_the_command_that_makes_it(tmp_path):
 
 def test_an_embedding_that_is_not_finite_is_refused_by_its_captions_id(corpus, monkeypatch):
     encoder = CountingEncoder()
-    monkeypatch.setattr(encoder, "encode_texts", lambda texts: torch.full((len(texts), 4), float("nan")))
+    monkeypatch.setattr(encoder, "encode_texts", lambda texts, done: torch.full((len(texts), 4), float("nan")))
     with pytest.raises(ValueError, match="caption '0' is not finite"):
         write_store(corpus, encoder, "counting")
 

@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
+from embedding_space import prepare
 from embedding_space.encoders import load_encoder
 from embedding_space.located import hash_weights
+from embedding_space.tables import write_tables
 from embedding_space.towers import ImageTower, TextTower
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -77,12 +79,13 @@ def test_a_causal_model_without_a_padding_token_pools_its_last_word(tmp_path):
         tower.tokenize(["a dog", ""])
 
 
-def test_long_texts_are_cut_and_counted_and_keep_their_last_token(bert, caplog):
+def test_long_texts_are_cut_and_counted_and_keep_their_last_token(bert):
     encoder = towers(bert, text_tower={"model": str(bert), "max_tokens": 5})
     ids = encoder.text_tower.tokenize(["a dog runs", "a dog runs on the grass"])
     assert [len(tokens) for tokens in ids] == [5, 5] and ids[1][-1] == 3
+    assert encoder.cut_texts == 1
     encoder.encode_texts(["a dog runs on the grass", "a dog", "the cat sleeps on snow"])
-    assert "2 of 3 texts are longer than 5 tokens" in caplog.text
+    assert encoder.cut_texts == 3
     with pytest.raises(ValueError, match=r"text_tower\.max_tokens=500 must be from 3 to 24"):
         TextTower(str(bert), max_tokens=500)
 
@@ -94,6 +97,29 @@ def test_texts_keep_their_places_whatever_their_lengths(bert):
     apart = torch.cat([encoder.encode_texts([text]) for text in texts])
     assert torch.allclose(together, apart, atol=1e-5)
     assert encoder.encode_texts([]).shape == (0, 16)
+    raw = encoder.raw_text_features(texts)
+    assert torch.allclose(torch.nn.functional.normalize(raw, dim=-1), together, atol=1e-5)
+
+
+def test_a_shard_is_taken_by_length_and_what_was_cut_is_counted_once_for_the_whole_store(
+    bert, tmp_path, monkeypatch, caplog
+):
+    """Shards of 6 texts in batches of 2: each batch has the lengths that come next, so that nothing is padded."""
+    monkeypatch.setattr(prepare, "SHARD_ROWS", 6)
+    texts = [" ".join(WORDS[: 1 + number % 6]) for number in (5, 0, 3, 1, 4, 2, 0, 5, 0, 5, 1, 1, 3)]
+    captions = [{"caption_id": str(n), "image_row": None, "caption": t, "split": "train"} for n, t in enumerate(texts)]
+    write_tables(tmp_path / "data", [], captions)
+    encoder = towers(bert, batch_size=2, text_tower={"model": str(bert), "max_tokens": 6})
+    batches, done = [], []
+    forward = encoder.text_tower.forward
+    monkeypatch.setattr(encoder.text_tower, "forward", lambda ids: batches.append([*map(len, ids)]) or forward(ids))
+    for _ in range(2):  # the second time it is there already
+        store = prepare.write_store(tmp_path / "data", encoder, "towers", image_mean_split=None)
+        assert store.manifest["cut_texts"] == sum(len(text.split()) > 4 for text in texts) == 4
+    assert batches == [[3, 4], [5, 6], [6, 6], [3, 3], [4, 4], [6, 6], [6]]
+    assert not caplog.records
+    list(encoder.encode_text_shards(texts, [range(13)], done.append))
+    assert done == [2] * 6 + [1]
 
 
 def towers(bert, **options):

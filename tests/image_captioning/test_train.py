@@ -237,7 +237,7 @@ def test_a_corpus_of_text_without_a_validation_split_trains(config, tmp_path):
     class StoredTexts(Encoder):
         description, dims = whole.manifest["encoder"], {"images": whole.dim, "texts": whole.dim}
 
-        def encode_texts(self, texts):
+        def encode_texts(self, texts, done):
             return whole.texts("train")[: len(texts)]
 
     store = write_store(root, StoredTexts(), name="words", text_split="train", image_mean_split=None)
