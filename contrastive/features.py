@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
@@ -19,8 +19,10 @@ from torchvision.transforms.functional import InterpolationMode
 from tqdm import tqdm
 
 from embedding_space.pictures import open_picture
+from embedding_space.processes import Processes
 from embedding_space.tables import Tables
 from embedding_space.tower_encoder import TowerEncoder
+from embedding_space.towers import Preprocess
 from training.random import mixed_seed
 
 SHARD_IMAGES, SHARD_TEXTS = 512, 4096
@@ -35,6 +37,8 @@ class Augmentation:
     crop_ratio: of its sides, from and to.
     jitter: its brightness, contrast and saturation change by up to this share.
     seed: of all random views; not the run's seed, so that runs share them.
+
+    Raises ValueError naming the option for what these cannot mean.
     """
 
     views: int = 1
@@ -44,23 +48,45 @@ class Augmentation:
     seed: int = 0
 
     def __post_init__(self):
-        if not isinstance(self.views, int) or self.views < 1:
-            raise ValueError(f"model.augmentation.views={self.views!r} must be a whole number, at least 1")
+        sound = {
+            "views": (type(self.views) is int and self.views >= 1, "a whole number, at least 1"),
+            "crop_scale": (_is_range(self.crop_scale, 1), "two numbers above 0, the lower first, none above 1"),
+            "crop_ratio": (
+                _is_range(self.crop_ratio, sys.float_info.max),
+                "two finite numbers above 0, the lower first",
+            ),
+            "jitter": (_is_number(self.jitter) and 0 <= self.jitter <= 1, "a number from 0 to 1"),
+            "seed": (type(self.seed) is int and self.seed >= 0, "a whole number, at least 0"),
+        }
+        for key, (holds, meant) in sound.items():
+            if not holds:
+                raise ValueError(f"model.augmentation.{key}={getattr(self, key)!r} must be {meant}")
 
-    def view(self, picture: Image.Image, row: int, view: int, size: int) -> Image.Image:
-        """View number `view` of the picture in row `row`; random ones come in (size, size)."""
+    def view(self, picture: Image.Image, row: int, view: int, preprocess: Preprocess) -> Tensor:
+        """(3, S, S): view number `view` of the picture in row `row`, as the tower takes it.
+
+        Mirrored after the tower's crop, as encoders with `mirror` do it: before, a crop of an odd margin would lie one
+        pixel aside.
+        """
         if view < 2:
-            return ImageOps.mirror(picture) if view else picture
-        change = Compose(
-            [
-                RandomResizedCrop(size, tuple(self.crop_scale), tuple(self.crop_ratio), InterpolationMode.BICUBIC),
-                RandomHorizontalFlip(),
-                ColorJitter(self.jitter, self.jitter, self.jitter),
-            ]
+            pixels = preprocess(picture)
+            return pixels.flip(-1) if view else pixels
+        crop = RandomResizedCrop(
+            preprocess.image_size, tuple(self.crop_scale), tuple(self.crop_ratio), InterpolationMode.BICUBIC
         )
+        change = Compose([crop, RandomHorizontalFlip(), ColorJitter(self.jitter, self.jitter, self.jitter)])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(self.seed, row, view))
-            return change(picture)
+            return preprocess(change(picture))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_range(value: object, most: float) -> bool:
+    pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+    return pair and 0 < value[0] <= value[1] <= most
 
 
 class FrozenFeatures:
@@ -71,9 +97,9 @@ class FrozenFeatures:
         encoder: the towers, without heads.
         tables: the data set.
         augmentation: which views `images` makes.
-        accelerator: its processes share the work.
+        processes: they share the work.
 
-    Raises ValueError when a picture cannot be read.
+    Raises ValueError when a picture cannot be read, in all processes.
     """
 
     def __init__(
@@ -82,9 +108,9 @@ class FrozenFeatures:
         encoder: TowerEncoder,
         tables: Tables,
         augmentation: Augmentation,
-        accelerator: Accelerator,
+        processes: Processes,
     ):
-        self.encoder, self.tables, self.augmentation, self.accelerator = encoder, tables, augmentation, accelerator
+        self.encoder, self.tables, self.augmentation, self.processes = encoder, tables, augmentation, processes
         self._folder = Path(folder)
 
     def images(self, split: str, rows: np.ndarray, views: int) -> Tensor:
@@ -99,7 +125,8 @@ class FrozenFeatures:
                     yield self.encoder.raw_image_features(batch)
 
             towers = ("image_tower", *(["augmentation"] if view > 1 else []))
-            parts.append(self._shards(towers, f"{split} pictures, view {view}", view, len(rows), SHARD_IMAGES, encode))
+            what = f"{split} pictures, {'mirrored' if view == 1 else f'view {view}'}"
+            parts.append(self._shards(towers, what, len(rows), SHARD_IMAGES, encode))
         return torch.stack(parts, dim=1)
 
     def texts(self, split: str, captions: list[str]) -> Tensor:
@@ -108,13 +135,12 @@ class FrozenFeatures:
         def encode(start: int, stop: int) -> Iterator[Tensor]:
             yield self.encoder.raw_text_features(captions[start:stop])
 
-        return self._shards(("text_tower",), f"{split} captions", 0, len(captions), SHARD_TEXTS, encode)
+        return self._shards(("text_tower",), f"{split} captions", len(captions), SHARD_TEXTS, encode)
 
     def _shards(
         self,
         depends_on: tuple[str, ...],
         what: str,
-        view: int,
         rows: int,
         shard_rows: int,
         encode: Callable[[int, int], Iterator[Tensor]],
@@ -135,26 +161,28 @@ class FrozenFeatures:
         folder = self._folder / hashlib.sha256(written.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "identity.json").write_text(written + "\n")
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        starts = range(0, rows, shard_rows)
-        shards = [folder / f"{start:09d}.npy" for start in starts]
-        own = [
-            (start, shard) for start, shard in zip(starts, shards, strict=True) if start // shard_rows % world == rank
-        ]
-        missing = [(start, min(start + shard_rows, rows), shard) for start, shard in own if not shard.exists()]
-        total = sum(stop - start for start, stop, _ in missing)
-        with tqdm(total=total, desc=what, disable=not missing or rank > 0, dynamic_ncols=True) as bar:
-            for start, stop, shard in missing:
-                parts = []
-                for features in encode(start, stop):
-                    parts.append(features.half().numpy())
-                    bar.update(len(parts[-1]))
-                temporary = shard.with_suffix(".partial")
-                with temporary.open("wb") as file:
-                    np.save(file, np.concatenate(parts))
-                temporary.replace(shard)
-        self.accelerator.wait_for_everyone()
-        return torch.from_numpy(np.concatenate([np.load(shard, allow_pickle=False) for shard in shards]))
+        shards = {
+            range(start, min(start + shard_rows, rows)): folder / f"{start:09d}.npy"
+            for start in range(0, rows, shard_rows)
+        }
+        own = list(shards.items())[self.processes.rank :: self.processes.count]
+        missing = {rows: shard for rows, shard in own if not shard.exists()}
+
+        def compute() -> None:
+            hidden = not missing or self.processes.rank > 0
+            with tqdm(total=sum(map(len, missing)), desc=what, disable=hidden, dynamic_ncols=True) as bar:
+                for rows, shard in missing.items():
+                    parts = []
+                    for features in encode(rows.start, rows.stop):
+                        parts.append(features.half().numpy())
+                        bar.update(len(parts[-1]))
+                    temporary = shard.with_suffix(".partial")
+                    with temporary.open("wb") as file:
+                        np.save(file, np.concatenate(parts))
+                    temporary.replace(shard)
+
+        self.processes.together(compute)
+        return torch.from_numpy(np.concatenate([np.load(shard, allow_pickle=False) for shard in shards.values()]))
 
 
 class _Views(Dataset):
@@ -167,5 +195,4 @@ class _Views(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         picture = open_picture(self.paths[index])
-        row, size = int(self.rows[index]), self.preprocess.image_size
-        return self.preprocess(self.augmentation.view(picture, row, self.view, size))
+        return self.augmentation.view(picture, int(self.rows[index]), self.view, self.preprocess)

@@ -14,6 +14,7 @@ from contrastive.kinds import Setup
 from contrastive.pairs import Pairs
 from embedding_space.encoders import load_encoder
 from embedding_space.heads import TowerHeads
+from embedding_space.processes import Processes
 from embedding_space.tables import Tables
 from training.loop import Loop
 from training.random import StepRandom
@@ -57,7 +58,7 @@ def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
         )
     encoder = load_encoder(**encoder_options, device=str(loop.device))
     augmentation = Augmentation(**OmegaConf.to_container(options.augmentation))
-    features = FrozenFeatures(options.features_dir, encoder, tables, augmentation, loop.accelerator)
+    features = FrozenFeatures(options.features_dir, encoder, tables, augmentation, Processes())
 
     @cache
     def pairs(split: str) -> FeaturePairs:

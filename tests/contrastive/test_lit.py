@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from PIL import Image, ImageOps
 from transformers import BertConfig, BertModel
 
+from contrastive import features as shared_features
 from contrastive.features import Augmentation, FrozenFeatures
 from contrastive.lit import FeaturePairs
 from contrastive.train import train
@@ -19,11 +22,13 @@ from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.encoders import load_encoder
 from embedding_space.heads import TowerHeads
 from embedding_space.prepare import write_store
+from embedding_space.processes import Processes
 from embedding_space.tables import read_tables, write_tables
 from embedding_space.tower_encoder import TowerEncoder
-from embedding_space.towers import ImageTower
+from embedding_space.towers import ImageTower, Preprocess
 from training.random import StepRandom
 
+ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 230), "white": (240, 240, 240)}
 
 
@@ -98,23 +103,42 @@ def configured(compose, photos, towers, tmp_path):
 
 def features(photos, towers, folder, augmentation):
     encoder = TowerEncoder(**{key: value for key, value in towers.items() if key != "kind"})
-    return FrozenFeatures(folder, encoder, read_tables(photos), augmentation, Accelerator())
+    return FrozenFeatures(folder, encoder, read_tables(photos), augmentation, Processes())
 
 
 def test_views_are_the_picture_its_mirror_image_and_crops_that_are_the_same_every_time():
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8))
+    # 32 of 43 columns are cut out, an odd margin: mirrored before that, the cut would lie one column aside.
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 43, 3), dtype=np.uint8))
+    preprocess = Preprocess(32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
     augmentation = Augmentation(views=4, jitter=0.2)
-    assert augmentation.view(picture, 7, 0, 32) is picture
-    assert augmentation.view(picture, 7, 1, 32).tobytes() == ImageOps.mirror(picture).tobytes()
-    first = augmentation.view(picture, 7, 2, 32)
+    plain = augmentation.view(picture, 7, 0, preprocess)
+    assert torch.equal(plain, preprocess(picture))
+    assert torch.equal(augmentation.view(picture, 7, 1, preprocess), plain.flip(-1))
+    assert not torch.allclose(preprocess(ImageOps.mirror(picture)), plain.flip(-1), atol=0.1)
+    first = augmentation.view(picture, 7, 2, preprocess)
     state = torch.random.get_rng_state()
-    assert first.size == (32, 32) and first.tobytes() == augmentation.view(picture, 7, 2, 32).tobytes()
+    assert first.shape == (3, 32, 32) and torch.equal(first, augmentation.view(picture, 7, 2, preprocess))
     assert torch.equal(state, torch.random.get_rng_state())
-    others = [augmentation.view(picture, *place, 32).tobytes() for place in ((7, 3), (8, 2))]
-    others.append(Augmentation(views=4, jitter=0.2, seed=1).view(picture, 7, 2, 32).tobytes())
-    assert first.tobytes() not in others and len({*others}) == 3
-    with pytest.raises(ValueError, match=r"model\.augmentation\.views=0"):
-        Augmentation(views=0)
+    others = [augmentation.view(picture, *place, preprocess) for place in ((7, 3), (8, 2))]
+    others.append(Augmentation(views=4, jitter=0.2, seed=1).view(picture, 7, 2, preprocess))
+    assert len({view.numpy().tobytes() for view in (first, *others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("views", [0, 1.5, True, None]),
+        ("crop_scale", [[0, 1], [0.4, 1.2], [0.9, 0.4], [0.5], 0.5, [float("nan"), 1], ["0.4", 1], None]),
+        ("crop_ratio", [[-1, 1], [2, 0.5], [0.5, float("inf")], [0.5, float("nan")], [1, 1, 1]]),
+        ("jitter", [-0.1, 1.1, float("nan"), float("inf"), "0.2", [0.1, 0.2]]),
+        ("seed", [-1, 0.5, None]),
+    ],
+)
+def test_an_augmentation_that_cannot_be_meant_is_refused_by_its_option(key, values):
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^model\.augmentation\.{key}=.* must be "):
+            Augmentation(**{key: value})
+    Augmentation(3, [1, 1], [0.5, 0.5], 1, 7)
 
 
 def test_features_are_the_towers_and_are_computed_once(photos, towers, tmp_path, monkeypatch):
@@ -142,6 +166,41 @@ def test_features_are_the_towers_and_are_computed_once(photos, towers, tmp_path,
     changed = FeaturePairs(tables, "pairs", torch.device("cpu"), other, 3)
     assert torch.equal(changed.images[:, :2], pairs.images[:, :2])
     assert not torch.allclose(changed.images[:, 2], pairs.images[:, 2], atol=1e-2)
+
+
+def shared_work(photos: Path, towers: dict, folder: Path, processes: Processes) -> dict[str, str | list]:
+    """What each process of the test below does: the second meets an unreadable photo, which is then mended."""
+    shared_features.SHARD_IMAGES = 6
+    encoder = TowerEncoder(**{key: value for key, value in towers.items() if key != "kind"})
+    tables = read_tables(photos)
+    source = FrozenFeatures(folder, encoder, tables, Augmentation(), processes)
+    path = tables.image_paths(tables.image_rows("pairs"))[7]
+    content, found = path.read_bytes(), {}
+    processes.together(lambda: path.write_text("no picture"), main_only=True)
+    try:
+        source.images("pairs", tables.image_rows("pairs"), 1)
+    except ValueError as error:
+        found["error"] = str(error)
+    processes.together(lambda: path.write_bytes(content), main_only=True)
+    found["sum"] = source.images("pairs", tables.image_rows("pairs"), 1).float().sum((1, 2)).tolist()
+    return found
+
+
+def test_an_unreadable_photo_of_one_process_stops_all(photos, towers, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    (tmp_path / "towers.json").write_text(json.dumps(towers))
+    done = subprocess.run(
+        [*torchrun, __file__, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert "pairs_7.png cannot be read as a picture" in second["error"]
+    assert first["error"] == f"Stopped because of process 1: ValueError: {second['error']}"
+    alone = features(photos, towers, tmp_path / "alone", Augmentation())
+    rows = alone.tables.image_rows("pairs")
+    assert first["sum"] == second["sum"]
+    assert first["sum"] == pytest.approx(alone.images("pairs", rows, 1).float().sum((1, 2)).tolist(), rel=1e-3)
 
 
 def test_a_step_draws_a_view_and_a_caption_of_each_picture(photos, towers, tmp_path):
@@ -251,3 +310,11 @@ def test_the_experiment_names_what_the_readme_says(compose):
     assert (config.model.kind, config.dataset.name, config.encoder.name) == ("heads", "flickr8k_photos", "photo_towers")
     assert config.dataset.pairs_split == "pairs" and config.validation_split == "val"
     assert config.output_dir == "outputs/contrastive/photo_clip" and config.loop.keep in ("last", "retrieval_error")
+
+
+if __name__ == "__main__":
+    place, mine = Path(sys.argv[1]), Processes()
+    options = json.loads((place / "towers.json").read_text())
+    (place / f"rank{mine.rank}.json").write_text(
+        json.dumps(shared_work(place / "photos", options, place / "shared", mine))
+    )
