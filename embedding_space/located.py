@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "package:"
 
 
-def find_folder(folder: str | Path) -> Path:
+def find_local_folder(folder: str | Path) -> Path:
     """A folder relative to the working folder, else to the repository; where it is in neither, as it was given."""
     folder = Path(folder)
     return ROOT / folder if not folder.is_dir() and (ROOT / folder).is_dir() else folder

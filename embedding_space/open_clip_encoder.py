@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from embedding_space.encoders import Encoder, file_sha256
-from embedding_space.located import find_folder
+from embedding_space.located import find_local_folder
+from embedding_space.quick_gelu import OPENAI_KEYS, check_activation, check_folder, is_torchscript
 
 LOCAL = "local-dir:"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")  # of a tag, in open_clip's words
-OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own archives
 
 
 class OpenClipEncoder(Encoder):
@@ -128,7 +126,7 @@ def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
 
 def _weights_alone(pretrained: str, folder: str) -> str:
     """The tag or file, or of an archive of code and weights, which open_clip does not read, a file of its weights."""
-    if not _is_torchscript(pretrained):
+    if not is_torchscript(pretrained):
         return pretrained
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch would have nobody write such archives any more
@@ -149,9 +147,10 @@ def _preprocessing(model: str) -> dict[str, Any]:
 def _locate(model: str) -> str:
     if not model.startswith(LOCAL):
         return model
-    folder = find_folder(model.removeprefix(LOCAL))
+    folder = find_local_folder(model.removeprefix(LOCAL))
     if not (folder / "open_clip_model.safetensors").exists():
         raise FileNotFoundError(f"No open_clip model in {folder} (option encoder.model={model})")
+    check_folder(folder, f"encoder.model={model}")
     return f"{LOCAL}{folder}"
 
 
@@ -169,21 +168,4 @@ def _check_weights(model: str, pretrained: str | None) -> None:
     if pretrained is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ValueError(f"{given} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
-    quick = f"{name}-quickgelu"
-    weights = open_clip.get_pretrained_cfg(name, pretrained)
-    if quick not in open_clip.list_models():
-        return
-    if weights.get("quick_gelu"):
-        raise ValueError(f"{given}: these weights were trained with QuickGELU; set encoder.model={quick}")
-    if _is_torchscript(pretrained):
-        logging.getLogger(__name__).warning(
-            f"{given}: a TorchScript archive, as OpenAI's weights come in; those were trained with QuickGELU and need "
-            f"encoder.model={quick}"
-        )
-
-
-def _is_torchscript(pretrained: str | None) -> bool:
-    if not pretrained or not zipfile.is_zipfile(pretrained):
-        return False
-    with zipfile.ZipFile(pretrained) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    check_activation(name, pretrained, given)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from embedding_space.tables import Tables, read_tables
+from embedding_space.warn import warn_once
 
 FORMAT = 1
 MANIFEST_KEYS = ("encoder", "dim", "rows", "tables_hash", "text_split", "text_mean_split", "image_mean_split", "hash")
@@ -117,7 +117,7 @@ class EmbeddingStore:
             )
         unreadable = self.manifest.get("unreadable", [])
         if unreadable:
-            _warn(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
+            warn_once(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
         return replace(tables, left_out=frozenset(unreadable))
 
     @property
@@ -199,9 +199,3 @@ class EmbeddingStore:
                 f"{self.manifest[f'{modality}_mean_split']!r} (option {option}); name another split and {self._again}"
             )
         return self._statistics[f"{modality}_mean"]
-
-
-@cache
-def _warn(sentence: str) -> None:
-    """Say it once, however many stores are opened on the same folder."""
-    logging.getLogger(__name__).warning(sentence)

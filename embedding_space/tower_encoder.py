@@ -13,7 +13,7 @@ from torch import Tensor
 
 from embedding_space.encoders import Encoder
 from embedding_space.heads import TowerHeads
-from embedding_space.located import find_folder
+from embedding_space.located import find_local_folder
 from embedding_space.towers import ImageTower, TextTower
 
 
@@ -59,7 +59,7 @@ class TowerEncoder(Encoder):
         self.heads: TowerHeads | None = None
         self.joint = heads is not None
         if heads is not None:
-            folder = find_folder(heads)
+            folder = find_local_folder(heads)
             self.heads = TowerHeads.load(folder).to(self.device)
             digest = hashlib.sha256((folder / "config.json").read_bytes())
             digest.update((folder / "model.safetensors").read_bytes())

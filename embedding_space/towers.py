@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, normalize, pil_to_tensor, resize
 from transformers import AutoModel, AutoTokenizer
 
-from embedding_space.located import PACKAGE, check_weights, find_folder, find_in_package, hash_weights
+from embedding_space.located import PACKAGE, check_weights, find_in_package, find_local_folder, hash_weights
 
 IMAGE_POOLINGS = ("mean", "max", "cls", "logits")
 TEXT_POOLINGS = ("mean", "cls", "last")
@@ -230,7 +230,9 @@ class TextTower(nn.Module):
         if pooling not in TEXT_POOLINGS:
             raise ValueError(f"text_tower.pooling={pooling!r} must be one of {', '.join(TEXT_POOLINGS)}")
         located = (
-            find_in_package(model, "model.safetensors").parent if model.startswith(PACKAGE) else find_folder(model)
+            find_in_package(model, "model.safetensors").parent
+            if model.startswith(PACKAGE)
+            else find_local_folder(model)
         )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(located)

@@ -20,7 +20,7 @@ from embedding_space.alignment import Alignment
 from embedding_space.steps import NormalSampler
 from image_captioning.data import check_finite
 from image_captioning.generation import Decoding, generate
-from image_captioning.hub import find_folder
+from image_captioning.hub import find_hub_folder
 from image_captioning.mappers import make_mapper
 from image_captioning.tokenizer import load_tokenizer
 from training.checkpoint import load_checkpoint
@@ -233,7 +233,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             if str(checkpoint).count("/") != 1:
                 raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}")
             try:
-                folder = find_folder(checkpoint, **download)
+                folder = find_hub_folder(checkpoint, **download)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {MEND}") from error
         captioner = load_checkpoint(cls, folder, "captioner", MEND)
@@ -314,7 +314,7 @@ def build_captioner(
 
 def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
     try:
-        folder = find_folder(name)
+        folder = find_hub_folder(name)
         kind = json.loads((folder / "config.json").read_text()).get("model_type")
         if kind != "gpt2":
             raise ValueError(f"it is a {kind}, not a GPT-2")

@@ -10,7 +10,7 @@ FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 
 
-def find_folder(name: str | Path, files: list[str] = FILES, **download: str | bool | Path | None) -> Path:
+def find_hub_folder(name: str | Path, files: list[str] = FILES, **download: str | bool | Path | None) -> Path:
     """The folder `name`, or that of the Hub id `name`, from the cache or downloaded.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from image_captioning.hub import WITHOUT_WEIGHTS, find_folder
+from image_captioning.hub import WITHOUT_WEIGHTS, find_hub_folder
 
 END = "<|endoftext|>"
 UNKNOWN = "<unk>"
@@ -69,7 +69,9 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     Only `tokenizer.json` is read: no code that a downloaded folder might bring along.
     """
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(find_folder(source, WITHOUT_WEIGHTS), local_files_only=True)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(
+            find_hub_folder(source, WITHOUT_WEIGHTS), local_files_only=True
+        )
     except Exception as error:  # Hub, file and format errors come in many classes
         raise ValueError(
             f"The tokenizer in {source} cannot be read ({_first_line(error)}): "

@@ -226,8 +226,56 @@ def test_a_checkpoint_file_is_loaded_and_known_by_its_contents(tmp_path, caplog,
     with pytest.raises(ValueError, match=r"weights of the encoder file are not those that were used"):
         load_encoder(**{**loaded.description, "pretrained": str(tmp_path / "weights.pt")})
     if ending == "archive.pt":
+        with pytest.raises(ValueError, match=r"trained with QuickGELU; set encoder\.model=tiny-quickgelu"):
+            OpenClipEncoder("plain", "tiny", str(file), device="cpu")
+        return
+    for _ in range(2):
         OpenClipEncoder("plain", "tiny", str(file), device="cpu")
-        assert "as OpenAI's weights come in" in caplog.text and "need encoder.model=tiny-quickgelu" in caplog.text
+    assert [record.message.partition(": nothing tells")[0] for record in caplog.records] == [
+        f"encoder.model=tiny encoder.pretrained={file}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "config", "wanted"),
+    [
+        ("ViT-B-32", "ViT-B-32.pt", None, "ViT-B-32-quickgelu"),
+        ("ViT-B/32", "vit_b_32-quickgelu-laion400m_e32-46683a32.pt", None, "ViT-B-32-quickgelu"),
+        ("ViT-L-14", "l14_400m.pt", None, "ViT-L-14-quickgelu"),
+        ("ViT-B-32", "open_clip_model.safetensors", {"quick_gelu": True}, "ViT-B-32-quickgelu"),
+        ("ViT-B-32-quickgelu", "open_clip_model.safetensors", {}, "ViT-B-32"),
+        ("ViT-B-32-quickgelu", "ViT-B-32.pt", None, None),
+        ("ViT-B-32", "open_clip_model.safetensors", {}, None),
+        ("ViT-S-32-alt", "mine.pt", None, None),
+    ],
+)
+def test_a_files_name_or_folder_may_tell_of_quickgelu(tmp_path, caplog, model, file, config, wanted):
+    path = tmp_path / file
+    path.write_bytes(b"not read")
+    if config is not None:
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    if wanted is None:
+        open_clip_encoder._check_weights(model, str(path))
+    else:
+        with pytest.raises(ValueError, match=rf"QuickGELU; set encoder\.model={wanted}$"):
+            open_clip_encoder._check_weights(model, str(path))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("act", ["quick_gelu", "gelu", None])
+def test_a_folder_whose_configs_disagree_on_quickgelu_is_warned_of_once(tmp_path, caplog, quick, act):
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"not read")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": quick}}))
+    towers = {f"{tower}_config": {"hidden_act": act} if act else {} for tower in ("text", "vision")}
+    (tmp_path / "config.json").write_text(json.dumps(towers))
+    for _ in range(2):
+        open_clip_encoder._locate(f"local-dir:{tmp_path}")
+    differ = act is not None and (act == "quick_gelu") != quick
+    assert [record.message for record in caplog.records] == [
+        f"encoder.model=local-dir:{tmp_path}: config.json there says hidden_act={act}, open_clip_config.json "
+        f"quick_gelu={quick}, which is what is used; if that is wrong, mend it in open_clip_config.json"
+    ] * differ
 
 
 @pytest.mark.parametrize(
