@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from embedding_space.commands import preparing
 from embedding_space.tables import Tables, read_tables
 from embedding_space.warn import warn_once
 
@@ -54,10 +55,7 @@ class EmbeddingStore:
         self.path = Path(path)
         manifest = self.path / "manifest.json"
         if not manifest.exists():
-            raise FileNotFoundError(
-                f"No embeddings in {self.path}: run python scripts/prepare_data.py "
-                f"dataset={self.path.parent.name} encoder={self.path.name}"
-            )
+            raise FileNotFoundError(f"No embeddings in {self.path}: run {preparing(self.path)}")
         try:
             self.manifest: dict = dict(json.loads(manifest.read_text()))
         except (TypeError, ValueError) as error:
@@ -98,10 +96,7 @@ class EmbeddingStore:
 
     @property
     def _again(self) -> str:
-        return (
-            f"delete {self.path} and run python scripts/prepare_data.py "
-            f"dataset={self.path.parent.name} encoder={self.path.name}"
-        )
+        return f"delete {self.path} and run {preparing(self.path)}"
 
     def _damaged(self, file: str, reason: object) -> ValueError:
         return ValueError(f"{self.path / file} is damaged ({reason}): {self._again}")
@@ -166,8 +161,7 @@ class EmbeddingStore:
         `Encoder.patch_features`. Raises ValueError when the store was prepared without them."""
         if "patches" not in self.manifest:
             raise ValueError(
-                f"{self.path} has no patch tokens: delete it and run python scripts/prepare_data.py patches=true "
-                f"dataset={self.path.parent.name} encoder={self.path.name}"
+                f"{self.path} has no patch tokens: delete it and run {preparing(self.path, 'patches=true')}"
             )
         return PatchTokens(self._array("patches"), self.tables.image_rows(split))
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embedding_space.commands import dataset_options
+
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
 CAPTION_SCHEMA = pa.schema(
     [("caption_id", pa.string()), ("image_row", pa.int64()), ("caption", pa.string()), ("split", pa.string())]
@@ -241,7 +243,8 @@ def read_tables(root: Path) -> Tables:
     root = Path(root)
     if not any((root / f"{name}.parquet").exists() for name in SCHEMAS):
         raise FileNotFoundError(
-            f"No images.parquet or captions.parquet in {root}: run python scripts/prepare_data.py dataset={root.name}"
+            f"No images.parquet or captions.parquet in {root}: run python scripts/prepare_data.py "
+            f"{dataset_options(root)}, after writing them, as data/README.md says, if they are your own"
         )
     loaded = []
     for name, schema in SCHEMAS.items():

@@ -211,7 +211,7 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
         slow = [colours[y, x] / np.linalg.norm(colours[y, x]) for y in range(2) for x in range(2)]
         assert np.allclose(patches[np.array([row])][0], slow, atol=1e-3)
     assert torch.equal(patches[torch.tensor([1, 0])], patches[:].flip(0)) and patches[1].shape == (4, 3)
-    with pytest.raises(ValueError, match=r"no patch tokens: delete it and run .* patches=true dataset=data"):
+    with pytest.raises(ValueError, match=r"no patch tokens: delete it and run .* dataset\.name=data .*patches=true"):
         without.patches("val")
     with pytest.raises(ValueError, match="patches is None there"):
         write(root, PixelEncoder(), "without", patches=True)

@@ -217,9 +217,37 @@ def test_the_command_can_be_typed_again(corpus, monkeypatch):
     assert store.manifest["command"] == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
 
 
-def test_a_missing_store_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"prepare_data.py dataset=coco encoder=clip"):
-        EmbeddingStore(tmp_path / "coco" / "clip")
+@pytest.mark.parametrize(
+    ("store", "command"),
+    [
+        ("coco/ViT-B-32-quickgelu.openai", "scripts/prepare_data.py dataset=coco encoder=clip_vit_b32"),
+        ("demo/demo_clip", "scripts/prepare_data.py dataset=demo encoder=demo_clip"),
+        ("mine/photo_clip", "scripts/prepare_data.py dataset=tables dataset.name=mine encoder=photo_clip"),
+        ("coco/imported", "scripts/import_embeddings.py dataset=tables dataset.name=coco train=FILE"),
+    ],
+)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_missing_store_names_the_command_that_makes_it(tmp_path, monkeypatch, compose, store, command, elsewhere):
+    """The command of configs, not of the names of folders; its own store is the missing one."""
+    monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path / ("data" if elsewhere else "")))
+    with pytest.raises(FileNotFoundError) as caught:
+        EmbeddingStore(tmp_path / store)
+    message = str(caught.value)
+    script, *options = message.partition(": run python ")[2].split()
+    assert ("dataset.root=" in message) == elsewhere
+    assert " ".join([script, *(option for option in options if "dataset.root" not in option)]) == command
+    config = compose(script.removeprefix("scripts/").removesuffix(".py"), *options)
+    assert f"{config.dataset.root}/{config.encoder.name}" == str(tmp_path / store)
+
+
+def test_a_missing_store_of_an_encoder_without_a_config_names_both_ways_to_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"prepare_data\.py dataset=coco encoder=CONFIG encoder\.name=theirs with .*, or, .* "
+        r"scripts/import_embeddings\.py dataset=tables dataset\.name=coco encoder\.name=theirs train=FILE$",
+    ):
+        EmbeddingStore(tmp_path / "coco" / "theirs")
 
 
 def test_an_embedding_that_is_not_finite_is_refused_by_its_captions_id(corpus, monkeypatch):

@@ -126,7 +126,7 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
         ({"baseline": "c1", "methods": ["c3"]}, "baseline='c1' must be null or one of"),
         ({"seeds": [0, 0]}, "each once"),
         ({"split": "testing"}, "testing"),
-        ({"store": "data/nowhere/words"}, "prepare_data.py dataset=nowhere encoder=words"),
+        ({"store": "data/nowhere/words"}, r"dataset=tables dataset.name=nowhere encoder=CONFIG encoder.name=words"),
         ({"variants": {"c3": {"noise": 1}}}, r"variants.c3 has unknown keys \['noise'\]"),
         ({"variants": {"c3": {"ddpm": ["loop.steps=1"]}}}, "no DiffusionBridge"),
         ({"variants": {"c3": {"captioner": ["alignment.noise=1"]}}}, "alignment.noise"),

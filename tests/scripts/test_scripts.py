@@ -286,7 +286,7 @@ def test_the_wrong_store_is_refused_by_name(demo, compose, make_store, tmp_path)
         (["caption_from=sounds"], "caption_from='sounds'"),
         (["decoding.top_p=0.5"], "decoding.top_p"),
         (["checkpoint=outputs/image_captioning/nowhere"], "No captioner in outputs/image_captioning/nowhere"),
-        (["store=data/nowhere/clip"], "prepare_data.py dataset=nowhere encoder=clip"),
+        (["store=data/nowhere/clip"], "dataset=tables dataset.name=nowhere encoder=CONFIG encoder.name=clip"),
         (["metrics=[CIDER]"], "Unknown metrics"),
         (["checkpoint=null"], "nothing to score"),
     ],

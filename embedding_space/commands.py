@@ -1,0 +1,57 @@
+"""The command that makes what is missing, for errors: folders are called by the `name` in a config, not by its file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from embedding_space.located import ROOT
+
+
+def preparing(store: Path, *options: str) -> str:
+    """The command that makes the embeddings in `store`, `<root of the data set>/<name of the encoder>`.
+
+    Args:
+        options: further ones for scripts/prepare_data.py.
+    """
+    encoder, more = _config("encoder", store.name), "".join(f" {option}" for option in options)
+    importing = f"python scripts/import_embeddings.py {_placed(store.parent, 'dataset=tables')}"
+    if encoder is not None and encoder["kind"] == "imported":
+        return f"{importing} train=FILE"
+    prepare = f"python scripts/prepare_data.py {dataset_options(store.parent)}"
+    if encoder is not None:
+        return f"{prepare} encoder={encoder['config']}{more}"
+    named = f"encoder.name={shlex.quote(store.name)}"
+    return (
+        f"{prepare} encoder=CONFIG {named}{more} with the one of configs/encoder that it is to be, or, for the "
+        f"embeddings of others, {importing} {named} train=FILE"
+    )
+
+
+def dataset_options(root: Path) -> str:
+    """The options that choose the data set in `root`; one that no config names is one of tables."""
+    known = _config("dataset", root.name)
+    return _placed(root, f"dataset={known['config'] if known else 'tables'}")
+
+
+def _placed(root: Path, choice: str) -> str:
+    """`choice` with the data set's name and folder, where these are not what it has by itself."""
+    named = choice == "dataset=tables"
+    usual = Path(os.environ.get("DIFFUSION_BRIDGE_DATA", "data")) / root.name
+    return (
+        choice
+        + (f" dataset.name={shlex.quote(root.name)}" if named else "")
+        + ("" if root.resolve() == usual.resolve() else f" dataset.root={shlex.quote(str(root))}")
+    )
+
+
+def _config(group: str, name: str) -> dict[str, str] | None:
+    """{"config", "kind"} of the file in configs/<group> whose `name` is this one."""
+    for path in sorted((ROOT / "configs" / group).glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        if content.get("name") == name:
+            return {"config": path.stem, "kind": content.get("kind", "")}
+    return None
