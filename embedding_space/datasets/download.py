@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
@@ -27,6 +28,8 @@ ATTEMPTS = 4  # in a row without a byte gained
 WAIT_SECONDS = 2  # before the second attempt, twice that before the third ...
 TIMEOUT_SECONDS = 30
 PHOTOS_AT_ONCE = 16
+GONE_AFTER = 2 * PHOTOS_AT_ONCE  # photos that fail in a row
+AGENT = {"User-Agent": "diffusion-bridge"}
 SPARE_BYTES = 100_000_000  # of free space to leave
 NETWORK_ERRORS = (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError)
 
@@ -49,19 +52,18 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
         raise ValueError(f"dataset={dataset['name']} has no files that a command can fetch: {by_hand}")
     source = Path(dataset["source"])
     source.mkdir(parents=True, exist_ok=True)
+    check_network([entry["url"] for entry in entries if _is_wanted(entry, source)])
     for entry in entries:
         if "photos_of" in entry:
             fetch_photos(source / entry["photos_of"], source / entry["into"])
             continue
-        name = entry.get("file") or entry["url"].rsplit("/", 1)[1]
+        archive = source / _file_name(entry)
         if "unpack" not in entry:
-            fetch(entry["url"], source / name, entry["md5"])
+            fetch(entry["url"], archive, entry["md5"])
             continue
-        unpacked = source / f".{name}.unpacked"  # so that a run after the archive was removed knows
-        wanted = json.dumps([entry["url"], list(entry["unpack"])])
+        unpacked, wanted = _unpacked(entry, source)
         if unpacked.exists() and unpacked.read_text() == wanted:
             continue
-        archive = source / name
         if not archive.is_file():
             fetch(entry["url"], archive, entry["md5"])
         elif entry["md5"] is not None and (found := _md5(archive)) != entry["md5"]:
@@ -72,6 +74,45 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
             archive.unlink()
     if dataset.get("by_hand"):
         print(f"Still to be fetched by hand: {dataset['by_hand']}")
+
+
+def _file_name(entry: Mapping) -> str:
+    return entry.get("file") or entry["url"].rsplit("/", 1)[1]
+
+
+def _unpacked(entry: Mapping, source: Path) -> tuple[Path, str]:
+    """The file by which a run after the archive was removed knows what was unpacked, and what it then holds."""
+    return source / f".{_file_name(entry)}.unpacked", json.dumps([entry["url"], list(entry["unpack"])])
+
+
+def _is_wanted(entry: Mapping, source: Path) -> bool:
+    """Whether the entry's file is still to be fetched; of photos that a JSON names that is known later."""
+    if "photos_of" in entry or (source / _file_name(entry)).is_file():
+        return False
+    if "unpack" not in entry:
+        return True
+    unpacked, wanted = _unpacked(entry, source)
+    return not (unpacked.exists() and unpacked.read_text() == wanted)
+
+
+def check_network(urls: Sequence[str]) -> None:
+    """Ask each server of `urls` for one of them; FileNotFoundError, before anything is fetched, if one is out of reach.
+
+    Without a network every file would be tried `ATTEMPTS` times before it is given up.
+    """
+    for url in {urlsplit(url).netloc: url for url in reversed(urls)}.values():
+        request = urllib.request.Request(url, method="HEAD", headers=AGENT)
+        try:
+            urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError:
+            continue  # it answers; what is wrong with this file, fetching it tells
+        except NETWORK_ERRORS as error:
+            more = f" and {len(urls) - 1:,} more" if len(urls) > 1 else ""
+            raise FileNotFoundError(
+                f"{urlsplit(url).netloc} cannot be reached ({getattr(error, 'reason', error)}); still to be fetched: "
+                f"{url}{more}. Run the command again where there is a network, or fetch by other means, see "
+                "data/README.md"
+            ) from error
 
 
 def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -> Path:
@@ -93,7 +134,7 @@ def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -
         before, have = have, partial.stat().st_size if partial.exists() else 0
         failures = 1 if have > before >= 0 else failures + 1  # a slow but moving download never gives up
         if failures == ATTEMPTS or _is_final(reason):
-            raise _unreachable(url, reason, partial)
+            raise _unreachable(url, reason, partial) from (reason if isinstance(reason, Exception) else None)
         time.sleep(WAIT_SECONDS * failures)
     if md5 is not None and (found := _md5(partial)) != md5:
         _forget(partial)
@@ -112,7 +153,7 @@ def _go_on(url: str, partial: Path, progress: bool) -> bool:
     headers = {"Range": f"bytes={have}-", "If-Range": version} if have and version else {}
     if not headers:
         have = 0
-    request = urllib.request.Request(url, headers={"User-Agent": "diffusion-bridge", **headers})
+    request = urllib.request.Request(url, headers={**AGENT, **headers})
     try:
         response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
@@ -217,7 +258,7 @@ def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
 def fetch_photos(annotations: Path, folder: Path) -> None:
     """Fetch the photos that a COCO-style JSON lists by `coco_url` into `folder`; those there already are kept.
 
-    Raises FileNotFoundError when some cannot be had, after the others were fetched.
+    Raises FileNotFoundError when some cannot be had, after the others were fetched; at once when the network is gone.
     """
     wanted = []
     for number, entry in enumerate(entries_of(annotations, read_json(annotations), "images")):
@@ -225,6 +266,7 @@ def fetch_photos(annotations: Path, folder: Path) -> None:
         url, name = (field(annotations, where, entry, key) for key in ("coco_url", "file_name"))
         wanted.append((url, folder / Path(name).name))
     folder.mkdir(parents=True, exist_ok=True)
+    check_network([url for url, path in wanted if not path.is_file()])
 
     def one(job: tuple[str, Path]) -> FileNotFoundError | None:
         try:
@@ -235,7 +277,12 @@ def fetch_photos(annotations: Path, folder: Path) -> None:
     pool = ThreadPoolExecutor(PHOTOS_AT_ONCE)
     try:
         results = tqdm(pool.map(one, wanted), total=len(wanted), desc=f"photos of {annotations.name}", unit=" photos")
-        failed = [error for error in results if error is not None]
+        failed, in_a_row = [], 0
+        for error in results:
+            failed += [] if error is None else [error]
+            in_a_row = 0 if error is None else in_a_row + 1
+            if in_a_row == GONE_AFTER and not isinstance(error.__cause__, urllib.error.HTTPError):
+                raise FileNotFoundError(f"{in_a_row} photos in a row could not be fetched; the last: {error}")
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the photos still to come
     if failed:

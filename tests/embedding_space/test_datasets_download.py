@@ -231,6 +231,40 @@ def test_photos_that_a_json_names_are_fetched_and_missing_ones_told(server, tmp_
     assert sum(path == "/1.jpg" for path, _ in server.seen) == 1
 
 
+def test_without_a_network_a_command_stops_before_it_tries_anything(server, tmp_path, monkeypatch):
+    """One server answers, the other does not: nothing is fetched from either, and nothing is tried twice."""
+    monkeypatch.setattr(downloads, "fetch", lambda *_, **__: pytest.fail("fetched"))
+    there, gone = entry(server, "a.bin", BODY), {"url": "http://127.0.0.1:1/b.zip", "md5": None, "unpack": ["*"]}
+    dataset = {"name": "x", "source": tmp_path, "downloads": [there, gone]}
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"^127\.0\.0\.1:1 cannot be reached \(.*refused\); still to be fetched: http://127\.0\.0\.1:1/b\.zip "
+        r"and 1 more\. Run the command again where there is a network",
+    ):
+        download(dataset)
+    (tmp_path / "a.bin").write_bytes(BODY)
+    monkeypatch.undo()
+    download({**dataset, "downloads": [there]})  # what is there needs no network
+    (tmp_path / "val.json").write_text(json.dumps({"images": [{"file_name": "1.jpg", "coco_url": gone["url"]}]}))
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot be reached .*: http://127\.0\.0\.1:1/b\.zip\. Run the command"
+    ):
+        downloads.fetch_photos(tmp_path / "val.json", tmp_path / "images")
+
+
+def test_a_network_that_goes_in_the_midst_of_photos_stops_the_command(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    monkeypatch.setattr(downloads, "GONE_AFTER", 3)
+    monkeypatch.setattr(downloads, "check_network", lambda urls: None)
+    server.files["0.jpg"] = b"zero"
+    urls = [server.url("0.jpg"), *(f"http://127.0.0.1:1/{n}.jpg" for n in range(1, 60))]
+    images = [{"file_name": f"{n}.jpg", "coco_url": url} for n, url in enumerate(urls)]
+    (tmp_path / "val.json").write_text(json.dumps({"images": images}))
+    with pytest.raises(FileNotFoundError, match=r"^3 photos in a row .*the last: http://127\.0\.0\.1:1/3\.jpg cannot"):
+        downloads.fetch_photos(tmp_path / "val.json", tmp_path / "images")
+    assert (tmp_path / "images/0.jpg").read_bytes() == b"zero"
+
+
 def test_a_data_set_without_downloads_says_what_to_do():
     with pytest.raises(ValueError, match="dataset=mine has no files that a command can fetch: ask them"):
         download({"name": "mine", "source": "x", "downloads": [], "by_hand": "ask them"})
