@@ -43,6 +43,7 @@ def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
     overrides = []
     for argument in arguments:
         key, _, name = argument.partition("=")
+        name = name.removesuffix(f"/{stage}")  # put so already in the commands that manifests keep
         if key != "experiment" or name in ("", "null"):
             overrides.append(argument)
             continue

@@ -41,6 +41,8 @@ def test_unknown_names_and_unknown_keys_are_errors(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="stepss"):
         compose_config("ddpm", "experiment=diffusion_bridge_reference", "loop.stepss=3")
     assert config_module.stage_experiments("ddpm", ["seed=1"]) == ["seed=1"]
+    put = config_module.stage_experiments("ddpm", ["experiment=diffusion_bridge_reference"])
+    assert config_module.stage_experiments("ddpm", put) == put == ["experiment=diffusion_bridge_reference/ddpm"]
 
 
 def test_the_command_line_has_the_last_word():
