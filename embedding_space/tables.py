@@ -104,6 +104,15 @@ class Tables:
             raise ValueError(f"Captions of split {split!r} of {self.root} belong to images of another split")
         return found
 
+    def image_groups(self, split: str) -> np.ndarray:
+        """(M,) int64 from 0 without gaps: a number for each caption of `split`, which it shares with the other captions
+        of its image; a caption without an image has one of its own."""
+        image_rows = self.captions["image_row"].take(pa.array(self.caption_rows(split)))
+        image_rows = pc.fill_null(image_rows, -1).to_numpy().copy()
+        alone = image_rows < 0
+        image_rows[alone] = len(self.images) + np.arange(alone.sum())
+        return np.unique(image_rows, return_inverse=True)[1]
+
     def references(self, split: str) -> dict[str, list[str]]:
         """{image_id: [captions]} of every image of `split`: its captions of that split, all in table order."""
         rows = self.image_rows(split)

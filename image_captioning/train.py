@@ -19,7 +19,7 @@ from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.cli import command
 from training.loop import Loop, LoopConfig
-from training.random import drawn_rows, mixed_seed, seeded_normal, without
+from training.random import drawn_groups, drawn_rows, mixed_seed, seeded_normal, without
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
@@ -65,7 +65,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def choose(config: DictConfig, store: EmbeddingStore) -> Chosen:
-    """Training and validation captions; without a validation split, some of the training texts are held out."""
+    """Training and validation captions; without a validation split, some of the training texts are held out, all
+    captions of an image together, for they say nearly the same."""
     for option in ("train_captions", "validation_captions"):
         if config[option] is not None and config[option] < 1:
             raise ValueError(f"{option}={config[option]} must be null or at least 1")
@@ -74,7 +75,13 @@ def choose(config: DictConfig, store: EmbeddingStore) -> Chosen:
     validation_split, count = config.validation_split, config.validation_captions
     rows = torch.arange(len(store.tables.caption_rows(split)))
     if validation_split is not None:
-        total = len(store.tables.caption_rows(validation_split))
+        try:
+            total = len(store.tables.caption_rows(validation_split))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Name one of them with validation_split=..., or set validation_split=null, which holds some "
+                "of the training texts out"
+            ) from error
         validation_rows = drawn_rows(total, total if count is None else count, config.seed, 5)
     elif uses_pairs or count is None or count >= len(rows):
         raise ValueError(
@@ -82,8 +89,14 @@ def choose(config: DictConfig, store: EmbeddingStore) -> Chosen:
             "number below theirs, and name a split if train_on or validate_on is pairs"
         )
     else:
-        validation_split, validation_rows = split, drawn_rows(len(rows), count, config.seed, 5)
+        groups = torch.from_numpy(store.tables.image_groups(split))
+        validation_split, validation_rows = split, drawn_groups(groups, count, config.seed, 5)
         rows = without(len(rows), validation_rows)
+        if not len(rows):
+            raise ValueError(
+                f"validation_captions={count} leave no image of split {split!r} to train on, for all captions of an "
+                "image are held out together: give fewer"
+            )
     if config.train_captions is not None:
         rows = rows[drawn_rows(len(rows), config.train_captions, config.seed, 5)]
     return Chosen(split, rows, validation_split, validation_rows)

@@ -32,6 +32,15 @@ def drawn_rows(rows: int, count: int, *parts: int) -> Tensor:
     return torch.randperm(rows, generator=generator)[:count].sort().values
 
 
+def drawn_groups(groups: Tensor, count: int, *parts: int) -> Tensor:
+    """Increasing int64 rows of whole groups, drawn by the seed made of `parts` until they are `count` or more; `groups`
+    (M,) has each row's number, 0 to G - 1. Groups of one row give what `drawn_rows` does."""
+    sizes = torch.bincount(groups)
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(mixed_seed(*parts)))
+    enough = int(torch.searchsorted(sizes[order].cumsum(0), count)) + 1
+    return torch.isin(groups, order[:enough]).nonzero()[:, 0]
+
+
 def without(rows: int, left_out: Tensor) -> Tensor:
     """The rows 0..rows - 1 that are not in `left_out`, in order."""
     return torch.ones(rows, dtype=torch.bool).index_fill(0, left_out, False).nonzero()[:, 0]

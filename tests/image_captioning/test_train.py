@@ -21,7 +21,7 @@ from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.train import _aligned_once, _paired, choose, train
-from training.random import StepRandom
+from training.random import StepRandom, drawn_rows
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6
 SMALL = (
@@ -243,8 +243,34 @@ def test_a_corpus_of_text_without_a_validation_split_trains(config, tmp_path):
     store = write_store(root, StoredTexts(), name="words", text_split="train", image_mean_split=None)
     own = (f"store={store.path}", "validation_split=null", "loop.steps=2")
     assert train(config(*own))["text_loss"] > 0
-    with pytest.raises(ValueError, match="no captions of split 'val'"):
+    with pytest.raises(
+        ValueError, match=r"no captions of split 'val'; its .* captions: train\. .*validation_split=null"
+    ):
         train(config(*own[::2], "overwrite=true"))
+
+
+def test_all_captions_of_an_image_are_held_out_together(config):
+    made = config("validation_split=null")
+    store = EmbeddingStore(made.store)
+    store.manifest["text_split"] = "val"
+    chosen = choose(made, store)
+    images = store.pairs("val")
+    held, trained = (set(images[rows].tolist()) for rows in (chosen.validation_rows, chosen.rows))
+    assert len(chosen.validation_rows) == 20 and len(held) == 10  # two captions each
+    assert len(held | trained) == 40 and not held & trained
+    assert torch.equal(chosen.validation_rows, choose(made, store).validation_rows)
+    other = config("validation_split=null", "seed=1")
+    assert not torch.equal(chosen.validation_rows, choose(other, store).validation_rows)
+    with pytest.raises(ValueError, match="validation_captions=79 leave no image of split 'val' to train on"):
+        choose(config("validation_split=null", "validation_captions=79"), store)
+
+
+def test_captions_without_images_are_held_out_one_by_one(config):
+    store = EmbeddingStore(config().store)
+    alone = choose(config("validation_split=null"), store).validation_rows
+    assert torch.equal(alone, drawn_rows(200, 20, 0, 5))
+    groups = store.tables.image_groups("val+train")
+    assert groups[:6].tolist() == [0, 0, 1, 1, 2, 2] and groups[80:].tolist() == list(range(40, 240))
 
 
 def test_fewer_captions_by_seed(config):

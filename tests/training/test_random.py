@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from training.random import EpochOrder, StepRandom
+from training.random import EpochOrder, StepRandom, drawn_groups, drawn_rows
 from training.schedule import learning_rate_factor, parameter_groups
 
 
@@ -78,3 +78,12 @@ def test_biases_and_gains_are_not_decayed():
     decayed, free = parameter_groups(model, 0.1)
     assert [p.shape for p in decayed["params"]] == [(4, 3)] and decayed["weight_decay"] == 0.1
     assert len(free["params"]) == 3 and free["weight_decay"] == 0.0
+
+
+def test_whole_groups_are_drawn_until_there_are_enough_rows():
+    groups = torch.tensor([0, 0, 1, 2, 2, 2, 3, 1])
+    for count in range(1, 8):
+        rows = drawn_groups(groups, count, 7)
+        kept = torch.isin(groups, groups[rows])
+        assert torch.equal(rows, kept.nonzero()[:, 0]) and count <= len(rows) < count + 3
+    assert torch.equal(drawn_groups(torch.arange(50), 9, 1, 5), drawn_rows(50, 9, 1, 5))
