@@ -17,6 +17,7 @@ from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from embedding_space.alignment import Alignment
+from embedding_space.encoders import PRECISIONS
 from embedding_space.steps import NormalSampler
 from image_captioning.data import check_finite
 from image_captioning.generation import Decoding, generate
@@ -37,6 +38,7 @@ GPT2_SHAPE = (
     "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "layer_norm_epsilon",
     "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings",
 )  # fmt: skip
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 MEND = (
     "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
@@ -47,7 +49,7 @@ MEND = (
 class Captioner(nn.Module, PyTorchModelHubMixin):
     """GPT-2 behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it was trained on.
 
-    `captioner.tokenizer` is set after construction, and by loading.
+    `captioner.tokenizer` is set after construction, and by loading, which sets `captioner.folder`, too.
 
     Args:
         dim: D of the embeddings.
@@ -72,6 +74,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
         self.mapper, self.mapper_options = make_mapper(dim, self.gpt2.config.n_embd, mapper), dict(mapper)
         self.tokenizer: PreTrainedTokenizerFast | None = None
+        self.folder: Path | None = None
 
     def train(self, mode: bool = True) -> Captioner:
         """As nn.Module's, but the alignment is never in training mode (it is part of the data), nor a frozen GPT-2."""
@@ -105,6 +108,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
                 digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def set_alignment(self, alignment: Alignment) -> None:
+        """Put another alignment in the place of the present one, in what is saved, too."""
+        self.alignment = alignment
+        self._hub_mixin_config["alignment"] = alignment.options()
+
     def freeze_decoder(self) -> None:
         """Train the mapper alone, ClipCap's second way: it needs a pretrained GPT-2 and a stronger mapper."""
         self.gpt2.requires_grad_(False)
@@ -132,6 +140,15 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
                 f"{caption_tokens} need more than the decoder's {positions} positions: lower decoder.max_tokens, with "
                 "decoder.truncate=true, or take a decoder with more n_positions"
             )
+
+    def banned_tokens(self) -> list[int]:
+        """The tokens that no caption holds: special ones but the end, and what a pretrained vocabulary was padded with
+        beyond the tokenizer's."""
+        end, unknown = self.tokenizer.eos_token_id, self.tokenizer.unk_token_id
+        # GPT-2's own tokenizer calls its end token the unknown one as well.
+        banned = [token for token in self.tokenizer.all_special_ids if token != end]
+        banned += [unknown] if unknown not in (None, end, *banned) else []
+        return [*banned, *range(len(self.tokenizer), self.gpt2.config.vocab_size)]
 
     def align_texts(self, texts: Tensor, normal: NormalSampler) -> Tensor:
         """Raw text embeddings (B, D) -> aligned rows (B, D), noise from `normal`; float32 whatever the autocast."""
@@ -173,23 +190,41 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         return (losses.view_as(tokens) * mask).sum(-1)
 
     def caption_images(
-        self, embeddings: Tensor, decoding: Decoding | None = None, batch_size: int = 256, progress: bool = True
+        self,
+        embeddings: Tensor,
+        decoding: Decoding | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+        precision: str = "fp32",
     ) -> list[str]:
         """Captions of raw image embeddings (N, D), through the image side of the alignment.
 
+        Args:
+            precision: autocast of mapper and decoder to fp32 (none), bf16 or fp16, which may be twice as fast; rounding
+                then decides between words that are almost as probable.
+
         Raises ValueError for rows of another width than the captioner's and for rows that are not finite.
         """
-        return self._caption(embeddings, self.align_images, decoding, batch_size, progress)
+        return self._caption(embeddings, self.align_images, decoding, batch_size, progress, precision)
 
     def caption_texts(
-        self, embeddings: Tensor, decoding: Decoding | None = None, batch_size: int = 256, progress: bool = True
+        self,
+        embeddings: Tensor,
+        decoding: Decoding | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+        precision: str = "fp32",
     ) -> list[str]:
         """Captions of raw text embeddings (N, D), aligned without augmentation: how much the decoder can say when
-        there is no gap at all. Errors as for `caption_images`."""
-        return self._caption(embeddings, self.clean_texts, decoding, batch_size, progress)
+        there is no gap at all. Otherwise as `caption_images`."""
+        return self._caption(embeddings, self.clean_texts, decoding, batch_size, progress, precision)
 
     @torch.no_grad()
-    def _caption(self, embeddings, align, decoding, batch_size, progress) -> list[str]:
+    def _caption(self, embeddings, align, decoding, batch_size, progress, precision) -> list[str]:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision!r} must be one of {', '.join(PRECISIONS)}")
+        dtype = PRECISIONS[precision]
+        autocast = torch.autocast(self.device.type, dtype) if dtype else nullcontext()
         if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
             raise ValueError(
                 f"This captioner reads embeddings of {self.dim} dimensions from the encoder "
@@ -197,14 +232,9 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             )
         check_finite(embeddings, "the embeddings to caption")
         decoding = decoding or Decoding()
-        end, unknown = self.tokenizer.eos_token_id, self.tokenizer.unk_token_id
-        # GPT-2's own tokenizer calls its end token the unknown one as well.
-        banned = [token for token in self.tokenizer.all_special_ids if token != end]
-        banned += [unknown] if unknown not in (None, end, *banned) else []
-        # A pretrained vocabulary may be padded beyond the tokenizer's.
-        banned += range(len(self.tokenizer), self.gpt2.config.vocab_size)
+        end, banned = self.tokenizer.eos_token_id, self.banned_tokens()
         captions: list[str] = []
-        with _evaluating(self), tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:
+        with _evaluating(self), autocast, tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:
             for start in range(0, len(embeddings), batch_size):
                 rows = align(embeddings[start : start + batch_size].to(self.device))
                 ids = generate(self.gpt2, self.mapper(rows), decoding, end, banned, first_row=start)
@@ -242,6 +272,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {MEND}") from error
         captioner.alignment.restore()
+        captioner.folder = folder
         return captioner.to("cuda" if torch.cuda.is_available() else "cpu")
 
     @classmethod
@@ -253,6 +284,14 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """Identity of the captioner in `folder`: of its options, weights and tokenizer."""
+    digest = hashlib.sha256()
+    for name in CHECKPOINT_FILES:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _attention_on(device: torch.device) -> AbstractContextManager:

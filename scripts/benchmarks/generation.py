@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,16 +33,16 @@ def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
     for name, beams, options in (("greedy", 1, {}), ("beam 5", 5, {"strategy": "beam", "beams": 5})):
         decoding = Decoding(max_new_tokens=max(lengths), **options)
 
-        def batched(decoding: Decoding = decoding, at_once: int = max(config.batch_size // beams, 1)) -> None:
-            captioner.caption_images(images, decoding, at_once, progress=False)
+        def batched(precision: str, decoding: Decoding = decoding, beams: int = beams) -> None:
+            captioner.caption_images(images, decoding, max(config.batch_size // beams, 1), False, precision)
 
         def one_at_a_time(beams: int = beams) -> None:
             for image, length in zip(singles, lengths, strict=False):
                 write_one(captioner, image, length, beams)
 
         calls = {
-            f"{name}, batched, KV cache, bf16": in_bf16(batched),
-            f"{name}, batched, KV cache, float32": batched,
+            f"{name}, batched, KV cache, bf16": partial(batched, "bf16"),
+            f"{name}, batched, KV cache, float32": partial(batched, "fp32"),
             f"{name}, one at a time, no cache (reference)": one_at_a_time,
         }
         seconds = median_seconds(calls, repeats)
@@ -85,7 +86,7 @@ def written_lengths(count: int) -> np.ndarray:
 def write_one(captioner: Captioner, image: Tensor, length: int, beams: int = 1) -> Tensor:
     """(length,) tokens for one image (D,), as ClipCap's generation does: the whole sequence goes through the decoder
     again for every token, the logits of all its positions included. Beams rank by the sum of log-probabilities."""
-    gpt2, banned = captioner.gpt2, banned_tokens(captioner)
+    gpt2, banned = captioner.gpt2, captioner.banned_tokens()
     inputs = captioner.mapper(captioner.align_images(image[None]))  # (beams, P + t, W)
     scores = inputs.new_zeros(1, 1)
     written = torch.empty(1, 0, dtype=torch.long, device=image.device)
@@ -104,10 +105,5 @@ def same_captions(captioner: Captioner, images: Tensor, decoding: Decoding, thei
     """Share of `images` for which we write the tokens `theirs` (N, T)."""
     prefix = captioner.mapper(captioner.align_images(images))
     end = captioner.tokenizer.eos_token_id
-    ours = generate(captioner.gpt2, prefix, decoding, end, banned_tokens(captioner))
+    ours = generate(captioner.gpt2, prefix, decoding, end, captioner.banned_tokens())
     return (ours == theirs).all(dim=1).float().mean().item() if ours.shape == theirs.shape else 0.0
-
-
-def banned_tokens(captioner: Captioner) -> list[int]:
-    """What a captioner never writes: special tokens but the end."""
-    return [token for token in captioner.tokenizer.all_special_ids if token != captioner.tokenizer.eos_token_id]

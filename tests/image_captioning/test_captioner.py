@@ -291,3 +291,11 @@ def test_gpt2_by_folder_brings_its_weights_and_needs_them_no_more(tmp_path):
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "small")
     with pytest.raises(ValueError, match=r"tokenizer has \d+ tokens, .*small only 4"):
         build_captioner(**common, pretrained=str(tmp_path / "small"))
+
+
+def test_special_tokens_but_the_end_and_padding_of_the_vocabulary_are_banned(make_captioner):
+    captioner = make_captioner()
+    tokenizer, words = captioner.tokenizer, len(captioner.tokenizer)
+    assert captioner.banned_tokens() == [t for t in tokenizer.all_special_ids if t != tokenizer.eos_token_id] != []
+    captioner.gpt2.resize_token_embeddings(words + 2)
+    assert captioner.banned_tokens()[-2:] == [words, words + 1]
