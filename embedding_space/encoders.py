@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -241,6 +241,24 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
             f"{sha256[:12]} then): bring those back, or prepare the data and train the captioner again"
         )
     return encoder
+
+
+def reload_encoder(description: Mapping[str, Any], **options: Any) -> Encoder:
+    """The encoder of a store or a captioner, at work on this machine.
+
+    Args:
+        description: `Encoder.description`.
+        options: `precision`, `batch_size`, `workers`, `device` in the place of the description's, or of `Encoder`'s
+            defaults. A GPU's fp16 gives way to fp32 on a CPU unless it is asked for: few CPUs compute in it, and rows
+            of another precision lie in the same space.
+
+    Raises as `load_encoder`.
+    """
+    encoder = dict(description)
+    device = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if encoder.get("precision") == "fp16" and torch.device(device).type == "cpu":
+        encoder["precision"] = "fp32"
+    return load_encoder(**{**encoder, **options})
 
 
 def file_sha256(path: str | Path) -> str:

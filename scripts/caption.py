@@ -13,10 +13,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders import reload_encoder
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 from training.cli import command, exists, fail
+from training.config import given
 
 
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
@@ -56,13 +57,15 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = load_encoder(**captioner.encoder)
+    encoder = reload_encoder(captioner.encoder, **given(config.encoder))
+    captioner.to(encoder.device)
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:
         print(f"Skipped: {reason}", file=sys.stderr)
     if not kept:
         raise ValueError(f"None of the {len(pictures)} pictures can be read")
-    texts = captioner.caption_images(rows, Decoding(**config.decoding), config.batch_size, progress=len(kept) > 1)
+    decoding, progress = Decoding(**config.decoding), len(kept) > 1
+    texts = captioner.caption_images(rows, decoding, config.batch_size, progress, config.precision)
     captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
     for path, text in captions.items():
         print(f"{path}: {text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import hydra
@@ -67,6 +67,11 @@ def _experiment_stages(stage: str, name: str) -> list[str]:
         known = sorted({path.parent.name for path in experiments.glob(f"*/{anything}.yaml")})
         raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
     return stages
+
+
+def given(options: Mapping) -> dict:
+    """The options that are not null, which stands for "as it is"."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def override(key: str, value: object) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from embedding_space.encoders import Encoder
+from embedding_space.encoders import Encoder, reload_encoder
 from embedding_space.open_clip_encoder import OpenClipEncoder
 
 
@@ -63,3 +63,14 @@ def test_random_weights_are_given_on_request_and_the_description_names_the_preci
 def test_a_batch_of_nothing_is_refused(size):
     with pytest.raises(ValueError, match=rf"batch_size={size} \(option encoder.batch_size\) must be at least 1"):
         Encoder(batch_size=size)
+
+
+def test_a_gpus_half_precision_gives_way_on_a_cpu_unless_asked_for(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("embedding_space.encoders.load_encoder", lambda **options: options)
+    made_on_a_gpu = {"name": "x", "model": "m", "precision": "fp16"}
+    assert reload_encoder(made_on_a_gpu)["precision"] == "fp32"
+    assert reload_encoder(made_on_a_gpu, device="cuda") == {**made_on_a_gpu, "device": "cuda"}
+    assert reload_encoder(made_on_a_gpu, precision="fp16", batch_size=3) == {**made_on_a_gpu, "batch_size": 3}
+    assert reload_encoder({"name": "x", "precision": "bf16"})["precision"] == "bf16"
+    assert made_on_a_gpu["precision"] == "fp16"

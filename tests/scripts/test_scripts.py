@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import scripts.caption as caption_script
+import scripts.eval_coco as eval_script
+from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 from image_captioning.evaluate import evaluate_run
 from scripts.caption import caption, find_pictures, take_paths
@@ -160,6 +162,22 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
 
 
 @pytest.mark.java
+@pytest.mark.slow
+def test_a_sweep_over_the_image_side_leaves_a_folder_for_each_value(demo, tmp_path):
+    folder, *_ = demo
+    checkpoint = folder / "outputs/image_captioning/demo_diffusion_bridge_seed0"
+    script = str(Path(eval_script.__file__).resolve())
+    arguments = [f"checkpoint={checkpoint}", f"store={folder}/data/demo/demo_clip", "metrics=[CIDEr]"]
+    sweep = [sys.executable, script, "-m", *arguments, "image_side.image_timestep=100,300", "image_side.image_steps=1"]
+    for said in ("Predictions and scores", "Already evaluated"):
+        done = subprocess.run(sweep, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout.count(said) == 2, done.stderr
+    found = {path.name for path in (tmp_path / "outputs/evaluation").iterdir()}
+    ending = "test_greedy_image_timestep{}_image_steps1"
+    assert found == {f"{checkpoint.name}_{ending.format(timestep)}" for timestep in (100, 300)}
+
+
+@pytest.mark.java
 def test_an_evaluation_can_be_sent_to_the_dashboard(demo, compose, tmp_path, monkeypatch):
     folder, *_ = demo
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -210,6 +228,30 @@ def test_caption_reads_files_and_folders_of_any_name_and_skips_what_is_broken(de
     assert "broken.png cannot be read" in printed.err and all(name in printed.out for name in NAMES)
     assert json.loads((pictures / "out/captions.json").read_text()) == captions
     assert len((pictures / "out/captions.csv").read_text().splitlines()) == len(NAMES) + 1
+
+
+def test_a_checkpoint_made_in_half_precision_on_a_gpu_captions_on_a_cpu(demo, pictures, compose, monkeypatch):
+    folder, *_ = demo
+    run = shutil.copytree(folder / "outputs/image_captioning/demo_c1_seed0", pictures / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["encoder"]["precision"] = "fp16"
+    (run / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    made = []
+    monkeypatch.setattr(
+        caption_script, "reload_encoder", lambda *a, **k: made.append(reload_encoder(*a, **k)) or made[-1]
+    )
+    paths, options = (
+        [pictures / "plain.png", pictures / "sub folder"],
+        [f"checkpoint={run}", f"output_dir={pictures}/out"],
+    )
+    captions = caption(compose("caption", *options), paths)
+    others = ["encoder.precision=bf16", "encoder.batch_size=2", "encoder.workers=1", "encoder.device=cpu"]
+    assert caption(compose("caption", *options, *others), paths).keys() == captions.keys()
+    assert [(encoder.precision, encoder.batch_size, encoder.workers) for encoder in made] == [
+        ("fp32", 256, 0),
+        ("bf16", 2, 1),
+    ]
 
 
 def test_existing_paths_are_pictures_whatever_they_look_like_and_the_rest_is_hydras(pictures, monkeypatch):
