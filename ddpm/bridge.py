@@ -56,6 +56,8 @@ class DiffusionBridge(Step):
     Raises ValueError for timesteps, steps or eta out of range.
     """
 
+    image_options = ("image_timestep", "image_steps")  # eta concerns both sides
+
     def __init__(
         self,
         diffusion: Mapping,

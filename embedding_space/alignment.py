@@ -8,8 +8,10 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from embedding_space.steps import Center, NormalSampler, Step
@@ -72,11 +74,17 @@ class Alignment(nn.Module):
     @classmethod
     def from_store(cls, steps: Iterable[Mapping], store: EmbeddingStore) -> Alignment:
         """Build a method's chain, filling means, memories and diffusion weights from `store` and the files it names."""
-        chain = cls([{"step": "Normalize"}])
-        chain.steps = nn.ModuleList()
+        built: list[Step] = []
         for entry in steps:
             step, options = _step_and_options(entry, from_store=True)
-            chain.steps.append(step.from_store(store, list(chain.steps), **options))
+            built.append(step.from_store(store, list(built), **options))
+        return cls._chain(built)
+
+    @classmethod
+    def _chain(cls, steps: Iterable[Step]) -> Alignment:
+        """A chain of finished steps, which it may share with another."""
+        chain = cls([{"step": "Normalize"}])
+        chain.steps = nn.ModuleList(steps)
         chain._check()
         return chain.eval().requires_grad_(False)
 
@@ -132,6 +140,50 @@ class Alignment(nn.Module):
             if type(step) is Center:
                 step.image_mean.copy_(mean)
         return chain
+
+    def with_image_side(self, options: Mapping[str, Any]) -> Alignment:
+        """A copy of the chain with other values of options that concern its image side alone (`Step.image_options`): a
+        decoder that was trained on its text side reads it as before.
+
+        Raises ValueError for an option that no step has, or a value that its step refuses.
+        """
+        known = {name: type(step).__name__ for step in self.steps for name in step.image_options}
+        if unknown := sorted(set(options) - set(known)):
+            listed = ", ".join(f"{name} ({step})" for name, step in known.items()) or "none"
+            raise ValueError(f"This method's image side has no option image_side.{unknown[0]}; known: {listed}")
+        steps = []
+        for step in self.steps:
+            own = {name: options[name] for name in step.image_options if name in options}
+            try:
+                steps.append(step.with_image_options(**own) if own else step)
+            except ValueError as error:
+                raise ValueError(str(error).replace("option alignment.", "option image_side.")) from error
+        return self._chain(steps)
+
+    def check_text_side(self, other: Alignment, dim: int) -> None:
+        """Raise a ValueError unless `other` does the same to texts, noise included, so that a decoder trained on the
+        one reads what the other makes of images.
+
+        Both are tried on the same rows of `dim` values with the same noise: chains of other steps may have the same
+        text side, as with a text memory, which images alone go through.
+        """
+        rows = F.normalize(torch.randn(64, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+        sides = []
+        for chain in (self, other):
+            generator = torch.Generator().manual_seed(1)
+
+            def noise(like: Tensor, generator: torch.Generator = generator) -> Tensor:
+                return torch.randn(like.shape, generator=generator).to(like)
+
+            own = rows.to(next(chain.buffers(), rows).device)
+            sides.append(torch.cat([chain.text(own, noise), chain.clean_text(own)]).cpu())
+        difference = (sides[0] - sides[1]).abs().max().item()
+        if difference > 1e-4:
+            raise ValueError(
+                "alignment=... does something else to texts than the alignment that the captioner was trained with "
+                f"(rows differ by up to {difference:.2g}), so its decoder could not read it: take one with the same "
+                "text side, or train another captioner with python -m image_captioning.train alignment=..."
+            )
 
     def restore(self) -> Alignment:
         """After loading a checkpoint: fetch what was too large to be saved with it (see `Step.restore`)."""

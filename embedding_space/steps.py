@@ -26,9 +26,11 @@ class Step(nn.Module):
 
     changes_texts: whether text rows may leave the step other than they came. Only such steps matter to what was trained
         on text rows.
+    image_options: options of the image side alone, which may change after a decoder was trained on the texts.
     """
 
     changes_texts = True
+    image_options: tuple[str, ...] = ()
 
     def __init__(self):  # without nn.Module's *args, which would accept any option
         super().__init__()
@@ -53,6 +55,13 @@ class Step(nn.Module):
     def from_store(cls, store: EmbeddingStore, preceding: Sequence[Step], **options) -> Step:
         """Build the step from data; `preceding` are the finished steps before it in the chain."""
         return cls(**options)
+
+    def with_image_options(self, **options) -> Step:
+        """This step with other values of its `image_options`; text side and tensors are the same. ValueError for bad
+        values."""
+        step = type(self)(**{**self.options(), **options})
+        step.load_state_dict(self.state_dict())
+        return step.to(next(self.buffers(), torch.empty(0)).device)
 
     def restore(self, preceding: Sequence[Step]) -> None:
         """Fetch, after a checkpoint was loaded, what it names instead of holding. Raises when that is missing."""
@@ -138,6 +147,7 @@ class TextMemory(Step):
 
     MEMORY_SAVED_BYTES = 50_000_000
     changes_texts = False
+    image_options = ("temperature", "memory_rows")
 
     def __init__(
         self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
@@ -161,6 +171,27 @@ class TextMemory(Step):
         saved = {"temperature": self.temperature, "rows": rows, "dim": dim}
         return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
 
+    def with_image_options(self, temperature: float | None = None, memory_rows: int | None = None):
+        """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the rows that the memory has."""
+        memory = self.memory
+        if memory_rows is not None:
+            if not isinstance(memory_rows, int) or not 1 <= memory_rows <= len(memory):
+                raise ValueError(
+                    f"memory_rows={memory_rows!r} must lie in 1..{len(memory)}, the rows that this memory has (option "
+                    "alignment.memory_rows)"
+                )
+            memory = memory[_evenly_spaced(len(memory), memory_rows)]
+        return self._holding(memory, self.temperature if temperature is None else temperature)
+
+    def self_contained(self) -> TextMemory:
+        """This step with a memory that is saved with it, however large it is."""
+        return self._holding(self.memory, self.temperature)
+
+    def _holding(self, memory: Tensor, temperature: float) -> TextMemory:
+        step = TextMemory(temperature, *memory.shape)
+        step.memory = memory
+        return step
+
     def restore(self, preceding):
         if self.store is None:
             return
@@ -174,7 +205,7 @@ class TextMemory(Step):
 
     def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
         texts = store.texts(store.text_split)
-        texts = texts[torch.linspace(0, len(texts) - 1, len(self.memory)).long()]
+        texts = texts[_evenly_spaced(len(texts), len(self.memory))]
         for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
                 part = before.clean_text(part)
@@ -190,3 +221,8 @@ class TextMemory(Step):
         step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
         step._fill(store, preceding)
         return step
+
+
+def _evenly_spaced(rows: int, count: int) -> Tensor:
+    """(count,) int64: so many of `rows` rows, from the first to the last."""
+    return torch.linspace(0, rows - 1, count).long()

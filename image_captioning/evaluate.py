@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from embedding_space.alignment import Alignment
+from embedding_space.steps import Center
 from embedding_space.store import EmbeddingStore
 from evaluation.files import write_predictions
 from evaluation.metrics import METRICS, CaptionScores, score_captions
 from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
-from image_captioning.captioner import Captioner
+from image_captioning.captioner import CHECKPOINT_FILES, Captioner, checkpoint_sha256
 from image_captioning.generation import Decoding
+from training.config import given
+from training.run_folder import first_difference
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
@@ -31,7 +36,7 @@ def evaluate_run(checkpoint: str | Path, store: EmbeddingStore, output_dir: str 
     embeddings and options are re-used."""
     folder, path = Path(checkpoint), Path(output_dir) / "scores.json"
     key = hashlib.sha256(repr((store.hash, sorted(options.items(), key=str))).encode())
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    for name in CHECKPOINT_FILES:
         key.update((folder / name).read_bytes())
     if path.exists():
         figures = json.loads(path.read_text())
@@ -54,6 +59,10 @@ def evaluate_captioner(
     batch_size: int = 256,
     cache_dir: str | Path | None = None,
     image_mean_from: str = "checkpoint",
+    image_side: Mapping[str, Any] | None = None,
+    alignment: Alignment | None = None,
+    overwrite: bool = True,
+    precision: str = "fp32",
 ) -> dict:
     """Caption every image of `split` and score the captions.
 
@@ -67,10 +76,15 @@ def evaluate_captioner(
         cache_dir: where tokenised references are kept.
         image_mean_from: the image mean that is subtracted: `checkpoint`, the captioner's, of the data set that it was
             trained on; or `store`, of this data set's own unpaired training images. Never of the images captioned.
+        image_side: other values for options of the alignment's image side (`Alignment.with_image_side`).
+        alignment: a chain in the place of the captioner's, with the same text side; the captioner's image mean stays.
+        overwrite: evaluate again where `output_dir` has scores. False returns those of the same evaluation and refuses
+            a folder of another one.
+        precision: of the decoder, as for `Captioner.caption_images`.
 
     Raises:
         ValueError: the store was made by another encoder than the captioner's, or has other dimensions; or it has no
-            image mean although `image_mean_from` is `store`.
+            image mean although `image_mean_from` is `store`; or the image side is refused, or the folder.
     """
     if image_mean_from not in IMAGE_MEANS:
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
@@ -80,18 +94,35 @@ def evaluate_captioner(
     if unknown:
         raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(METRICS)}")
     check_encoder(captioner, store)
-    output_dir = Path(output_dir)
+    output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
+    inputs = {
+        "checkpoint": captioner.folder and checkpoint_sha256(captioner.folder),
+        "store": store.hash,
+        "split": split,
+        "caption_from": caption_from,
+        "image_mean_from": image_mean_from,
+        "alignment": alignment and alignment.hash,
+        "image_side": image_side,
+        "decoding": {name: value for name, value in asdict(decoding).items() if value is not None},
+        "precision": precision,
+        "metrics": list(metrics),
+    }
+    if not overwrite and (earlier := _earlier(output_dir, inputs)):
+        return earlier
+    chain = _image_chain(captioner, alignment, image_side)
     output_dir.mkdir(parents=True, exist_ok=True)
     image_ids, references = store.image_ids(split), store.tables.references(split)
     images, texts, image_row = store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
     mean, mean_origin = _image_mean(captioner, store, image_mean_from)
+    chain = chain if mean is None else chain.with_image_mean(mean)
+    (output_dir / "scores.json").unlink(missing_ok=True)  # those of other predictions
     started = time.perf_counter()
-    with _subtracting(captioner, mean):
+    with _through(captioner, chain):
         if caption_from == "images":
-            captions = captioner.caption_images(images, decoding, batch_size)
+            captions = captioner.caption_images(images, decoding, batch_size, precision=precision)
         else:
             first = _first_rows(image_row, image_ids)
-            captions = captioner.caption_texts(texts[first], decoding, batch_size)
+            captions = captioner.caption_texts(texts[first], decoding, batch_size, precision=precision)
             references = {image_id: captions[1:] for image_id, captions in references.items()}
         seconds = time.perf_counter() - started
         predictions = dict(zip(image_ids, captions, strict=True))
@@ -103,13 +134,16 @@ def evaluate_captioner(
         **captioner.provenance,
         "split": split,
         "caption_from": caption_from,
-        "decoding": {name: value for name, value in asdict(decoding or Decoding()).items() if value is not None},
+        "decoding": inputs["decoding"],
         **scores.to_dict(),
         "gap": gap,
         "evaluated_on": {"dataset": store.path.parent.name, "store_hash": store.hash},
         "image_mean": mean_origin,
         "seconds": {"captioning": seconds, "scoring": scores.seconds},
+        "inputs": inputs,
     }
+    if alignment is not None:
+        figures["image_alignment"] = alignment.options()
     parts = store.tables.parts(split)
     if len(parts) > 1:
         figures["parts"] = {
@@ -135,12 +169,36 @@ def _image_mean(captioner: Captioner, store: EmbeddingStore, origin: str) -> tup
     return None, {"from": origin, **known, "store_hash": captioner.provenance.get("store_hash")}
 
 
+def _earlier(output_dir: Path, inputs: dict) -> dict | None:
+    """The figures in `output_dir` of the same inputs, None where there are none that say what they are of."""
+    path = output_dir / "scores.json"
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    if "inputs" not in figures:
+        return None
+    if difference := first_difference(figures["inputs"], inputs):
+        raise ValueError(
+            f"{output_dir} holds another evaluation ({difference}): give this one a folder of its own with "
+            "output_dir=..., or replace the old one with overwrite=true"
+        )
+    print(f"Already evaluated: {output_dir} (again with overwrite=true)")
+    return figures
+
+
+def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: Mapping[str, Any]) -> Alignment:
+    """What the images to caption go through; refused unless the captioner's decoder was trained on its text side."""
+    chain = captioner.alignment
+    if alignment is not None:
+        chain.check_text_side(alignment, captioner.dim)
+        own_mean = next((step.image_mean for step in chain.steps if type(step) is Center), None)
+        chain = alignment if own_mean is None else alignment.with_image_mean(own_mean)
+    return chain.with_image_side(image_side).to(captioner.device)
+
+
 @contextmanager
-def _subtracting(captioner: Captioner, image_mean: Tensor | None) -> Iterator[None]:
+def _through(captioner: Captioner, chain: Alignment) -> Iterator[None]:
     own = captioner.alignment
     try:
-        if image_mean is not None:
-            captioner.alignment = own.with_image_mean(image_mean)
+        captioner.alignment = chain
         yield
     finally:
         captioner.alignment = own

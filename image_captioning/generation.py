@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -65,6 +65,14 @@ class Decoding:
         self._require("beams", self.beams is None or self.beams >= 1, "must be at least 1")
         self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "must lie in (0, 1]")
         self._require("temperature", self.temperature is None or self.temperature > 0, "must be positive")
+
+    @property
+    def label(self) -> str:
+        """A name that no other options have, for folders: `greedy`, `beam5`, `beam3_length_penalty0.6`."""
+        usual = type(self)(self.strategy)
+        others = [f.name for f in fields(self) if f.name not in ("strategy", "beams")]
+        changed = [f"_{name}{getattr(self, name)}" for name in others if getattr(self, name) != getattr(usual, name)]
+        return f"{self.strategy}{self.beams or ''}{''.join(changed)}"
 
     def _require(self, name: str, fine: bool, rule: str) -> None:
         if not fine:

@@ -13,6 +13,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 
+from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from evaluation.files import read_predictions, read_references, write_predictions
 from evaluation.metrics import score_captions
@@ -21,19 +22,19 @@ from image_captioning.captioner import PRETRAINED, Captioner
 from image_captioning.evaluate import evaluate_captioner, write_scores
 from image_captioning.generation import Decoding
 from training.cli import command
+from training.config import given
 from training.tracking import Tracker, start_tracker
 
 
 def evaluate(config: DictConfig) -> dict:
     """Evaluate as `configs/eval_coco.yaml` says, print the table and return what `scores.json` holds."""
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     if (config.predictions is None) != (config.references is None):
         raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
     if config.predictions is None and config.checkpoint is None:
         raise ValueError("There is nothing to score: give checkpoint=, or predictions= and references=")
     figures = _score_file(config, output_dir) if config.predictions else _score_captioner(config, output_dir)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     print(_table(figures).text())
     print(f"Predictions and scores: {output_dir}")
     _track(config, figures, output_dir)
@@ -42,6 +43,10 @@ def evaluate(config: DictConfig) -> dict:
 
 def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
     captioner = Captioner.load(config.checkpoint)
+    alignment = None
+    if "alignment" in config:
+        steps = OmegaConf.to_container(config.alignment, resolve=True)["steps"]
+        alignment = Alignment.from_store(steps, EmbeddingStore(config.alignment_store))
     return evaluate_captioner(
         captioner,
         EmbeddingStore(config.store),
@@ -53,6 +58,10 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
         config.batch_size,
         config.cache_dir,
         config.image_mean_from,
+        image_side=config.image_side,
+        alignment=alignment,
+        overwrite=config.overwrite,
+        precision=config.precision,
     )
 
 
@@ -97,17 +106,27 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
 
 
 def _run_name(
-    checkpoint: str | None, dataset: str, image_mean_from: str, split: str, caption_from: str, strategy: str,
-    predictions: str | None,
+    checkpoint: str | None, dataset: str, image_mean_from: str, split: str, caption_from: str, decoding: DictConfig,
+    image_side: DictConfig, alignment: str | None, precision: str, predictions: str | None,
 ) -> str:  # fmt: skip
     if predictions is not None:
         name = f"scored_{Path(predictions).stem}"
     else:
-        name = f"{Path(checkpoint or 'nothing').name}_{split}_{strategy}"
+        name = f"{Path(checkpoint or 'nothing').name}_{split}_{_decoding_label(decoding)}"
         name += "_from_texts" if caption_from == "texts" else ""
         name += f"_on_{dataset}" if _trained_on(checkpoint) not in (dataset, None) else ""
         name += "_image_mean_from_store" if image_mean_from == "store" else ""
+        name += f"_through_{alignment}" if alignment else ""
+        name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
+        name += f"_{precision}" if precision != "fp32" else ""
     return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _decoding_label(options: DictConfig) -> str:
+    try:
+        return Decoding(**options).label
+    except (TypeError, ValueError):  # the evaluation will say what is wrong with them
+        return str(options.get("strategy"))
 
 
 def _trained_on(checkpoint: str | None) -> str | None:

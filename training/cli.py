@@ -51,11 +51,11 @@ def fail(error: Exception) -> None:
 
 
 PATH_KEYS = (
-    "checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "cache_dir", "dataset.root",
-    "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images", "dataset.images.train",
-    "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train", "dataset.texts.val",
-    "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained", "encoder.heads",
-    "model.features_dir", "decoder.pretrained", "init_from",
+    "checkpoint", "predictions", "references", "output_dir", "runs_dir", "store", "alignment_store", "cache_dir",
+    "dataset.root", "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images",
+    "dataset.images.train", "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train",
+    "dataset.texts.val", "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained",
+    "encoder.heads", "model.features_dir", "decoder.pretrained", "init_from",
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def open_run(
     if state == "new":
         for name in (FINISHED, RESUME, METRICS, TABLES):
             (folder / name).unlink(missing_ok=True)
-    elif difference := _first_difference(before, resolved):
+    elif difference := first_difference(before, resolved):
         raise ValueError(
             f"{folder} holds a run of another configuration ({difference}): "
             "give this one a folder of its own with output_dir=..., or replace the old one with overwrite=true"
@@ -60,7 +60,7 @@ def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
         return None
     before = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     before.pop("inputs", None)
-    return _first_difference(before, OmegaConf.to_container(config, resolve=True))
+    return first_difference(before, OmegaConf.to_container(config, resolve=True))
 
 
 def reuse_run(output_dir: str | Path) -> dict[str, float]:
@@ -83,12 +83,13 @@ def write_whole(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _first_difference(before: object, now: object, key: str = "") -> str | None:
+def first_difference(before: object, now: object, key: str = "") -> str | None:
+    """`seed was 0 there and is 1 now`: the first option in which two configurations differ, None when they do not."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted({*before, *now}, key=str):
             if not key and name in NOT_PART_OF_THE_RUN:
                 continue
-            difference = _first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+            difference = first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
             if difference:
                 return difference
         return None

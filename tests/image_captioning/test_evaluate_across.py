@@ -100,7 +100,8 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
     (tmp_path / "coco_c3/config.json").write_text(json.dumps({"provenance": {"dataset": "coco"}}))
 
     def name(dataset, origin="checkpoint"):
-        return _run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", "greedy", None)
+        decoding = {"strategy": "greedy"}
+        return _run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", decoding, {}, None, "fp32", None)
 
     assert name("coco") == "coco_c3_val_greedy"
     assert name("nocaps") == "coco_c3_val_greedy_on_nocaps"
@@ -115,8 +116,18 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
         (["decoding=beam3"], "test_beam3"),
         (["decoding=beam", "decoding.beams=2"], "test_beam2"),
         (["decoding=nucleus"], "test_nucleus"),
+        (["decoding=nucleus", "decoding.top_p=0.8", "decoding.seed=1"], "test_nucleus_top_p0.8_seed1"),
+        (["decoding=beam3", "decoding.length_penalty=-0.5"], "test_beam3_length_penalty-0.5"),
+        (["decoding.max_new_tokens=20"], "test_greedy_max_new_tokens20"),
+        (["precision=bf16"], "test_greedy_bf16"),
+        (["+decoding.beams=3"], "test_greedy"),  # the evaluation refuses it
+        (
+            ["image_side.image_timestep=300", "image_side.temperature=.02"],
+            "test_greedy_image_timestep300_temperature0.02",
+        ),
+        (["alignment=memory_bridge", "image_side.image_steps=2"], "test_greedy_through_memory_bridge_image_steps2"),
     ],
 )
-def test_each_width_of_beam_search_has_a_folder_of_its_own(compose, decoding, ending):
+def test_each_way_of_captioning_has_a_folder_of_its_own(compose, decoding, ending):
     config = compose("eval_coco", "checkpoint=runs/c3", *decoding)
     assert config.output_dir == f"outputs/evaluation/c3_{ending}"

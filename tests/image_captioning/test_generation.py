@@ -179,3 +179,12 @@ def test_the_decoding_configs_hold_just_the_options_of_their_strategy(strategy):
         *STRATEGIES[strategy],
     }
     assert Decoding(**options) == Decoding(strategy)
+
+
+def test_a_lower_precision_is_that_of_an_autocast_and_is_checked(captioner):
+    images = rows(12)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = captioner.caption_images(images, progress=False)
+    assert captioner.caption_images(images, progress=False, precision="bf16") == expected
+    with pytest.raises(ValueError, match="precision='bf32' must be one of fp32, bf16, fp16"):
+        captioner.caption_images(images, precision="bf32")
