@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from embedding_space.alignment import Alignment
+from embedding_space.steps import TextMemory
 from image_captioning.captioner import Captioner
+from image_captioning.evaluate import evaluate_captioner
 from image_captioning.tokenizer import train_tokenizer
 from scripts.export import export
+
+MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"step": "Normalize"}]
 
 
 @pytest.fixture
 def exported(make_store, tmp_path, compose):
     """(a captioner with a text memory, its export, the store)"""
     store = make_store()
-    memory = {"step": "TextMemory", "temperature": 0.1}
-    alignment = Alignment.from_store([{"step": "Normalize"}, memory, {"step": "Normalize"}], store)
+    alignment = Alignment.from_store(MEMORY, store)
     tokenizer = train_tokenizer(store.captions("train"))
     ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.eos_token_id)
     torch.manual_seed(0)
@@ -50,6 +54,61 @@ def test_an_export_is_half_as_large_and_says_the_same(exported):
 def test_a_folder_that_holds_a_captioner_is_kept(exported):
     config = exported[3]
     with pytest.raises(ValueError, match=r"holds a captioner already: give to= another folder, or overwrite=true"):
+        export(config)
+
+
+def test_a_memory_too_large_for_its_run_is_in_the_export(exported, tmp_path, monkeypatch):
+    captioner, _, store, config = exported
+    monkeypatch.setattr(TextMemory, "MEMORY_SAVED_BYTES", 100)
+    captioner.set_alignment(Alignment.from_store(MEMORY, store))
+    captioner.save_pretrained(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["alignment"][1]["store"] == str(store.path)
+    config.overwrite = True
+    folder = export(config)
+    shutil.rmtree(store.path)
+    loaded = Captioner.load(folder).cpu()
+    assert str(store.path.parent) not in (folder / "config.json").read_text()
+    images = torch.eye(store.dim)
+    torch.testing.assert_close(loaded.align_images(images), captioner.align_images(images), rtol=0, atol=2e-3)
+
+
+def test_an_export_may_have_another_image_side(exported):
+    *_, store, config = exported
+    config.overwrite, config.image_side.temperature, config.image_side.memory_rows = True, 0.5, 20
+    loaded = Captioner.load(export(config)).cpu()
+    assert loaded.alignment.options()[1] == {"step": "TextMemory", "temperature": 0.5, "rows": 20, "dim": store.dim}
+    config.image_side.image_timestep = 3
+    with pytest.raises(
+        ValueError, match=r"no option image_side.image_timestep; known: temperature \(TextMemory\), mem"
+    ):
+        export(config)
+
+
+@pytest.mark.java
+def test_scores_must_be_those_of_the_exported_captioner(exported, tmp_path):
+    _, _, store, config = exported
+    config.overwrite, config.evaluation = True, str(tmp_path / "scores")
+    captioner = Captioner.load(config.checkpoint)
+    captioner.encoder = store.manifest["encoder"]
+    options = {"split": "val", "output_dir": config.evaluation, "metrics": ["CIDEr"]}
+    figures = evaluate_captioner(captioner, store, **options)
+    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures
+
+    config.image_side.temperature = 0.5
+    with pytest.raises(ValueError, match=r"is not of the captioner .*image_side.temperature was None.*temperature=0.5"):
+        export(config)
+    figures = evaluate_captioner(captioner, store, image_side={"temperature": 0.5}, **options)
+    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures
+
+    captioner.provenance["seed"] = 1
+    captioner._hub_mixin_config["provenance"] = {"seed": 1}
+    captioner.save_pretrained(config.checkpoint)  # trained again
+    with pytest.raises(ValueError, match=r"is not of the captioner that is exported .*checkpoint was "):
+        export(config)
+    (tmp_path / "scores" / "scores.json").write_text("{}")  # as they were before they said what they are of
+    with pytest.raises(
+        ValueError, match=r"was 'not recorded' .*run python scripts/eval_coco.py checkpoint=.*overwrite"
+    ):
         export(config)
 
 
