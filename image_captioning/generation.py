@@ -8,7 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    GPT2LMHeadModel,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from training.random import mixed_seed
 
@@ -98,6 +106,10 @@ class NucleusSampler(LogitsProcessor):
             ]
         )  # (B, max_new_tokens)
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these of the batch's rows alone."""
+        self.uniforms = self.uniforms[rows.cpu()]
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         # With inputs_embeds, input_ids (B, t) holds the generated tokens only.
         probabilities, tokens = (scores.float() / self.decoding.temperature).softmax(-1).sort(descending=True)
@@ -115,8 +127,8 @@ class NucleusSampler(LogitsProcessor):
 class BannedTokens(LogitsProcessor):
     """Some tokens are never written; in place, for transformers' `suppress_tokens` takes a sixth of a CPU's time."""
 
-    def __init__(self, tokens: Tensor):
-        self.tokens = tokens
+    def __init__(self, tokens: list[int], device: torch.device):
+        self.tokens = torch.tensor(tokens, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         return scores.index_fill_(1, self.tokens, -torch.inf)
@@ -141,21 +153,56 @@ def generate(
             f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
             f"of which the prefix takes {prefix.shape[1]}"
         )
-    options: dict[str, Any] = {}
-    processors = LogitsProcessorList([BannedTokens(torch.tensor(banned, device=prefix.device))] if banned else [])
     if decoding.strategy == "beam" and decoding.beams > 1:
-        options = {"num_beams": decoding.beams, "length_penalty": decoding.length_penalty}
+        return _beam_search(gpt2, prefix, decoding, end, banned)
+    processors = LogitsProcessorList()
+    if decoding.repetition_penalty != 1:
+        processors.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
+    if decoding.no_repeat_ngram:
+        processors.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram))
+    processors.append(BannedTokens(banned, prefix.device))
     if decoding.strategy == "nucleus":
         processors.append(NucleusSampler(decoding, range(first_row, first_row + len(prefix))))
+    return _greedy_search(gpt2, prefix, processors, decoding.max_new_tokens, end)
+
+
+def _greedy_search(
+    gpt2: GPT2LMHeadModel, prefix: Tensor, processors: LogitsProcessorList, max_new_tokens: int, end: int
+) -> Tensor:
+    """What transformers' own greedy search gives, token for token. Here captions that have ended leave the batch, which
+    that one computes whole until the last has ended, and no logits are copied, a fifth of its time on a CPU."""
+    tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
+    rows = torch.arange(len(prefix), device=prefix.device)  # of the captions that go on
+    cache, inputs = DynamicCache(), prefix
+    for place in range(max_new_tokens):
+        hidden = gpt2.transformer(inputs_embeds=inputs, past_key_values=cache, use_cache=True).last_hidden_state
+        scores = processors(tokens[rows, :place], gpt2.lm_head(hidden[:, -1]).float())
+        chosen = scores.argmax(-1)
+        tokens[rows, place] = chosen
+        going = (chosen != end).nonzero()[:, 0]
+        if not len(going):
+            break
+        if len(going) < len(rows):
+            rows, chosen = rows[going], chosen[going]
+            cache.batch_select_indices(going)
+            for processor in processors:
+                if isinstance(processor, NucleusSampler):
+                    processor.keep(going)
+        inputs = gpt2.transformer.wte(chosen)[:, None]
+    return tokens[:, : place + 1]
+
+
+def _beam_search(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int]) -> Tensor:
     config = GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
+        num_beams=decoding.beams,
+        length_penalty=decoding.length_penalty,
         repetition_penalty=decoding.repetition_penalty,
         no_repeat_ngram_size=decoding.no_repeat_ngram,
         eos_token_id=end,
         pad_token_id=end,
         use_cache=True,
-        **options,
     )
     with warnings.catch_warnings():
         # That penalties look at the caption alone, not at the prefix, is what we document.
@@ -164,5 +211,5 @@ def generate(
             inputs_embeds=prefix,
             attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
             generation_config=config,
-            logits_processor=processors,
+            logits_processor=LogitsProcessorList([BannedTokens(banned, prefix.device)]),
         )

@@ -47,6 +47,36 @@ def test_batched_greedy_with_cache_equals_a_slow_loop_without(captioner):
         assert captioner.caption_images(images, Decoding(max_new_tokens=15), batch_size, progress=False) == expected
 
 
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Passing")
+@pytest.mark.parametrize("options", [{}, {"repetition_penalty": 1.7}, {"no_repeat_ngram": 2}, {"max_new_tokens": 1}])
+def test_ended_captions_leave_the_batch_and_all_are_those_of_transformers(captioner, options, monkeypatch):
+    decoding, gpt2, end = (
+        Decoding(**{"max_new_tokens": 15, **options}),
+        captioner.gpt2,
+        captioner.tokenizer.eos_token_id,
+    )
+    prefix, sizes, forward = captioner.mapper(captioner.align_images(rows(40))), [], gpt2.transformer.forward
+    theirs = gpt2.generate(
+        inputs_embeds=prefix,
+        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long),
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=False,
+        repetition_penalty=decoding.repetition_penalty,
+        no_repeat_ngram_size=decoding.no_repeat_ngram,
+        suppress_tokens=captioner.banned_tokens(),
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    monkeypatch.setattr(
+        gpt2.transformer, "forward", lambda **inputs: sizes.append(len(inputs["inputs_embeds"])) or forward(**inputs)
+    )
+    assert torch.equal(generate(gpt2, prefix, decoding, end, captioner.banned_tokens()), theirs)
+    ended = (theirs == end).long().cumsum(1) > 0
+    assert sizes == [len(theirs), *(~ended).sum(0).tolist()[:-1]]
+    assert len(set(sizes)) > 2 or decoding.max_new_tokens == 1
+
+
 def test_one_beam_is_greedy(captioner):
     greedy = captioner.caption_images(rows(10), Decoding(), progress=False)
     assert captioner.caption_images(rows(10), Decoding("beam", beams=1), progress=False) == greedy
