@@ -79,7 +79,7 @@ def score_with_store(
     cannot be loaded any more (`load_encoder`).
     """
     options = options or ClipScoring()
-    store.dim  # noqa: B018 (raises where there is no joint space)
+    _ = store.dim  # raises where there is no joint space
     place = {image_id: row for row, image_id in enumerate(store.image_ids(split))}
     if unknown := [image_id for image_id in captions if image_id not in place]:
         raise ValueError(

@@ -125,6 +125,8 @@ def evaluate_captioner(
     likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)
     scores = score_captions(predictions, references, [name for name in metrics if name in METRICS], cache_dir)
     scores, sections = with_text_figures(scores, predictions, references, *training)
+    if "init_from" in captioner.provenance:
+        sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
     if CLIP_SCORE in metrics:
         scores = with_clip_scores(scores, predictions, clip_store, split, clip_score, first)
         facts, ours = clip_score.facts(clip_store), _identity(captioner.encoder)
@@ -187,7 +189,7 @@ def _training_text(
         if training_store is not None:
             raise ValueError(f"training_store={training_store}: {reason}")
         return None, f"{reason}: name it with training_store=..."
-    split = trained_on.get("split") or (known.text_split if trained_on.get("train_on") == "text" else None)
+    split = trained_on.get("train_split") or (known.text_split if trained_on.get("train_on") == "text" else None)
     if split is None:
         return None, "the captioner's checkpoint does not say which split it was trained on: train it again"
     return (known, split), ""

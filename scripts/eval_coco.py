@@ -126,7 +126,7 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
     accelerator = Accelerator(log_with=tracker.name)
     start_tracker(accelerator, tracker, output_dir, OmegaConf.to_container(config, resolve=True))
     known = {name: value for name, value in figures["metrics"].items() if value is not None}
-    accelerator.log({**known, **figures.get("gap", {})})
+    accelerator.log({**known, **figures["diversity"], **figures.get("gap", {})})
     tracker.log_tables(accelerator, {"metrics": (["metric", "value"], [list(item) for item in known.items()])}, step=0)
     accelerator.end_training()
 

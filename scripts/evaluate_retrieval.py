@@ -79,9 +79,9 @@ def results_table(rows: list[Mapping]) -> Table:
         line |= {"cosine": row["paired_cosine"], "centroids apart": row["centroid_distance"]}
         if "zero_shot" in row:
             line |= {f"top-{k} %": 100 * row["zero_shot"][f"top_{k}"] for k in (1, 5)}
-            line["a class %"] = 100 * row["zero_shot"]["mean_per_class"]
+            line["per class %"] = 100 * row["zero_shot"]["mean_per_class"]
     if "zero_shot" in rows[0]:
-        columns += [Column(name, 1, "higher") for name in ("top-1 %", "top-5 %", "a class %")]
+        columns += [Column(name, 1, "higher") for name in ("top-1 %", "top-5 %", "per class %")]
     return Table(shown, columns)
 
 
@@ -95,8 +95,8 @@ def _note(figures: Mapping) -> str:
         found = figures["rows"][0]["zero_shot"]
         origin = "the labels file" if figures["config"]["labels"] else "the classes that references name alone"
         note += (
-            f" Zero-shot: {found['images']:,} images of {found['classes']} classes by {origin}; a class %: the mean of "
-            "the classes' top-1."
+            f" Zero-shot: {found['images']:,} images of {found['classes']} classes by {origin}; per class %: the mean "
+            "of the classes' top-1."
         )
     return note
 

@@ -112,8 +112,9 @@ def test_the_training_text_is_looked_for_where_it_is(captioner, store, tmp_path)
     captioner.provenance |= {"store_hash": store.hash, "train_on": "pairs"}
     figures = evaluate_captioner(captioner, store, "test", tmp_path, **options)
     assert "does not say which split" in figures["training_text"]["unavailable"]
-    captioner.provenance["split"] = "val"
+    captioner.provenance |= {"train_split": "val", "init_from": {"dataset": "before"}}
     figures = evaluate_captioner(captioner, store, "test", tmp_path, training_store=store.path, **options)
+    assert figures["training_text"]["not_compared"] == {"dataset": "before"}
     assert figures["training_text"]["split"] == "val" and figures["training_text"]["shared_image_ids"] == 0
     figures = evaluate_captioner(captioner, store, "val", tmp_path, **options)
     assert figures["training_text"]["shared_image_ids"] == 40 and figures["training_text"]["references_in_it"] == 1
@@ -121,7 +122,7 @@ def test_the_training_text_is_looked_for_where_it_is(captioner, store, tmp_path)
 
 def test_each_warning_is_said_once_and_kept(captioner, store, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(type(captioner), "caption_images", lambda self, images, *_: ["nothing at all"] * len(images))
-    captioner.provenance["split"] = "test"
+    captioner.provenance["train_split"] = "test"
     figures = evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr"])
     assert [record.getMessage() for record in caplog.records] == figures["warnings"]
     same, cider, shared = figures["warnings"]
