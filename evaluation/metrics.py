@@ -1,4 +1,4 @@
-"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the figures of pycocoevalcap's `COCOEvalCap`.
+"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the figures of pycocoevalcap's `COCOEvalCap`; nouns.
 
 Scores are kept in pycocoevalcap's own units: 0 to 1, and 0 to 10 for CIDEr. Papers print them times 100, which is what
 `CaptionScores.percent()` gives. The "CIDEr" of pycocoevalcap, and of nearly every captioning paper, is the CIDEr-D of
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import numpy as np
 
 from evaluation.java import JavaError
 from evaluation.meteor import MeteorProcess
+from evaluation.nouns import noun_scores
 from evaluation.spice import spice_scores
 from evaluation.tokenizer import ptb_tokenize, tokenize_references
 
@@ -36,8 +38,10 @@ NAMES = {
     "ROUGE-L": ("ROUGE-L",),
     "CIDEr": ("CIDEr",),
     "SPICE": ("SPICE",),
+    "nouns": ("noun precision", "noun recall"),
 }
 METRICS = tuple(NAMES)
+SAME_AT_MOST = 0.25  # one caption on a greater share of the images is worth a warning
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ class CaptionScores:
 
     corpus: {name: value}, None for a metric that could not run; BLEU gives BLEU-1 to BLEU-4.
     per_image: {name: float64 array (N,)}, rows as in `image_ids`; metrics that could not run are absent. The corpus
-        value is their mean for ROUGE-L, CIDEr and SPICE, not for BLEU and METEOR, which pool their statistics.
+        value is their mean, but for BLEU and METEOR, which pool their statistics.
     unavailable: {name: why it is None}, one sentence each.
-    warnings: what makes the figures suspicious (empty captions, a CIDEr near zero), one sentence each.
+    warnings: what makes the figures suspicious (empty captions, a CIDEr near zero), one sentence each, to be shown.
     """
 
     corpus: dict[str, float | None]
@@ -133,7 +137,11 @@ class CaptionScorer:
         references = {image_id: self._tokenized[image_id] for image_id in image_ids}
         for metric, values in self._run(references, hypotheses).items():
             if isinstance(values, Exception):
-                reason = str(values) if isinstance(values, JavaError) else f"{type(values).__name__}: {values}"
+                reason = (
+                    str(values)
+                    if isinstance(values, (JavaError, ImportError))
+                    else f"{type(values).__name__}: {values}"
+                )
                 logger.warning("%s could not run: %s", metric, reason)
                 unavailable |= dict.fromkeys(NAMES[metric], reason)
                 continue
@@ -142,8 +150,6 @@ class CaptionScorer:
                 per_image[name] = np.asarray(image_values, dtype=np.float64)
 
         warnings = _warnings(hypotheses, corpus)
-        for warning in warnings:
-            logger.warning("%s", warning)
         return CaptionScores(corpus, per_image, image_ids, unavailable, warnings, time.perf_counter() - started)
 
     def close(self) -> None:
@@ -181,6 +187,7 @@ class CaptionScorer:
             "ROUGE-L": _rouge_l,
             "CIDEr": _cider,
             "SPICE": lambda refs, hyps: {"SPICE": spice_scores(refs, hyps, self.cache_dir)},
+            "nouns": _nouns,
         }
         in_java = [metric for metric in self.metrics if metric in ("METEOR", "SPICE")]
         in_python = [metric for metric in self.metrics if metric not in in_java]
@@ -228,6 +235,11 @@ def _cider(references: References, hypotheses: Tokens) -> Values:
     return {"CIDEr": Cider().compute_score(references, _as_lists(hypotheses))}
 
 
+def _nouns(references: References, hypotheses: Tokens) -> Values:
+    values = noun_scores(references, hypotheses)
+    return dict(zip(NAMES["nouns"], ((scores.mean(), scores) for scores in values), strict=True))
+
+
 def _as_lists(hypotheses: Tokens) -> dict[str, list[str]]:
     return {image_id: [caption] for image_id, caption in hypotheses.items()}
 
@@ -262,8 +274,11 @@ def _warnings(hypotheses: Tokens, corpus: Mapping[str, float | None]) -> list[st
     empty = sum(not caption for caption in hypotheses.values())
     if empty:
         warnings.append(f"{empty} of {len(hypotheses)} captions are empty or hold no word")
-    if len(set(hypotheses.values())) == 1 and len(hypotheses) > 1:
-        warnings.append(f"all {len(hypotheses)} captions are the same")
+    [(commonest, count)] = Counter(hypotheses.values()).most_common(1)
+    if count == len(hypotheses) > 1:
+        warnings.append(f"all {count} captions are the same")
+    elif commonest and len(hypotheses) >= 20 and count > SAME_AT_MOST * len(hypotheses):
+        warnings.append(f"{count} of {len(hypotheses)} captions are the same: {commonest!r}")
     cider = corpus.get("CIDEr")
     if len(hypotheses) == 1 and cider is not None:
         warnings.append("CIDEr of a single image is 0 by construction: it weighs n-grams by how few images hold them")

@@ -64,6 +64,16 @@ def text_to_image(images: Tensor, texts: Tensor, image_rows: Tensor) -> Retrieva
     return _scores(torch.cat(tallies, dim=1))
 
 
+def retrieval_figures(images: Tensor, texts: Tensor, image_rows: Tensor) -> dict:
+    """Both directions, and how near the modalities lie, as a results file holds them; arguments as above."""
+    return {
+        "image_to_text": image_to_text(images, texts, image_rows).to_dict(),
+        "text_to_image": text_to_image(images, texts, image_rows).to_dict(),
+        "paired_cosine": paired_cosine(images, texts, image_rows),
+        "centroid_distance": centroid_distance(images, texts),
+    }
+
+
 def paired_cosine(images: Tensor, texts: Tensor, image_rows: Tensor) -> float:
     """Mean over images of the mean cosine to their captions; arguments as in `image_to_text`."""
     images, texts, image_rows = _checked(images, texts, image_rows)

@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from embedding_space.alignment import Alignment
 from embedding_space.encoders import PRECISIONS
 from embedding_space.steps import NormalSampler
-from image_captioning.data import check_finite
+from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, generate
 from image_captioning.hub import find_hub_folder
 from image_captioning.mappers import make_mapper
@@ -218,6 +218,22 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         """Captions of raw text embeddings (N, D), aligned without augmentation: how much the decoder can say when
         there is no gap at all. Otherwise as `caption_images`."""
         return self._caption(embeddings, self.clean_texts, decoding, batch_size, progress, precision)
+
+    @torch.no_grad()
+    def log_likelihoods(self, aligned: Tensor, captions: list[str], batch_size: int = 256) -> tuple[Tensor, Tensor]:
+        """log p(caption, end token | aligned row) in nats (N,), float64, and the number of tokens of each (N,).
+
+        By teacher forcing on the captions' text, whatever decoding wrote it: without penalties, and with the end that
+        a caption which was cut short did not reach. aligned: (N, D), as `align_images` gives them.
+        """
+        room = self.gpt2.config.n_positions - self.mapper.prefix_length + 1
+        tokens = CaptionTokens.encode(captions, self.tokenizer, room, truncate=True, allow_empty=True).to(self.device)
+        sums = torch.empty(len(captions), dtype=torch.float64)
+        with _evaluating(self):
+            for rows in tokens.lengths.argsort().split(batch_size):  # batches of like length: little padding
+                losses = self(aligned[rows.to(aligned.device)].to(self.device), *tokens.batch(rows))
+                sums[rows.cpu()] = -losses.double().cpu()
+        return sums, tokens.lengths.cpu()
 
     @torch.no_grad()
     def _caption(self, embeddings, align, decoding, batch_size, progress, precision) -> list[str]:

@@ -29,16 +29,23 @@ class CaptionTokens:
 
     @classmethod
     def encode(
-        cls, captions: list[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int, truncate: bool = False
+        cls,
+        captions: list[str],
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int,
+        truncate: bool = False,
+        allow_empty: bool = False,
     ) -> CaptionTokens:
         """Tokenise `captions`.
 
         Args:
             max_tokens: the longest caption allowed, its end token included.
             truncate: cut longer captions (without an end token, since they do not end there) and warn how many.
+            allow_empty: an empty caption is the end token alone.
 
         Raises:
-            ValueError: a caption is empty, longer than max_tokens without `truncate`, or holds the end token's text.
+            ValueError: a caption is empty without `allow_empty`, longer than max_tokens without `truncate`, or holds
+                the end token's text.
         """
         end = tokenizer.eos_token_id
         lengths = np.empty(len(captions), dtype=np.int64)
@@ -50,7 +57,7 @@ class CaptionTokens:
             lengths[start : start + len(part)] = [len(caption) + 1 for caption in ids]
             flat.append(np.fromiter((t for row in ids for t in (*row, end)[:max_tokens]), dtype=np.int32))
         lengths = torch.from_numpy(lengths)
-        if (lengths < 2).any():
+        if (lengths < 2).any() and not allow_empty:
             row = int((lengths < 2).nonzero()[0])
             raise ValueError(f"Caption {row} of the split is empty ({captions[row]!r}): remove it from the tables")
         long = int((lengths > max_tokens).sum())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,9 @@ from torch import Tensor
 from embedding_space.alignment import Alignment
 from embedding_space.steps import Center
 from embedding_space.store import EmbeddingStore
+from evaluation.clip_score import ClipScoring
 from evaluation.files import write_predictions
+from evaluation.judging import CLIP_SCORE, with_clip_scores, with_text_figures
 from evaluation.metrics import METRICS, CaptionScores, score_captions
 from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
 from image_captioning.captioner import CHECKPOINT_FILES, Captioner, checkpoint_sha256
@@ -25,8 +28,11 @@ from image_captioning.generation import Decoding
 from training.config import given
 from training.run_folder import first_difference
 
+logger = logging.getLogger(__name__)
+
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
+MEASURES = (*METRICS, CLIP_SCORE)
 # Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
 IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
 
@@ -63,10 +69,16 @@ def evaluate_captioner(
     alignment: Alignment | None = None,
     overwrite: bool = True,
     precision: str = "fp32",
+    clip_score: ClipScoring | None = None,
+    training_store: str | Path | None = None,
 ) -> dict:
     """Caption every image of `split` and score the captions.
 
     Writes `predictions.json` (COCO results format), then `references.json`, then `scores.json`, the returned figures.
+    Beside the metrics the figures tell how varied the captions are (`diversity`), how likely the captioner itself finds
+    them (`log_likelihood`: nats a token; its own captions, so a high one means no more than certainty), how many stand
+    in its training text (`training_text`), and what is suspicious (`warnings`, which are logged, too).
+
     A split of several parts (NoCaps' domains) is scored whole and part by part, each with n-gram weights of its own
     references, as when it were the only one.
 
@@ -81,19 +93,23 @@ def evaluate_captioner(
         overwrite: evaluate again where `output_dir` has scores. False returns those of the same evaluation and refuses
             a folder of another one.
         precision: of the decoder, as for `Captioner.caption_images`.
+        metrics: names from `MEASURES`.
+        clip_score: how CLIPScore, if it is among the metrics, is measured; by default by this store's encoder.
+        training_store: where the captioner's training text is, if it is not in `store`.
 
     Raises:
         ValueError: the store was made by another encoder than the captioner's, or has other dimensions; or it has no
-            image mean although `image_mean_from` is `store`; or the image side is refused, or the folder.
+            image mean although `image_mean_from` is `store`; or the image side is refused, or the folder; or
+            `training_store` is not what the captioner was trained on.
+        FileNotFoundError: no store where `clip_score` or `training_store` says.
     """
     if image_mean_from not in IMAGE_MEANS:
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
-    unknown = set(metrics) - set(METRICS)
-    if unknown:
-        raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(METRICS)}")
+    check_metrics(metrics)
     check_encoder(captioner, store)
+    clip_score = clip_score or ClipScoring()
     output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
     inputs = {
         "checkpoint": captioner.folder and checkpoint_sha256(captioner.folder),
@@ -106,37 +122,59 @@ def evaluate_captioner(
         "decoding": {name: value for name, value in asdict(decoding).items() if value is not None},
         "precision": precision,
         "metrics": list(metrics),
+        "clip_score": asdict(clip_score),
+        "training_store": training_store and str(training_store),
     }
     if not overwrite and (earlier := _earlier(output_dir, inputs)):
         return earlier
     chain = _image_chain(captioner, alignment, image_side)
+    clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
+    if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+        raise ValueError(
+            f"clip_score.store={clip_store.path} was made from other tables than {store.path}: it has to hold the same "
+            "images and captions"
+        )
+    training = _training_text(captioner, store, training_store)
     output_dir.mkdir(parents=True, exist_ok=True)
     image_ids, references = store.image_ids(split), store.tables.references(split)
     images, texts, image_row = store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
     mean, mean_origin = _image_mean(captioner, store, image_mean_from)
     chain = chain if mean is None else chain.with_image_mean(mean)
+    first = None if caption_from == "images" else _first_rows(image_row, image_ids)
     (output_dir / "scores.json").unlink(missing_ok=True)  # those of other predictions
     started = time.perf_counter()
     with _through(captioner, chain):
-        if caption_from == "images":
+        if first is None:
             captions = captioner.caption_images(images, decoding, batch_size, precision=precision)
         else:
-            first = _first_rows(image_row, image_ids)
             captions = captioner.caption_texts(texts[first], decoding, batch_size, precision=precision)
             references = {image_id: captions[1:] for image_id, captions in references.items()}
         seconds = time.perf_counter() - started
         predictions = dict(zip(image_ids, captions, strict=True))
         write_predictions(output_dir / "predictions.json", predictions)
         (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
-        gap = gap_figures(captioner, images, texts, image_row)
-    scores = score_captions(predictions, references, metrics, cache_dir)
+        aligned = _in_parts(captioner, captioner.align_images, images)
+    targets = _in_parts(captioner, captioner.clean_texts, texts)
+    read = aligned if first is None else targets[first]
+    likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)
+    scores = score_captions(predictions, references, [name for name in metrics if name in METRICS], cache_dir)
+    scores, sections = with_text_figures(scores, predictions, references, *training)
+    if "init_from" in captioner.provenance:
+        sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
+    if CLIP_SCORE in metrics:
+        scores = with_clip_scores(scores, predictions, clip_store, split, clip_score, first)
+        facts, ours = clip_score.facts(clip_store), _identity(captioner.encoder)
+        sections["clip_score"] = {**facts, "training_encoder": _identity(facts["encoder"]) == ours}
+    scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
         "split": split,
         "caption_from": caption_from,
         "decoding": inputs["decoding"],
         **scores.to_dict(),
-        "gap": gap,
+        **sections,
+        "log_likelihood": {"per_token": (likelihoods.sum() / tokens.sum()).item(), "tokens": int(tokens.sum())},
+        "gap": gap_figures(aligned, targets, image_row),
         "evaluated_on": {"dataset": store.path.parent.name, "store_hash": store.hash},
         "image_mean": mean_origin,
         "seconds": {"captioning": seconds, "scoring": scores.seconds},
@@ -147,15 +185,56 @@ def evaluate_captioner(
     parts = store.tables.parts(split)
     if len(parts) > 1:
         figures["parts"] = {
-            part: _score_part(predictions, references, store.image_ids(part), metrics, cache_dir) for part in parts
+            part: _score_part(scores, predictions, references, store.image_ids(part), metrics, cache_dir)
+            for part in parts
         }
     write_scores(output_dir, figures, scores)
     return figures
 
 
-def _score_part(predictions: dict, references: dict, image_ids: list[str], metrics, cache_dir) -> dict:
+def check_metrics(metrics: Iterable[str]) -> None:
+    """Raises ValueError for a name that is not among `MEASURES`, and when none of `METRICS` is left."""
+    if unknown := set(metrics) - set(MEASURES):
+        raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(MEASURES)}")
+    if not set(metrics) & set(METRICS):
+        raise ValueError(f"metrics={list(metrics)} must name at least one of {', '.join(METRICS)}")
+
+
+def _score_part(
+    whole: CaptionScores, predictions: dict, references: dict, image_ids: list[str], metrics, cache_dir
+) -> dict:
     some = ({image_id: captions[image_id] for image_id in image_ids} for captions in (predictions, references))
-    return score_captions(*some, metrics, cache_dir).to_dict()
+    own = score_captions(*some, [name for name in metrics if name in METRICS], cache_dir).to_dict()
+    chosen = set(image_ids)
+    rows = [row for row, image_id in enumerate(whole.image_ids) if image_id in chosen]
+    for name in [name for name in whole.corpus if name not in own["metrics"]]:  # CLIPScore, image by image
+        values = whole.per_image.get(name)
+        own["metrics"][name] = None if values is None else 100 * float(values[rows].mean())
+    return own
+
+
+def _training_text(
+    captioner: Captioner, store: EmbeddingStore, training_store: str | Path | None
+) -> tuple[tuple[EmbeddingStore, str] | None, str]:
+    """Where the text that the captioner was trained on is, or None and why that is not known."""
+    trained_on, known = captioner.provenance, store if training_store is None else EmbeddingStore(training_store)
+    if trained_on.get("store_hash") != known.hash:
+        reason = (
+            f"the captioner was trained on another store ({trained_on.get('dataset')}, hash "
+            f"{str(trained_on.get('store_hash'))[:12]}) than {known.path} (hash {known.hash[:12]})"
+        )
+        if training_store is not None:
+            raise ValueError(f"training_store={training_store}: {reason}")
+        return None, f"{reason}: name it with training_store=..."
+    split = trained_on.get("train_split") or (known.text_split if trained_on.get("train_on") == "text" else None)
+    if split is None:
+        return None, "the captioner's checkpoint does not say which split it was trained on: train it again"
+    return (known, split), ""
+
+
+def _in_parts(captioner: Captioner, align: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([align(part.to(captioner.device)).cpu() for part in rows.split(4096)])
 
 
 def _image_mean(captioner: Captioner, store: EmbeddingStore, origin: str) -> tuple[Tensor | None, dict]:
@@ -205,18 +284,19 @@ def _through(captioner: Captioner, chain: Alignment) -> Iterator[None]:
 
 
 def write_scores(output_dir: Path, figures: dict, scores: CaptionScores) -> None:
-    """`scores.json`, the figures; `per_image.json`, the metrics image by image, for intervals and paired tests."""
+    """`scores.json`, the figures; `per_image.json`, the metrics image by image, for intervals and paired tests.
+
+    What is suspicious about them is logged."""
+    for warning in figures["warnings"]:
+        logger.warning("%s", warning)
     per_image = {name: values.tolist() for name, values in scores.per_image.items()}
     (output_dir / "per_image.json").write_text(json.dumps({"image_ids": scores.image_ids, **per_image}))
     (output_dir / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def gap_figures(captioner: Captioner, images: Tensor, texts: Tensor, image_row: Tensor) -> dict[str, float]:
+def gap_figures(aligned: Tensor, targets: Tensor, image_row: Tensor) -> dict[str, float]:
     """How near aligned images (N, D) come to their own aligned texts (M, D); texts take the text side without diffusion
     or noise, so that all methods are held to the same target."""
-    with torch.no_grad():
-        aligned = torch.cat([captioner.align_images(part.to(captioner.device)).cpu() for part in images.split(4096)])
-        targets = torch.cat([captioner.clean_texts(part.to(captioner.device)).cpu() for part in texts.split(4096)])
     found = image_to_text(aligned, targets, image_row)
     return {
         "paired_cosine": paired_cosine(aligned, targets, image_row),
@@ -240,11 +320,13 @@ def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
 
 def check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
     """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions."""
-    ours, theirs = (
-        [encoder.get(key) for key in IDENTITY] for encoder in (captioner.encoder, store.manifest["encoder"])
-    )
+    ours, theirs = (_identity(encoder) for encoder in (captioner.encoder, store.manifest["encoder"]))
     if captioner.dim != store.dim or ours != theirs:
         raise ValueError(
             f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those "
             f"of {theirs} with {store.dim}: choose the store of the same encoder with encoder=..., or store=..."
         )
+
+
+def _identity(encoder: Mapping) -> list:
+    return [encoder.get(key) for key in IDENTITY]

@@ -156,6 +156,7 @@ def _task(
             "image_mean_split": store.manifest["image_mean_split"],
             "seed": config.seed,
             "captions": len(captions),
+            "train_split": chosen.split,
             "train_on": config.train_on,
             "validate_on": config.validate_on,
             "uses_pairs": _uses_pairs(config, start),

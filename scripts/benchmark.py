@@ -18,6 +18,7 @@ from scripts.benchmarks.captioning import benchmark_captioner
 from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
+from scripts.benchmarks.scoring import benchmark_scoring
 from training.cli import command
 
 BENCHMARKS = {
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "bridge": benchmark_bridge,
     "captioner": benchmark_captioner,
     "captions": benchmark_captions,
+    "scoring": benchmark_scoring,
 }
 DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
 

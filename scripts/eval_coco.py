@@ -15,14 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
+from evaluation.clip_score import ClipScoring
 from evaluation.files import read_predictions, read_references, write_predictions
-from evaluation.metrics import score_captions
+from evaluation.judging import CLIP_SCORE, with_clip_scores, with_text_figures
+from evaluation.metrics import METRICS, score_captions
 from evaluation.table import Table
 from image_captioning.captioner import PRETRAINED, Captioner
-from image_captioning.evaluate import evaluate_captioner, write_scores
+from image_captioning.evaluate import check_metrics, evaluate_captioner, write_scores
 from image_captioning.generation import Decoding
 from training.cli import command
-from training.config import given
+from training.config import compose_config, given
 from training.tracking import Tracker, start_tracker
 
 
@@ -58,6 +60,8 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
         config.batch_size,
         config.cache_dir,
         config.image_mean_from,
+        clip_score=_clip_scoring(config),
+        training_store=config.training_store,
         image_side=config.image_side,
         alignment=alignment,
         overwrite=config.overwrite,
@@ -65,15 +69,37 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
     )
 
 
+def _clip_scoring(config: DictConfig) -> ClipScoring:
+    options = OmegaConf.to_container(config.clip_score, resolve=True)
+    encoder = options.pop("encoder")
+    if encoder is not None:
+        if options["store"] is not None:
+            raise ValueError(f"clip_score.encoder={encoder} and clip_score.store={options['store']}: give one of them")
+        options["store"] = f"{config.dataset.root}/{compose_config('eval_coco', f'encoder={encoder}').encoder.name}"
+    return ClipScoring(**options)
+
+
 def _score_file(config: DictConfig, output_dir: Path) -> dict:
     predictions = read_predictions(config.predictions)
     references = read_references(config.references, config.references_split, predictions)
     write_predictions(output_dir / "predictions.json", predictions)
-    scores = score_captions(predictions, references, list(config.metrics), config.cache_dir, config.allow_missing)
+    check_metrics(config.metrics)
+    clip_score, training = _clip_scoring(config), None
+    if config.training_store:
+        training = (store := EmbeddingStore(config.training_store)), store.text_split
+    metrics = [name for name in config.metrics if name in METRICS]
+    scores = score_captions(predictions, references, metrics, config.cache_dir, config.allow_missing)
+    unknown = "name the store of the text that the captioner was trained on with training_store=..."
+    scores, sections = with_text_figures(scores, predictions, references, training, unknown)
+    if clip_score.store and CLIP_SCORE in config.metrics:
+        judge = EmbeddingStore(clip_score.store)
+        scores = with_clip_scores(scores, predictions, judge, config.split, clip_score)
+        sections["clip_score"] = clip_score.facts(judge)
     figures = {
         "predictions": str(config.predictions),
         "references": str(config.references),
         **scores.to_dict(),
+        **sections,
         "seconds": {"scoring": scores.seconds},
     }
     write_scores(output_dir, figures, scores)
@@ -86,6 +112,14 @@ def _table(figures: dict) -> Table:
         {"figure": name, "value": value, **{part: own["metrics"][name] for part, own in parts.items()}}
         for name, value in figures["metrics"].items()
     ]
+    if "log_likelihood" in figures:
+        rows.append({"figure": "log-likelihood a token", "value": f"{figures['log_likelihood']['per_token']:.3f}"})
+    varied, training = figures["diversity"], figures["training_text"]
+    rows += [{"figure": f"distinct-{n}", "value": f"{varied[f'distinct_{n}']:.3f}"} for n in (1, 2)]
+    rows.append({"figure": "vocabulary", "value": f"{varied['vocabulary']:,}"})
+    rows.append({"figure": "words a caption", "value": f"{varied['words']:.1f}"})
+    if "novel_captions" in training:
+        rows.append({"figure": "novel captions %", "value": f"{100 * training['novel_captions']:.1f}"})
     for name, value in figures.get("gap", {}).items():
         rows.append({"figure": name.replace("_", " "), "value": f"{value:.3f}"})
     counts = {"value": figures["images"], **{part: own["images"] for part, own in parts.items()}}
@@ -100,7 +134,7 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
     accelerator = Accelerator(log_with=tracker.name)
     start_tracker(accelerator, tracker, output_dir, OmegaConf.to_container(config, resolve=True))
     known = {name: value for name, value in figures["metrics"].items() if value is not None}
-    accelerator.log({**known, **figures.get("gap", {})})
+    accelerator.log({**known, **figures["diversity"], **figures.get("gap", {})})
     tracker.log_tables(accelerator, {"metrics": (["metric", "value"], [list(item) for item in known.items()])}, step=0)
     accelerator.end_training()
 

@@ -14,8 +14,7 @@ from omegaconf import DictConfig
 
 from ddpm.train import train as train_ddpm
 from embedding_space.store import EmbeddingStore
-from evaluation.metrics import METRICS
-from image_captioning.evaluate import evaluate_run
+from image_captioning.evaluate import check_metrics, evaluate_run
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
 from training.config import CONFIGS, compose_config
@@ -108,8 +107,7 @@ class MethodRuns:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
         if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) for seed in seeds):
             raise ValueError(f"seeds={list(seeds)} must be whole numbers, each once, and must not be empty")
-        if not self.metrics or set(self.metrics) - set(METRICS):
-            raise ValueError(f"metrics={list(self.metrics)} must be among {', '.join(METRICS)}")
+        check_metrics(self.metrics)
         for method in self.methods:
             for text in (*self.captioner, *self.ddpm, *method.captioner, *method.ddpm):
                 key = text.lstrip("+~").partition("=")[0]

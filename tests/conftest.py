@@ -45,6 +45,12 @@ class WordEncoder(Encoder):
 
 
 @pytest.fixture
+def word_encoder() -> type[Encoder]:
+    """The class of the encoder that `make_store` uses."""
+    return WordEncoder
+
+
+@pytest.fixture
 def make_store(tmp_path) -> Callable[..., EmbeddingStore]:
     """A factory of small stores in `tmp_path/data/tiny/words`: captions such as 'a dog on a hill', images that agree.
 

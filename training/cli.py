@@ -55,7 +55,8 @@ PATH_KEYS = (
     "dataset.root", "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images",
     "dataset.images.train", "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train",
     "dataset.texts.val", "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained",
-    "encoder.heads", "model.features_dir", "decoder.pretrained", "init_from",
+    "encoder.heads", "model.features_dir", "decoder.pretrained", "init_from", "clip_score.store", "training_store",
+    "labels",
 )  # fmt: skip
 
 

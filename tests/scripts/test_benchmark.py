@@ -23,6 +23,7 @@ TINY = [
     *("captioner.dim=16", "captioner.captions=60", "captioner.batch_size=4", "captioner.warmup=1", "captioner.steps=2"),
     *("ddpm.workers=0", "captioner.workers=0"),
     "captions.overrides=" + str([*DECODER, "+decoder.config.initializer_range=0.2"]),
+    "scoring.captions=12",
     *("captions.dim=16", "captions.captions=60", "captions.rows=5", "captions.batch_size=3", "captions.rows_single=2"),
 ]
 
@@ -32,6 +33,7 @@ def config(compose, tmp_path):
     return compose("benchmark", *TINY, f"output_dir={tmp_path}")
 
 
+@pytest.mark.java
 def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_path, capsys):
     results = run(config)
     printed = capsys.readouterr().out

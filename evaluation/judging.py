@@ -1,0 +1,65 @@
+"""All that is said of a set of captions beside the scores of its words: CLIPScore, diversity, the training text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from embedding_space.store import EmbeddingStore
+from evaluation.clip_score import NAMES, ClipScoring, score_with_store
+from evaluation.diversity import diversity, word_counts
+from evaluation.metrics import CaptionScores
+from evaluation.training_text import compare_with_training_text
+
+logger = logging.getLogger(__name__)
+
+CLIP_SCORE = "CLIPScore"  # among `metrics`, beside evaluation.metrics.METRICS
+
+
+def with_clip_scores(
+    scores: CaptionScores,
+    captions: Mapping[str, str],
+    store: EmbeddingStore,
+    split: str,
+    options: ClipScoring,
+    left_out: Tensor | None = None,
+) -> CaptionScores:
+    """`scores` with CLIPScore and RefCLIPScore, see `score_with_store`; None, and why, where they cannot be had."""
+    try:
+        found = score_with_store({i: captions[i] for i in scores.image_ids}, store, split, options, left_out)
+        reason = f"{store.path} has no references of every image in its split {split!r}"
+    except Exception as error:  # as for the other metrics: whatever stops this one, the others stand
+        found, reason = {}, str(error)
+        logger.warning("CLIPScore could not run: %s", reason)
+    values = {name: found[name].double().numpy() for name in NAMES if name in found}
+    return replace(
+        scores,
+        corpus=scores.corpus | {name: float(values[name].mean()) if name in values else None for name in NAMES},
+        per_image=scores.per_image | values,
+        unavailable=scores.unavailable | {name: reason for name in NAMES if name not in values},
+    )
+
+
+def with_text_figures(
+    scores: CaptionScores,
+    captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    training: tuple[EmbeddingStore, str] | None,
+    unknown: str,
+) -> tuple[CaptionScores, dict]:
+    """`scores` with each caption's number of words and more warnings, and the sections `diversity` and
+    `training_text` of a results file.
+
+    training: store and split that the decoder was trained on, None where that is not known, for the reason `unknown`.
+    """
+    own = {image_id: captions[image_id] for image_id in scores.image_ids}
+    texts = list(own.values())
+    sections, warnings = {"diversity": diversity(texts), "training_text": {"unavailable": unknown}}, []
+    if training is not None:
+        sections["training_text"], warnings = compare_with_training_text(own, references, *training)
+    per_image = scores.per_image | {"words": np.array(word_counts(texts), dtype=np.float64)}
+    return replace(scores, per_image=per_image, warnings=[*scores.warnings, *warnings]), sections

@@ -1,0 +1,168 @@
+"""Retrieval and zero-shot classification before and after alignments. See configs/evaluate_retrieval.yaml.
+
+python scripts/evaluate_retrieval.py dataset=demo encoder=demo_clip 'alignments=[c3,diffusion_bridge]'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from embedding_space.alignment import Alignment
+from embedding_space.encoders import load_encoder
+from embedding_space.steps import ROWS_AT_ONCE
+from embedding_space.store import EmbeddingStore
+from evaluation.facts import run_facts
+from evaluation.retrieval import retrieval_figures
+from evaluation.table import Column, Table
+from evaluation.zero_shot import class_embeddings, class_prompts, labels_from_captions, zero_shot_scores
+from image_captioning.captioner import Captioner
+from image_captioning.evaluate import check_encoder
+from training.cli import command
+from training.config import compose_config
+from training.run_folder import write_whole
+
+RECALLS = {"R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10"}
+
+
+def evaluate(config: DictConfig) -> dict:
+    """Measure as `configs/evaluate_retrieval.yaml` says, print the table and return what `retrieval.json` holds."""
+    store = EmbeddingStore(config.store)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images, texts = store.images(config.split).to(device), store.texts(config.split).to(device)
+    image_rows = torch.from_numpy(store.pairs(config.split)).to(device)
+    task = _zero_shot(config, store)
+    total, rows = 1 + len(config.alignments) + len(config.checkpoints), []
+    for name, alignment in tqdm(_alignments(config, store), total=total, desc="aligning", disable=total < 3):
+        image_side, text_side = _sides(alignment, device)
+        aligned = image_side(images)
+        row = {"alignment": name, **retrieval_figures(aligned, text_side(texts), image_rows)}
+        if task is not None:
+            prompts, labelled, labels = task
+            classes = class_embeddings(text_side(prompts.to(device)), len(_lines(config.templates)))
+            row["zero_shot"] = zero_shot_scores(aligned[labelled], classes, labels).to_dict()
+        rows.append(row)
+    figures = {
+        **run_facts(),
+        "config": OmegaConf.to_container(config, resolve=True),
+        "store": store.hash,
+        "encoder": store.manifest["encoder"],
+        "images": len(images),
+        "texts": len(texts),
+        "rows": rows,
+    }
+    output_dir, table = Path(config.output_dir), results_table(rows)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(output_dir / "retrieval.json", json.dumps(figures, indent=2) + "\n")
+    write_whole(output_dir / "table.md", f"{table.markdown()}\n\n{_note(figures)}\n")
+    print(f"{table.text()}\n\n{_note(figures)}\nTable and figures: {output_dir}")
+    return figures
+
+
+def results_table(rows: list[Mapping]) -> Table:
+    """One row an alignment; recalls and accuracies in percent."""
+    columns, shown = [Column("alignment")], [{"alignment": row["alignment"]} for row in rows]
+    for arrow, direction in (("i→t", "image_to_text"), ("t→i", "text_to_image")):
+        columns += [Column(f"{arrow} {name}", 1, "higher") for name in RECALLS]
+        columns.append(Column(f"{arrow} median", 1, "lower"))
+        for line, row in zip(shown, rows, strict=True):
+            line |= {f"{arrow} {name}": 100 * row[direction][key] for name, key in RECALLS.items()}
+            line[f"{arrow} median"] = row[direction]["median_rank"]
+    columns += [Column("cosine", 3, "higher"), Column("centroids apart", 3, "lower")]
+    for line, row in zip(shown, rows, strict=True):
+        line |= {"cosine": row["paired_cosine"], "centroids apart": row["centroid_distance"]}
+        if "zero_shot" in row:
+            line |= {f"top-{k} %": 100 * row["zero_shot"][f"top_{k}"] for k in (1, 5)}
+            line["per class %"] = 100 * row["zero_shot"]["mean_per_class"]
+    if "zero_shot" in rows[0]:
+        columns += [Column(name, 1, "higher") for name in ("top-1 %", "top-5 %", "per class %")]
+    return Table(shown, columns)
+
+
+def _note(figures: Mapping) -> str:
+    note = (
+        f"{figures['images']:,} images and {figures['texts']:,} captions. R@k: percent of queries; i→t: whether any of "
+        "an image's captions is among the k nearest of all captions, and the rank of the best; t→i: likewise of the "
+        "caption's image. Cosine: of images to their captions."
+    )
+    if "zero_shot" in figures["rows"][0]:
+        found = figures["rows"][0]["zero_shot"]
+        origin = "the labels file" if figures["config"]["labels"] else "the classes that references name alone"
+        note += (
+            f" Zero-shot: {found['images']:,} images of {found['classes']} classes by {origin}; per class %: the mean "
+            "of the classes' top-1."
+        )
+    return note
+
+
+def _alignments(config: DictConfig, store: EmbeddingStore) -> Iterator[tuple[str, Alignment | None]]:
+    yield "before", None
+    for name in config.alignments:
+        stage = compose_config("image_captioning", f"alignment={name}", f"seed={config.seed}")
+        stage.dataset = config.dataset  # the bridge's folder is named after it
+        steps = OmegaConf.to_container(stage.alignment, resolve=True)["steps"]
+        yield name, Alignment.from_store(steps, store)
+    for checkpoint in config.checkpoints:
+        captioner = Captioner.load(checkpoint)
+        check_encoder(captioner, store)
+        yield Path(checkpoint).name, captioner.alignment
+
+
+def _sides(alignment: Alignment | None, device: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """What becomes of all image rows and of all text rows."""
+    if alignment is None:
+        return (lambda rows: rows), (lambda rows: rows)
+    alignment = alignment.to(device)
+
+    def in_parts(side: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda rows: torch.cat([side(part) for part in rows.split(ROWS_AT_ONCE)])
+
+    return in_parts(alignment.image), in_parts(alignment.clean_text)
+
+
+def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, list[int], Tensor] | None:
+    """Raw prompt embeddings (C x T, D), the rows of the images that have a class, and those classes' numbers."""
+    if config.classes is None:
+        return None
+    classes = _lines(config.classes)
+    prompts = class_prompts(classes, _lines(config.templates))
+    if config.labels is None:
+        labels = labels_from_captions(store.tables.references(config.split), classes)
+    else:
+        labels = _read_labels(Path(config.labels), classes)
+    image_ids = store.image_ids(config.split)
+    labelled = [row for row, image_id in enumerate(image_ids) if image_id in labels]
+    if not labelled:
+        origin = "labels" if config.labels else "classes"
+        raise ValueError(f"{origin}={config[origin]} gives no class to any image of split={config.split}")
+    encoder = load_encoder(**store.manifest["encoder"])
+    return encoder.encode_texts(prompts), labelled, torch.tensor([labels[image_ids[row]] for row in labelled])
+
+
+def _read_labels(path: Path, classes: list[str]) -> dict[str, int]:
+    try:
+        named = {str(image_id): str(name) for image_id, name in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"labels={path} must be a JSON object of image ids and class names ({error})") from error
+    if unknown := set(named.values()) - set(classes):
+        raise ValueError(f"labels={path} names the class {sorted(unknown)[0]!r}, which is not among classes")
+    return {image_id: classes.index(name) for image_id, name in named.items()}
+
+
+def _lines(option) -> list[str]:
+    """The entries of a list, or of a file with one a line."""
+    if isinstance(option, str):
+        return [line.strip() for line in Path(option).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [str(entry) for entry in option]
+
+
+main = command("evaluate_retrieval", evaluate)
+
+if __name__ == "__main__":
+    main()
