@@ -61,6 +61,8 @@ def train(config: DictConfig) -> dict[str, float]:
         return reuse_run(output_dir)
     loop = Loop(loop_config, output_dir, Tracker(**_plain(config.tracker)))
     task = _task(config, store, alignment, loop, chosen, start, resume=state == "unfinished")
+    for found in alignment.estimates if loop.accelerator.is_main_process else ():
+        print("alignment.{option}=auto: {value:.4g}, from {data} data ({method})".format(**found))
     return loop.fit(task.captioner, task, resume=state == "unfinished")
 
 
@@ -145,7 +147,8 @@ def _task(
             "captions": len(captions),
             "train_on": config.train_on,
             "validate_on": config.validate_on,
-            "uses_pairs": _uses_pairs(config, start),
+            "uses_pairs": _uses_pairs(config, start) or any(found["uses_pairs"] for found in alignment.estimates),
+            **({"estimates": alignment.estimates} if alignment.estimates else {}),
             **({"init_from": start.provenance} if start else {}),
         },
         pretrained=decoder["pretrained"],

@@ -55,7 +55,7 @@ PATH_KEYS = (
     "dataset.source", "dataset.annotations", "dataset.captions", "dataset.images", "dataset.images.train",
     "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train", "dataset.texts.val",
     "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained", "encoder.heads",
-    "model.features_dir", "decoder.pretrained", "init_from",
+    "model.features_dir", "decoder.pretrained", "init_from", "diffusion_dir",
 )  # fmt: skip
 
 
