@@ -48,19 +48,19 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
     """What each state has in one number: distances, cosines, separability, uniformity, CKA."""
     charts: list[tuple[str, dict[str, Callable[[dict], float]]]] = [
         ("distance of the means", {"": lambda s: s["gap"]["distance_of_means"]}),
-        ("accuracy of a linear classifier", {
+        ("linear classifier's accuracy", {
             "as they are": lambda s: s["separability"]["as_they_are"], "centred": lambda s: s["separability"]["centred"],
         }),
-        ("uniformity (lower: more spread)", {
+        ("uniformity (low: spread)", {
             name: lambda s, name=name: s["uniformity"][name] for name in ("images", "texts")
         }),
     ]  # fmt: skip
     if all(state["paired"] for state in states.values()):
         charts += [
-            ("cosine", {
+            ("mean cosine", {
                 "of pairs": lambda s: s["cosines"]["paired"]["mean"], "others": lambda s: s["cosines"]["unpaired"]["mean"],
             }),
-            ("length of the pairs' gaps (mean ± sd)", {"": lambda s: s["paired"]["gap"]["length"]}),
+            ("length of pairs' gaps (± sd)", {"": lambda s: s["paired"]["gap"]["length"]}),
             ("linear CKA", {
                 "pairs": lambda s: s["paired"]["cka"]["linear"],
                 "shuffled": lambda s: s["paired"]["cka"]["linear_shuffled"],
@@ -106,7 +106,8 @@ def plot_cosines(states: Mapping[str, dict]) -> Figure:
 
 
 def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
-    """Cosines of the gap to single pairs' gaps, and to differences within each modality, a panel a state."""
+    """Cosines of the gap to single pairs' gaps, and to differences within each modality, a panel a state; in the titles
+    its length and its angles to the images' and the texts' span."""
 
     def draw(plot: Axes, state: dict) -> None:
         orthogonality = state["gap"]["orthogonality"]
@@ -120,14 +121,11 @@ def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
                 _histogram(plot, cosines, label, colour, dashes)
         plot.set_xlim(-1, 1)
 
-    titles = {
-        name: f"{name}\ngap {state['gap']['distance_of_means']:.3f} long, "
-        + " and ".join(f"{o['angle_to_span_degrees']:.0f}°" for o in state["gap"]["orthogonality"].values())
-        for name, state in states.items()
-    }
-    figure = _panels({titles[name]: state for name, state in states.items()}, draw, "cosine to the gap", "share in 0.02")
-    figure.suptitle("Where the gap points; angles: to the images' and the texts' span", fontsize=10)
-    return figure
+    titled = {}
+    for name, state in states.items():
+        angles = " / ".join(f"{o['angle_to_span_degrees']:.0f}°" for o in state["gap"]["orthogonality"].values())
+        titled[f"{name}\nlength {state['gap']['distance_of_means']:.3f}, to spans {angles}"] = state
+    return _panels(titled, draw, "cosine to the gap", "share in 0.02")
 
 
 def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
@@ -136,7 +134,7 @@ def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
     def draw(plot: Axes, state: dict) -> None:
         axes = state["gap"]["axes"]
         sd, gap = np.array(axes["sd"]), np.array(axes["gap"])
-        least = 1e-6  # logarithmic axes have no zero
+        least = 1e-5  # logarithmic axes have no zero
         sd, gap = sd.clip(min=least), gap.clip(min=least)
         plot.scatter(sd, gap, s=10, c=BLUE, alpha=0.6, linewidths=0)
         limits = np.array([sd.min(), sd.max()])
@@ -144,7 +142,7 @@ def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
         plot.set_xscale("log")
         plot.set_yscale("log")
 
-    return _panels(states, draw, "sd within modalities on a principal axis", "gap on that axis (absolute)")
+    return _panels(states, draw, "sd of rows on an axis", "gap on that axis")
 
 
 def plot_spread(states: Mapping[str, dict]) -> Figure:
@@ -188,10 +186,39 @@ def plot_residuals(states: Mapping[str, dict]) -> Figure:
     return figure
 
 
+def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[float]]]]) -> Figure:
+    """Loss and gap over the steps of contrastive training, a line a temperature: {kind of rows: {temperature: {`loss`,
+    `varying`, `constant`: values}}}, see `contrastive.optimisation`. A row of panels a kind."""
+    titles = {
+        "loss": "loss (nats)",
+        "varying": "gap where rows vary",
+        "constant": "gap where they do not",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 2.5 * len(curves) + 0.9), layout="constrained")
+        grid = figure.subplots(len(curves), 3, sharex=True, squeeze=False)
+        for line, (kind, by_temperature) in zip(grid, curves.items(), strict=True):
+            highest = max(max(found[name]) for found in by_temperature.values() for name in ("varying", "constant"))
+            for plot, (name, title) in zip(line, titles.items(), strict=True):
+                for (temperature, found), (colour, dashes) in zip(by_temperature.items(), LOOKS, strict=False):
+                    plot.plot(found[name], color=colour, linestyle=dashes, linewidth=1.8, label=f"τ = {temperature:g}")
+                plot.set_title(f"{kind}: {title}" if name == "loss" else title, fontsize=10)
+                plot.set_xscale("symlog", linthresh=1)
+                if name == "loss":
+                    plot.set_yscale("log")
+                else:
+                    plot.set_ylim(0, 1.08 * highest)
+        for plot in grid[-1]:
+            plot.set_xlabel("step")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
 def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
     measures = {
         "K²": lambda s: s["dagostino"] and s["dagostino"]["share_rejected"],
-        "K², Benjamini-Hochberg": lambda s: s["dagostino"] and s["dagostino"]["share_rejected_benjamini_hochberg"],
+        "K², corrected": lambda s: s["dagostino"] and s["dagostino"]["share_rejected_benjamini_hochberg"],
         "Anderson-Darling": lambda s: s["anderson_darling"] and s["anderson_darling"]["share_rejected"],
     }
     places = np.arange(len(states))
@@ -199,11 +226,11 @@ def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
         shares = [100 * (measure(state) or 0) for state in states.values()]
         plot.barh(places + (n - 1) * 0.26, shares, height=0.24, color=colour, label=label)
     plot.axvline(5, color=GREY, linestyle="--", linewidth=1)
-    plot.set_yticks(places, list(states))
+    plot.set_yticks(places, list(states), fontsize=8)
     plot.set_ylim(len(states) - 0.5, -0.5)
-    plot.set(xlim=(0, 100), xlabel="dimensions rejected at 5 %, in % (dashed: of Gaussian noise)")
+    plot.set(xlim=(0, 100), xlabel="% of dimensions rejected (dashed: 5 %)")
     plot.set_title("tests of Gaussianity")
-    plot.legend(fontsize=8, frameon=False, loc="lower right")
+    plot.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.4, -0.22))
 
 
 def _cumulative(plot: Axes, spectra: Mapping[str, Sequence[float]]) -> None:

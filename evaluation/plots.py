@@ -58,9 +58,7 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     explained = spread**2 / (spread**2).sum()
 
     places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
-    titles = {
-        title: f"{title}\ncentroids {centroid_distance(*pair[::-1]):.2f} apart" for title, pair in panels.items()
-    }
+    titles = {title: f"{title}\ncentroids {centroid_distance(*pair[::-1]):.2f} apart" for title, pair in panels.items()}
     names = [f"principal axis {n + 1} ({explained[n]:.0%} of variance)" for n in range(2)]
     return plot_clouds({titles[title]: pair for title, pair in places.items()}, names, share_axes=True)
 
@@ -72,8 +70,8 @@ def plot_clouds(
 
     panels: {title: (texts (N, 2), images (M, 2))}; axes: the two axes' names; share_axes: the same in all panels.
     """
-    columns = min(columns, len(panels))
     lines = -(-len(panels) // columns)
+    columns = -(-len(panels) // lines)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.3 * columns + 0.6, 3.4 * lines + 0.5), layout="constrained")
         grid = figure.subplots(lines, columns, sharex=share_axes, sharey=share_axes, squeeze=False)

@@ -94,7 +94,9 @@ def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings,
         rows = (place[image_row] >= 0).nonzero()[:, 0]
     total = {"images": len(images), "texts": len(texts)}
     rows = rows[_drawn(len(rows), config.max_texts, config.seed, 8)]
-    embeddings = Embeddings(images[chosen], texts[rows].float(), place[image_row[rows]] if paired else None, config.seed)
+    embeddings = Embeddings(
+        images[chosen], texts[rows].float(), place[image_row[rows]] if paired else None, config.seed
+    )
     counts = {"images": len(chosen), "texts": len(rows)}
     shown = " and ".join(f"{counts[kind]:,} of {total[kind]:,} {kind}" for kind in counts)
     split = config.split if paired else f"{config.split} and {text_split}"

@@ -130,7 +130,9 @@ def estimate_noise_std(rows: EstimationRows) -> dict:
         return {"option": "noise_std", "value": value, "method": "sd of the pairs' residuals", **rows.facts}
     texts, aim = rows.queries, rows.image_nearness()
     noise = fixed_noise(texts)
-    most = 10 * texts.norm(dim=-1).mean().item() / texts.shape[1] ** 0.5  # cosine 0.1 between a text and its noised self
+    most = (
+        10 * texts.norm(dim=-1).mean().item() / texts.shape[1] ** 0.5
+    )  # cosine 0.1 between a text and its noised self
 
     def excess(std: float) -> float:
         return rows.text_nearness(texts + std * noise) - aim

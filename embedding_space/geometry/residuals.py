@@ -11,7 +11,9 @@ from embedding_space.geometry.sample import Embeddings, rounded, summary, with_h
 from embedding_space.geometry.spread import spread_figures
 
 LEVEL = 0.05
-ANDERSON_DARLING_LIMIT = 0.752  # A*² above it: not normal at the level 0.05, mean and variance estimated (Stephens, 1974)
+ANDERSON_DARLING_LIMIT = (
+    0.752  # A*² above it: not normal at the level 0.05, mean and variance estimated (Stephens, 1974)
+)
 
 
 def residual_figures(embeddings: Embeddings, share: float, draws: int) -> dict:

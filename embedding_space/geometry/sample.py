@@ -30,12 +30,16 @@ class Embeddings:
             shapes = tuple(self.images.shape), tuple(self.texts.shape)
             raise ValueError(f"images (N, D) and texts (M, D) must share D, got {shapes[0]} and {shapes[1]}")
         if min(len(self.images), len(self.texts)) < 4:
-            raise ValueError(f"{len(self.images)} images and {len(self.texts)} texts are too few: give at least 4 of each")
+            raise ValueError(
+                f"{len(self.images)} images and {len(self.texts)} texts are too few: give at least 4 of each"
+            )
         if self.image_row is not None and (
             self.image_row.shape != self.texts.shape[:1]
             or not 0 <= int(self.image_row.min()) <= int(self.image_row.max()) < len(self.images)
         ):
-            raise ValueError(f"image_row must name one of {len(self.images)} images for each of {len(self.texts)} texts")
+            raise ValueError(
+                f"image_row must name one of {len(self.images)} images for each of {len(self.texts)} texts"
+            )
 
     @property
     def dim(self) -> int:

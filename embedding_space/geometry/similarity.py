@@ -62,19 +62,20 @@ def separability(embeddings: Embeddings) -> dict[str, float]:
     """Share of rows that a linear classifier (logistic regression) puts in the right modality, of images and texts that
     it was not fitted to; both modalities count alike, so 0.5 is chance.
 
-    `as_they_are`, and `centred`: each half's modalities minus their own means, so that nothing but the clouds' shapes
-    could part them. A half of the images is left out, with its texts.
+    `as_they_are`, and `centred` on each modality's mean. A third of the images, with its texts, gives these means, one is
+    fitted to and one is classified: centred on means of their own, no classifier could do more than guess.
     """
-    order = torch.randperm(len(embeddings.images), generator=embeddings.generator())
-    fitted = torch.zeros(len(order), dtype=torch.bool).index_fill(0, order[: len(order) // 2], True)
+    generator = embeddings.generator()
+    thirds = torch.randperm(len(embeddings.images), generator=generator) % 3
     if embeddings.image_row is None:
-        order = torch.randperm(len(embeddings.texts), generator=embeddings.generator())
-        of_texts = torch.zeros(len(order), dtype=torch.bool).index_fill(0, order[: len(order) // 2], True)
+        of_texts = torch.randperm(len(embeddings.texts), generator=generator) % 3
     else:
-        of_texts = fitted[embeddings.image_row]
-    halves = [(embeddings.images[i], embeddings.texts[t]) for i, t in ((fitted, of_texts), (~fitted, ~of_texts))]
-    centred = [tuple(rows - rows.mean(0) for rows in half) for half in halves]
-    return {"as_they_are": _held_out_accuracy(*halves), "centred": _held_out_accuracy(*centred)}
+        of_texts = thirds[embeddings.image_row]
+    means, *parts = [(embeddings.images[thirds == part], embeddings.texts[of_texts == part]) for part in range(3)]
+    if min(len(rows) for part in (means, *parts) for rows in part) == 0:  # few rows: a third came out without texts
+        return {"as_they_are": 0.5, "centred": 0.5}
+    centred = [tuple(rows - of.mean(0) for rows, of in zip(part, means, strict=True)) for part in parts]
+    return {"as_they_are": _held_out_accuracy(*parts), "centred": _held_out_accuracy(*centred)}
 
 
 def _held_out_accuracy(fit: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
