@@ -1,10 +1,10 @@
 """Why contrastive training keeps a modality gap (C³, arXiv 2401.08567, section 3): an experiment in a few dimensions.
 
 The gradient of InfoNCE with respect to an image's row is a combination of text rows whose weights sum to zero. In a
-dimension in which all texts have one value the combination is zero: nothing moves the image there. The other direction of
-the symmetric loss weighs texts by softmaxes over images, whose sum is the number of pairs only over all images together:
-what it does in that dimension leaves the images' mean where it is. So an offset between the modalities stays in dimensions
-in which the encoders' rows do not vary, and is lost in the others.
+dimension in which all texts have one value the combination is zero: nothing moves the image there. The other direction
+of the symmetric loss weighs texts by softmaxes over images, whose weights sum to zero only over all images together:
+what it does in that dimension leaves the images' mean where it is. So an offset between the modalities stays in
+dimensions in which the encoders' rows do not vary, and shrinks in the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class GapExperiment:
-    """Pairs of free rows, `varying` dimensions wide, followed by `constant` dimensions in which a modality has one value.
+    """Pairs of free rows, `varying` dimensions wide, and then `constant` dimensions in which a modality has one value.
 
     Args:
         offset: length of the difference between the modalities' means at the start, in the varying and in the constant

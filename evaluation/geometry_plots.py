@@ -49,7 +49,8 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
     charts: list[tuple[str, dict[str, Callable[[dict], float]]]] = [
         ("distance of the means", {"": lambda s: s["gap"]["distance_of_means"]}),
         ("linear classifier's accuracy", {
-            "as they are": lambda s: s["separability"]["as_they_are"], "centred": lambda s: s["separability"]["centred"],
+            "as they are": lambda s: s["separability"]["as_they_are"],
+            "centred": lambda s: s["separability"]["centred"],
         }),
         ("uniformity (low: spread)", {
             name: lambda s, name=name: s["uniformity"][name] for name in ("images", "texts")
@@ -58,7 +59,8 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
     if all(state["paired"] for state in states.values()):
         charts += [
             ("mean cosine", {
-                "of pairs": lambda s: s["cosines"]["paired"]["mean"], "others": lambda s: s["cosines"]["unpaired"]["mean"],
+                "of pairs": lambda s: s["cosines"]["paired"]["mean"],
+                "others": lambda s: s["cosines"]["unpaired"]["mean"],
             }),
             ("length of pairs' gaps (± sd)", {"": lambda s: s["paired"]["gap"]["length"]}),
             ("linear CKA", {
@@ -162,7 +164,7 @@ def plot_spread(states: Mapping[str, dict]) -> Figure:
 
 
 def plot_residuals(states: Mapping[str, dict]) -> Figure:
-    """Alignment noise: its sd in each dimension, cosines between residuals, leading directions, tests of Gaussianity."""
+    """Alignment noise: its sd in each dimension, cosines between residuals, leading directions, Gaussianity."""
     residuals = {name: state["paired"]["residuals"] for name, state in states.items()}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 6.2), layout="constrained")

@@ -79,7 +79,7 @@ def analyze_geometry(config: DictConfig) -> dict:
 def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings, dict]:
     """Seeded rows of the split, and what to say of them. Pairs are known where the texts are the split's own captions.
 
-    Raises ValueError for a split without images or texts, or whose captions are without images and `text_split` is null.
+    Raises ValueError for a split without images or texts, and, where `text_split` is null, captions without images.
     """
     for option in ("max_images", "max_texts"):
         if config[option] is not None and config[option] < 4:

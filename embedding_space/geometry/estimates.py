@@ -2,9 +2,9 @@
 
 From `pairs`, a small validation set: the alignment noise (C³, arXiv 2401.08567, section 3) is measured.
 
-From `unpaired` images and texts: an image counts as a text with noise on it, and the noise looked for is that which takes
-texts as far from the other texts' nearest one as images are. Where real alignment noise points to *other texts'* places,
-images lie nearer to some text than noised texts do, so the level comes out too low rather than too high.
+From `unpaired` images and texts: an image counts as a text with noise on it, and the noise looked for is that which
+takes texts as far from the nearest of the other texts as images are from theirs. Real alignment noise also leads to the
+places of *other* texts, where images are near to some text but not to their own: levels tend to come out too low.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SAME_TEXT = 0.9999  # cosine above which two texts are one caption said twice
 class EstimationRows:
     """Rows as they reach the step whose option is to be set.
 
-    images (N, D), texts (M, D); image_row (M,) int64, each text's image, or None for unpaired rows; facts: what they are.
+    images (N, D), texts (M, D); image_row (M,) int64, each text's image, None for unpaired rows; facts: what they are.
     """
 
     images: Tensor

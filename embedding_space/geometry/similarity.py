@@ -29,8 +29,8 @@ def cosine_figures(embeddings: Embeddings, draws: int) -> dict:
 
 
 def uniformity(rows: Tensor, draws: tuple[Tensor, Tensor]) -> float:
-    """log of the mean of exp(-2 |x - y|²) over drawn pairs of unit rows: -4 and below is spread, 0 is one point (Wang and
-    Isola, arXiv 2005.10242, section 4.1.2, t = 2)."""
+    """log of the mean of exp(-2 |x - y|²) over drawn pairs of unit rows: near -4 they are spread out, at 0 one point
+    (Wang and Isola, arXiv 2005.10242, section 4.1.2, t = 2)."""
     rows = F.normalize(rows, dim=-1)
     squares = (rows[draws[0]] - rows[draws[1]]).square().sum(-1).double()
     return (-2 * squares).exp().mean().log().item()
@@ -44,7 +44,7 @@ def pair_alignment(embeddings: Embeddings) -> dict[str, float]:
 
 def linear_cka(first: Tensor, second: Tensor) -> float:
     """Linear centred kernel alignment of rows (N, D) and (N, E): 1 for rows alike up to rotation and scale (Kornblith
-    et al., arXiv 1905.00414, section 3). It is biased upwards where N is not far above D: compare with shuffled rows."""
+    et al., arXiv 1905.00414, section 3). Biased upwards where N is not far above D: compare with shuffled rows."""
     first, second = ((rows - rows.mean(0)).double() for rows in (first, second))
     own = (first.T @ first).norm() * (second.T @ second).norm()
     return ((first.T @ second).square().sum() / own.clamp(min=1e-30)).item()
@@ -62,8 +62,8 @@ def separability(embeddings: Embeddings) -> dict[str, float]:
     """Share of rows that a linear classifier (logistic regression) puts in the right modality, of images and texts that
     it was not fitted to; both modalities count alike, so 0.5 is chance.
 
-    `as_they_are`, and `centred` on each modality's mean. A third of the images, with its texts, gives these means, one is
-    fitted to and one is classified: centred on means of their own, no classifier could do more than guess.
+    `as_they_are`, and `centred` on each modality's mean. A third of the images, with its texts, gives these means, one
+    is fitted to and one is classified: centred on means of its own, the part fitted to would teach nothing.
     """
     generator = embeddings.generator()
     thirds = torch.randperm(len(embeddings.images), generator=generator) % 3

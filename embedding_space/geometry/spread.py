@@ -18,7 +18,7 @@ def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effective_dimension(variances: Tensor, share: float) -> int:
-    """How many leading directions hold `share` of the variance: C³'s measure, with a share of 0.99. 0 without variance."""
+    """How many leading directions hold `share` of the variance: C³'s measure, at 0.99. 0 where there is no variance."""
     held = variances.cumsum(0)
     return int((held < share * held[-1] * (1 - 1e-12)).sum()) + 1 if held[-1] > 0 else 0
 

@@ -33,13 +33,13 @@ def test_noise_is_found_from_pairs_and_without_them(std):
     paired = EstimationRows(noised(clustered(800, 1), std) + 0.2, clustered(800, 1), torch.arange(800), {})
     assert estimate_noise_std(paired)["value"] == pytest.approx(std, rel=0.02)  # a constant offset is no noise
     unpaired = EstimationRows(noised(clustered(800, 2), std), clustered(2000, 1), None, {})
-    assert estimate_noise_std(unpaired)["value"] == pytest.approx(std, rel=0.1)
+    assert estimate_noise_std(unpaired)["value"] == pytest.approx(std, rel=0.15)
 
 
 def test_images_that_lie_on_texts_need_no_noise_and_those_beyond_all_noise_are_refused():
     texts = clustered(500, 1)
     assert estimate_noise_std(EstimationRows(texts, texts, None, {}))["value"] == 0
-    with pytest.raises(ValueError, match="noise_std=auto finds no value: images have the cosine -"):
+    with pytest.raises(ValueError, match="noise_std=auto finds no value: images have the cosine 0"):
         estimate_noise_std(EstimationRows(-texts.mean(0).expand(10, -1), texts, None, {}))
 
 
