@@ -147,7 +147,7 @@ def _task(
             "captions": len(captions),
             "train_on": config.train_on,
             "validate_on": config.validate_on,
-            "uses_pairs": _uses_pairs(config, start) or any(found["uses_pairs"] for found in alignment.estimates),
+            "uses_pairs": _uses_pairs(config, start, alignment),
             **({"estimates": alignment.estimates} if alignment.estimates else {}),
             **({"init_from": start.provenance} if start else {}),
         },
@@ -181,9 +181,10 @@ def _task(
     )  # fmt: skip
 
 
-def _uses_pairs(config: DictConfig, start: Captioner | None) -> bool:
+def _uses_pairs(config: DictConfig, start: Captioner | None, alignment: Alignment) -> bool:
     before = start is not None and start.provenance.get("uses_pairs", True)
-    return before or "pairs" in (config.train_on, config.validate_on)
+    estimated = any(found["uses_pairs"] for found in alignment.estimates)
+    return before or estimated or "pairs" in (config.train_on, config.validate_on)
 
 
 def _set_up_training(captioner: Captioner, decoder: dict) -> None:
