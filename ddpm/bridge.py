@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpm.diffusion import TextDiffusion
+from ddpm.estimate import estimate_image_timestep
+from embedding_space.geometry.estimates import rows_for_estimate
 from embedding_space.steps import NormalSampler, Step
 from embedding_space.store import EmbeddingStore
 from training.checkpoint import load_checkpoint
@@ -111,11 +113,18 @@ class DiffusionBridge(Step):
         }
 
     @classmethod
-    def from_store(cls, store, preceding, diffusion: str, **options):
+    def from_store(cls, store, preceding, diffusion: str, estimate: Mapping | None = None, **options):
+        """With image_timestep="auto", `estimate` says from which data it is set: see `rows_for_estimate`."""
         model = load_text_diffusion(diffusion)
         _check_prefix(model, preceding, store, diffusion)
+        found = None
+        if options.get("image_timestep") == "auto":
+            found = estimate_image_timestep(model, rows_for_estimate(store, preceding, "image_timestep", estimate))
+            options["image_timestep"] = found["value"]
+            options["image_steps"] = min(options.get("image_steps", 5), found["value"])  # a step each, where t is small
         step = cls(model.options(), **options)
         step.diffusion.load_state_dict(model.state_dict())
+        step.estimate = found
         return step
 
 

@@ -159,6 +159,11 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         times = torch.full((len(rows),), timestep, device=rows.device)
         return self.process.q_sample(self.embed_scale * rows, times, noise) / self.embed_scale
 
+    def expected_cosine(self, timestep: int) -> float:
+        """What a unit row noised to index t in [0, T) keeps of its cosine to itself: 1 / sqrt(1 + D / (s² SNR_t))."""
+        alpha = self.process.alphas_cumprod[timestep].item()
+        return (1 + self.dim * (1 - alpha) / (alpha * self.embed_scale**2)) ** -0.5
+
     def ddim_step(
         self, states: Tensor, time: int, next_time: int, eta: float = 0.0, normal: NormalSampler | None = None
     ) -> Tensor:

@@ -93,6 +93,11 @@ class Alignment(nn.Module):
         return [{"step": type(step).__name__, **step.options()} for step in self.steps]
 
     @property
+    def estimates(self) -> list[dict]:
+        """How options that were given as `auto` were set by `from_store` (see `Step.estimate`)."""
+        return [step.estimate for step in self.steps if step.estimate is not None]
+
+    @property
     def hash(self) -> str:
         """Identity of the chain: its steps, options and tensors."""
         digest = hashlib.sha256(json.dumps(self.options(), sort_keys=True).encode())

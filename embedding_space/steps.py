@@ -7,12 +7,13 @@ a saved chain can be rebuilt before its tensors are loaded; `from_store` fills a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embedding_space.geometry.estimates import estimate_noise_std, rows_for_estimate
 from embedding_space.store import EmbeddingStore
 
 NormalSampler = Callable[[Tensor], Tensor]
@@ -27,10 +28,12 @@ class Step(nn.Module):
     changes_texts: whether text rows may leave the step other than they came. Only such steps matter to what was trained
         on text rows.
     image_options: options of the image side alone, which may change after a decoder was trained on the texts.
+    estimate: how `from_store` set an option that was given as `auto`: its name, value, method and the data read.
     """
 
     changes_texts = True
     image_options: tuple[str, ...] = ()
+    estimate: dict | None = None
 
     def __init__(self):  # without nn.Module's *args, which would accept any option
         super().__init__()
@@ -135,6 +138,16 @@ class GaussianNoise(Step):
 
     def options(self):
         return {"noise_std": self.noise_std}
+
+    @classmethod
+    def from_store(cls, store, preceding, noise_std: float | str, estimate: Mapping | None = None):
+        """With noise_std="auto", `estimate` says from which data it is set: see `rows_for_estimate`."""
+        if noise_std != "auto":
+            return cls(noise_std)
+        found = estimate_noise_std(rows_for_estimate(store, preceding, "noise_std", estimate))
+        step = cls(found["value"])
+        step.estimate = found
+        return step
 
 
 class TextMemory(Step):

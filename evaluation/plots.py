@@ -18,7 +18,7 @@ from evaluation.retrieval import centroid_distance
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 _COLOURS = (BLUE, ORANGE, GREEN, PINK)
 _MARKERS = ("o", "s", "^", "D")
-_STYLE = {
+STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -57,21 +57,40 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     _, spread, axes = torch.linalg.svd(everything - mean, full_matrices=False)
     explained = spread**2 / (spread**2).sum()
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.3 * len(panels) + 0.6, 3.9), layout="constrained")
-        plots = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-        for plot, (title, (texts, images)) in zip(plots, drawn.items(), strict=True):
+    places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
+    titles = {title: f"{title}\ncentroids {centroid_distance(*pair[::-1]):.2f} apart" for title, pair in panels.items()}
+    names = [f"principal axis {n + 1} ({explained[n]:.0%} of variance)" for n in range(2)]
+    return plot_clouds({titles[title]: pair for title, pair in places.items()}, names, share_axes=True)
+
+
+def plot_clouds(
+    panels: Mapping[str, tuple[Tensor, Tensor]], axes: Sequence[str], share_axes: bool, columns: int = 4
+) -> Figure:
+    """Texts and images in the plane, a panel for each title, at most `columns` side by side.
+
+    panels: {title: (texts (N, 2), images (M, 2))}; axes: the two axes' names; share_axes: the same in all panels.
+    """
+    lines = -(-len(panels) // columns)
+    columns = -(-len(panels) // lines)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.3 * columns + 0.6, 3.4 * lines + 0.5), layout="constrained")
+        grid = figure.subplots(lines, columns, sharex=share_axes, sharey=share_axes, squeeze=False)
+        for plot in grid.flat[len(panels) :]:
+            plot.remove()
+        for plot, (title, (texts, images)) in zip(grid.flat, panels.items(), strict=False):
             for rows, colour, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
-                x, y = ((rows - mean) @ axes[:2].T).T
                 look = {"c": colour, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
-                plot.scatter(x, y, s=9, label=label, **look)
-            gap = centroid_distance(*panels[title][::-1])
-            plot.set_title(f"{title}\ncentroids {gap:.2f} apart")
-            plot.set_xlabel(f"principal axis 1 ({explained[0]:.0%} of variance)")
-            plot.set_aspect("equal", adjustable="box")
+                plot.scatter(*rows.T, s=9, label=label, **look)
+            plot.set_title(title)
+            plot.set_aspect("equal", adjustable="box" if share_axes else "datalim")
             plot.locator_params(axis="x", nbins=5)
-        plots[0].set_ylabel(f"principal axis 2 ({explained[1]:.0%} of variance)")
-        handles, labels = plots[0].get_legend_handles_labels()
+        for n, plot in enumerate(grid.flat[: len(panels)]):
+            if n % columns == 0:
+                plot.set_ylabel(axes[1])
+            if n + columns >= len(panels):
+                plot.set_xlabel(axes[0])
+                plot.tick_params(labelbottom=True)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, markerscale=2)
         for handle in legend.legend_handles:
             handle.set_alpha(1)
@@ -91,7 +110,7 @@ def plot_cosine_against_timestep(
             raise ValueError(f"{name!r} has {len(values)} cosines for {len(timesteps)} timesteps")
     if len(cosines) > len(_COLOURS):
         raise ValueError(f"at most {len(_COLOURS)} lines can be told apart, got {len(cosines)}")
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         plot = figure.subplots()
         for (name, values), colour, marker in zip(cosines.items(), _COLOURS, _MARKERS, strict=False):

@@ -61,6 +61,8 @@ def train(config: DictConfig) -> dict[str, float]:
         return reuse_run(output_dir)
     loop = Loop(loop_config, output_dir, Tracker(**_plain(config.tracker)))
     task = _task(config, store, alignment, loop, chosen, start, resume=state == "unfinished")
+    for found in alignment.estimates if loop.accelerator.is_main_process else ():
+        print("alignment.{option}=auto: {value:.4g}, from {data} data ({method})".format(**found))
     return loop.fit(task.captioner, task, resume=state == "unfinished")
 
 
@@ -159,7 +161,8 @@ def _task(
             "train_split": chosen.split,
             "train_on": config.train_on,
             "validate_on": config.validate_on,
-            "uses_pairs": _uses_pairs(config, start),
+            "uses_pairs": _uses_pairs(config, start, alignment),
+            **({"estimates": alignment.estimates} if alignment.estimates else {}),
             **({"init_from": start.provenance} if start else {}),
         },
         pretrained=decoder["pretrained"],
@@ -192,9 +195,10 @@ def _task(
     )  # fmt: skip
 
 
-def _uses_pairs(config: DictConfig, start: Captioner | None) -> bool:
+def _uses_pairs(config: DictConfig, start: Captioner | None, alignment: Alignment) -> bool:
     before = start is not None and start.provenance.get("uses_pairs", True)
-    return before or "pairs" in (config.train_on, config.validate_on)
+    estimated = any(found["uses_pairs"] for found in alignment.estimates)
+    return before or estimated or "pairs" in (config.train_on, config.validate_on)
 
 
 def _set_up_training(captioner: Captioner, decoder: dict) -> None:

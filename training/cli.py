@@ -56,7 +56,7 @@ PATH_KEYS = (
     "dataset.images.train", "dataset.images.val", "dataset.images.test", "dataset.extra_text", "dataset.texts.train",
     "dataset.texts.val", "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained",
     "encoder.heads", "model.features_dir", "decoder.pretrained", "init_from", "clip_score.store", "training_store",
-    "labels",
+    "labels", "diffusion_dir",
 )  # fmt: skip
 
 

@@ -1,0 +1,93 @@
+"""What the geometry's figures are computed from: rows of both modalities, and seeded draws of pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+BINS = 100  # of histograms of cosines, each 0.02 wide
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Images (N, D) and texts (M, D) of one space; image_row (M,) int64: each text's image, None where none is known.
+
+    seed: of every draw of rows; the same rows are drawn after each alignment, so that figures can be compared.
+    Raises ValueError for fewer than four rows of a kind, other shapes and pairs that name no image.
+    """
+
+    images: Tensor
+    texts: Tensor
+    image_row: Tensor | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.images.ndim != 2 or self.texts.ndim != 2 or self.images.shape[1] != self.texts.shape[1]:
+            shapes = tuple(self.images.shape), tuple(self.texts.shape)
+            raise ValueError(f"images (N, D) and texts (M, D) must share D, got {shapes[0]} and {shapes[1]}")
+        if min(len(self.images), len(self.texts)) < 4:
+            raise ValueError(
+                f"{len(self.images)} images and {len(self.texts)} texts are too few: give at least 4 of each"
+            )
+        if self.image_row is not None and (
+            self.image_row.shape != self.texts.shape[:1]
+            or not 0 <= int(self.image_row.min()) <= int(self.image_row.max()) < len(self.images)
+        ):
+            raise ValueError(
+                f"image_row must name one of {len(self.images)} images for each of {len(self.texts)} texts"
+            )
+
+    @property
+    def dim(self) -> int:
+        return self.images.shape[1]
+
+    def moved(self, images: Tensor, texts: Tensor) -> Embeddings:
+        """The same rows and pairs at other places, as after an alignment."""
+        return replace(self, images=images, texts=texts)
+
+    @cached_property
+    def gap(self) -> Tensor:
+        """(D,) the mean of the images minus the mean of the texts."""
+        return self.images.mean(0) - self.texts.mean(0)
+
+    @cached_property
+    def gaps(self) -> Tensor:
+        """(M, D) each pair's own gap: image - text (C³, arXiv 2401.08567, section 3)."""
+        return self.images[self.image_row] - self.texts
+
+    @cached_property
+    def first_texts(self) -> Tensor:
+        """(K,) the first text of each image that has one, in the order of images: independent pairs."""
+        described, inverse = torch.unique(self.image_row, return_inverse=True)
+        first = torch.full((len(described),), len(inverse))
+        return first.scatter_reduce(0, inverse, torch.arange(len(inverse)), reduce="amin")
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+    def two_of(self, rows: int, draws: int) -> tuple[Tensor, Tensor]:
+        """Two draws (draws,) of row numbers below `rows`, never the same row twice in a place."""
+        generator = self.generator()
+        first = torch.randint(rows, (draws,), generator=generator)
+        return first, (first + torch.randint(1, rows, (draws,), generator=generator)) % rows
+
+
+def summary(values: Tensor) -> dict[str, float]:
+    """Mean and standard deviation (n - 1) of `values`."""
+    return {"mean": values.mean().item(), "sd": values.std().item()}
+
+
+def with_histogram(cosines: Tensor) -> dict:
+    """Mean, standard deviation and the shares of `cosines` in `BINS` equal bins from -1 to 1."""
+    counts = torch.histc(cosines.float().cpu(), BINS, -1, 1)
+    return {**summary(cosines), "histogram": rounded(counts / counts.sum())}
+
+
+def rounded(values: Iterable[float] | Tensor, digits: int = 6) -> list[float]:
+    """Numbers for a JSON file, where they stand in long lists."""
+    values = values.tolist() if isinstance(values, Tensor) else values
+    return [float(f"{value:.{digits}g}") for value in values]
