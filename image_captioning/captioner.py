@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,12 +16,13 @@ from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from embedding_space.alignment import Alignment
-from embedding_space.encoders import PRECISIONS
+from embedding_space.encoders import PRECISIONS, Encoder, reload_encoder
 from embedding_space.steps import NormalSampler
 from image_captioning.data import CaptionTokens, check_finite
-from image_captioning.generation import Decoding, generate
+from image_captioning.generation import Decoding, beam_hypotheses, generate
 from image_captioning.hub import find_hub_folder
 from image_captioning.mappers import make_mapper
+from image_captioning.reranking import choose_by_clip
 from image_captioning.tokenizer import load_tokenizer
 from training.checkpoint import load_checkpoint
 
@@ -252,12 +252,26 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         captions: list[str] = []
         with _evaluating(self), autocast, tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:
             for start in range(0, len(embeddings), batch_size):
-                rows = align(embeddings[start : start + batch_size].to(self.device))
-                ids = generate(self.gpt2, self.mapper(rows), decoding, end, banned, first_row=start)
-                texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-                captions.extend(text.strip() for text in texts)
-                bar.update(len(rows))
+                raw = embeddings[start : start + batch_size].to(self.device)
+                prefix = self.mapper(align(raw))
+                if decoding.clip_weight:
+                    ids, scores = beam_hypotheses(self.gpt2, prefix, decoding, end, banned, decoding.beams)
+                    captions += choose_by_clip(self._text(ids), scores, raw, self.text_encoder, decoding.clip_weight)
+                else:
+                    captions += self._text(generate(self.gpt2, prefix, decoding, end, banned, first_row=start))
+                bar.update(len(raw))
         return captions
+
+    def _text(self, ids: Tensor) -> list[str]:
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    @cached_property
+    def text_encoder(self) -> Encoder:
+        """What embeds hypotheses for decoding.clip_weight: the embeddings' encoder, loaded when needed, or set."""
+        try:
+            return reload_encoder(self.encoder)
+        except (TypeError, ValueError, FileNotFoundError, ImportError) as error:
+            raise ValueError(f"decoding.clip_weight > 0 needs the encoder of the embeddings: {error}") from error
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
@@ -323,64 +337,3 @@ def _evaluating(module: nn.Module):
         yield
     finally:
         module.train(before)
-
-
-def build_captioner(
-    dim: int,
-    alignment: Alignment,
-    tokenizer: PreTrainedTokenizerFast,
-    mapper: Mapping,
-    encoder: Mapping,
-    provenance: Mapping,
-    pretrained: str | None = None,
-    config: Mapping | None = None,
-) -> Captioner:
-    """A captioner to train: GPT-2 `pretrained` by name or folder, or from scratch with the options `config`.
-
-    Raises ValueError when both or neither are given, for a model that is not a GPT-2 or cannot be had, and when the
-    tokenizer has more tokens than the model.
-    """
-    if (pretrained is None) == (config is None):
-        raise ValueError(
-            f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
-        )
-    if pretrained is None:
-        options = {
-            **config, "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        }  # fmt: skip
-        weights = None
-    else:
-        options, weights = _pretrained_gpt2(pretrained)
-        if len(tokenizer) > options["vocab_size"]:
-            raise ValueError(
-                f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
-                "set decoder.tokenizer.name to the tokenizer that it was trained with"
-            )
-    values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
-    values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
-    captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
-    captioner.alignment = alignment
-    captioner.tokenizer = tokenizer
-    if weights is not None:
-        captioner.gpt2.load_state_dict(weights)
-    return captioner
-
-
-def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
-    try:
-        folder = find_hub_folder(name)
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-        if kind != "gpt2":
-            raise ValueError(f"it is a {kind}, not a GPT-2")
-        model, loading = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
-        if loading["missing_keys"]:
-            raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
-    except Exception as error:  # offline, unknown and damaged all come here
-        raise ValueError(
-            f"The language model {name!r} cannot be loaded (option decoder.pretrained): "
-            f"{' '.join(str(error).split())[:500]}"
-        ) from error
-    return {
-        option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)
-    }, model.state_dict()

@@ -23,7 +23,7 @@ from training.random import mixed_seed
 # What each strategy takes beyond the common options, and its defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
     "greedy": {},
-    "beam": {"beams": 5, "length_penalty": 1.0},
+    "beam": {"beams": 5, "length_penalty": 1.0, "clip_weight": 0.0},
     "nucleus": {"top_p": 0.9, "temperature": 1.0, "seed": 0},
 }
 
@@ -37,6 +37,8 @@ class Decoding:
     repetition_penalty: > 1 makes tokens that the caption already holds less likely (arXiv 1909.05858).
     no_repeat_ngram: no n-gram of this length stands twice in a caption; 0 allows all.
     beams, length_penalty: beam only; hypotheses rank by log-probability / length ** length_penalty (default 5, 1.0).
+    clip_weight: beam only; at the end they rank by that and by clip_weight times the cosine between their own embedding
+        and the one to caption (default 0.0: no encoder is needed). See `reranking`.
     top_p, temperature, seed: nucleus only (default 0.9, 1.0, 0). Row n of the input draws from (seed, n), whatever
         the batch size.
     """
@@ -47,6 +49,7 @@ class Decoding:
     no_repeat_ngram: int = 0
     beams: int | None = None
     length_penalty: float | None = None
+    clip_weight: float | None = None
     top_p: float | None = None
     temperature: float | None = None
     seed: int | None = None
@@ -71,6 +74,8 @@ class Decoding:
         self._require("repetition_penalty", self.repetition_penalty > 0, "must be positive")
         self._require("no_repeat_ngram", self.no_repeat_ngram >= 0, "must not be negative")
         self._require("beams", self.beams is None or self.beams >= 1, "must be at least 1")
+        self._require("clip_weight", self.clip_weight is None or self.clip_weight >= 0, "must not be negative")
+        self._require("clip_weight", not self.clip_weight or self.beams > 1, "needs decoding.beams > 1 to choose among")
         self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "must lie in (0, 1]")
         self._require("temperature", self.temperature is None or self.temperature > 0, "must be positive")
 
@@ -147,14 +152,9 @@ def generate(
 
     Raises ValueError when prefix and max_new_tokens exceed the decoder's positions.
     """
-    positions = gpt2.config.n_positions
-    if prefix.shape[1] + decoding.max_new_tokens > positions:
-        raise ValueError(
-            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
-            f"of which the prefix takes {prefix.shape[1]}"
-        )
+    _check_positions(gpt2, prefix, decoding)
     if decoding.strategy == "beam" and decoding.beams > 1:
-        return _beam_search(gpt2, prefix, decoding, end, banned)
+        return beam_hypotheses(gpt2, prefix, decoding, end, banned, count=1)[0]
     processors = LogitsProcessorList()
     if decoding.repetition_penalty != 1:
         processors.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
@@ -164,6 +164,15 @@ def generate(
     if decoding.strategy == "nucleus":
         processors.append(NucleusSampler(decoding, range(first_row, first_row + len(prefix))))
     return _greedy_search(gpt2, prefix, processors, decoding.max_new_tokens, end)
+
+
+def _check_positions(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding) -> None:
+    positions = gpt2.config.n_positions
+    if prefix.shape[1] + decoding.max_new_tokens > positions:
+        raise ValueError(
+            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
+            f"of which the prefix takes {prefix.shape[1]}"
+        )
 
 
 def _greedy_search(
@@ -192,24 +201,35 @@ def _greedy_search(
     return tokens[:, : place + 1]
 
 
-def _beam_search(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int]) -> Tensor:
+@torch.no_grad()
+def beam_hypotheses(
+    gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], count: int
+) -> tuple[Tensor, Tensor]:
+    """The `count` best hypotheses of each prefix (B, P, W), best first: token ids (B x count, T) as from `generate`,
+    and log-probability / length ** length_penalty (B, count)."""
+    _check_positions(gpt2, prefix, decoding)
     config = GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
         num_beams=decoding.beams,
+        num_return_sequences=count,
         length_penalty=decoding.length_penalty,
         repetition_penalty=decoding.repetition_penalty,
         no_repeat_ngram_size=decoding.no_repeat_ngram,
         eos_token_id=end,
         pad_token_id=end,
         use_cache=True,
+        return_dict_in_generate=True,
+        output_scores=count > 1,  # transformers keeps a step's scores of the whole vocabulary then
     )
     with warnings.catch_warnings():
         # That penalties look at the caption alone, not at the prefix, is what we document.
         warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
-        return gpt2.generate(
+        found = gpt2.generate(
             inputs_embeds=prefix,
             attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([BannedTokens(banned, prefix.device)]),
         )
+    scores = found.sequences_scores.view(-1, count) if count > 1 else prefix.new_zeros(len(prefix), 1)
+    return found.sequences, scores

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
-from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.build import build_captioner
+from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.evaluate import check_encoder
 from image_captioning.task import CaptioningTask, Examples

@@ -59,6 +59,7 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     captioner = Captioner.load(config.checkpoint)
     encoder = reload_encoder(captioner.encoder, **given(config.encoder))
     captioner.to(encoder.device)
+    captioner.text_encoder = encoder
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:
         print(f"Skipped: {reason}", file=sys.stderr)

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from embedding_space.alignment import Alignment
-from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.build import build_captioner
+from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import make_tokenizer

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from embedding_space.alignment import Alignment
-from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.build import build_captioner
+from image_captioning.captioner import Captioner
 from image_captioning.tokenizer import train_tokenizer
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"]

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from embedding_space.alignment import Alignment
-from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.build import build_captioner
+from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.mappers import make_mapper
 from image_captioning.tokenizer import train_tokenizer

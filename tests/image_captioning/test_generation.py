@@ -182,6 +182,8 @@ def test_generation_leaves_the_training_mode_as_it_was(captioner):
         ({"strategy": "nucleus", "top_p": 0.0}, r"decoding.top_p=0.0 must lie in \(0, 1\]"),
         ({"strategy": "nucleus", "temperature": 0.0}, "decoding.temperature=0.0 must be positive"),
         ({"strategy": "beam", "beams": 0}, "decoding.beams=0 must be at least 1"),
+        ({"strategy": "beam", "clip_weight": -1.0}, "decoding.clip_weight=-1.0 must not be negative"),
+        ({"strategy": "beam", "beams": 1, "clip_weight": 2.0}, "decoding.clip_weight=2.0 needs decoding.beams > 1"),
         ({"max_new_tokens": 0}, "decoding.max_new_tokens=0"),
         ({"repetition_penalty": 0.0}, "decoding.repetition_penalty=0.0"),
         ({"no_repeat_ngram": -1}, "decoding.no_repeat_ngram=-1"),

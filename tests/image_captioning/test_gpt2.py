@@ -13,7 +13,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from embedding_space.alignment import Alignment
-from image_captioning.captioner import Captioner, build_captioner
+from image_captioning.build import build_captioner
+from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.tokenizer import END, load_tokenizer
 from image_captioning.train import train
