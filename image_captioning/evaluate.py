@@ -107,8 +107,8 @@ def evaluate_captioner(
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
-    check_metrics(metrics)
     check_encoder(captioner, store)
+    check_metrics(metrics)
     clip_score = clip_score or ClipScoring()
     output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
     inputs = {
