@@ -46,6 +46,27 @@ def loss_weights(snr: Tensor, loss_weighting: str, objective: str) -> Tensor:
     return on_x0 / {"pred_x0": torch.ones_like(snr), "pred_noise": snr, "pred_v": snr + 1}[objective]
 
 
+def ddim_update(
+    process: GaussianDiffusion1D,
+    rows: Tensor,
+    noise: Tensor,
+    time: int,
+    next_time: int,
+    eta: float = 0.0,
+    normal: NormalSampler | None = None,
+) -> Tensor:
+    """Predicted clean rows and noise (B, D) at `time` -> states (B, D) at `next_time`, 0 <= next_time < time.
+
+    DDIM, arXiv 2010.02502, equations 12 and 16; noise is drawn from `normal` only if `eta` > 0.
+    """
+    std, next_std = (process.sqrt_one_minus_alphas_cumprod[t] for t in (time, next_time))
+    alpha, next_alpha = (process.alphas_cumprod[t] for t in (time, next_time))
+    fresh_std = eta * next_std / std * (1 - alpha / next_alpha).clamp(min=0).sqrt()
+    kept_std = (next_std**2 - fresh_std**2).clamp(min=0).sqrt()
+    states = next_alpha.sqrt() * rows + kept_std * noise
+    return states + fresh_std * normal(states) if eta > 0 else states
+
+
 class _Network(nn.Module):
     """What the package calls: the denoiser on a state that is renormalised first if asked, its output in float32."""
 
@@ -178,14 +199,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         noise, rows = self._predict(states, time)
         if next_time < 0:
             return rows / self.embed_scale
-        process = self.process
-        std, next_std = (process.sqrt_one_minus_alphas_cumprod[t] for t in (time, next_time))
-        alpha, next_alpha = (process.alphas_cumprod[t] for t in (time, next_time))
-        fresh_std = eta * next_std / std * (1 - alpha / next_alpha).clamp(min=0).sqrt()
-        kept_std = (next_std**2 - fresh_std**2).clamp(min=0).sqrt()
-        states = next_alpha.sqrt() * rows + kept_std * noise
-        if eta > 0:
-            states = states + fresh_std * normal(states)
+        states = ddim_update(self.process, rows, noise, time, next_time, eta, normal)
         return states / self.embed_scale
 
     def _predict(self, states: Tensor, time: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ STEP_MODULES = {
     "GaussianNoise": "embedding_space.steps",
     "TextMemory": "embedding_space.steps",
     "DiffusionBridge": "ddpm.bridge",
+    "ModalityTranslation": "modality_translation.alignment_step",
 }
 
 
@@ -130,6 +131,21 @@ class Alignment(nn.Module):
     def centers_images(self) -> bool:
         """Whether an image mean is subtracted anywhere in the chain."""
         return any(type(step) is Center for step in self.steps)
+
+    @property
+    def uses_pairs(self) -> bool:
+        """Whether a step was trained on image-text pairs, so that a method with it is not text-only."""
+        return any(step.uses_pairs for step in self.steps)
+
+    @property
+    def image_dim(self) -> int | None:
+        """The width of the image rows that the chain takes, where it is another space than the texts'; else None."""
+        return next((step.image_dim for step in self.steps if step.image_dim is not None), None)
+
+    @property
+    def image_encoder(self) -> Mapping | None:
+        """The description of the encoder that image rows must come from, where it need not be the texts'; else None."""
+        return next((step.image_encoder for step in self.steps if step.image_encoder is not None), None)
 
     def with_image_mean(self, mean: Tensor) -> Alignment:
         """A copy of the chain that subtracts `mean` (D,), of unit rows, from images in place of its own image mean.

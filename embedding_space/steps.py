@@ -27,6 +27,9 @@ class Step(nn.Module):
 
     changes_texts: whether text rows may leave the step other than they came. Only such steps matter to what was trained
         on text rows.
+    uses_pairs: whether the step has learned from image-text pairs.
+    image_dim, image_encoder: the width of the image rows that it takes and the description of their encoder, for a step
+        that takes them from another space than the texts'.
     image_options: options of the image side alone, which may change after a decoder was trained on the texts.
     estimate: how `from_store` set an option that was given as `auto`: its name, value, method and the data read.
     """
@@ -34,6 +37,9 @@ class Step(nn.Module):
     changes_texts = True
     image_options: tuple[str, ...] = ()
     estimate: dict | None = None
+    uses_pairs = False
+    image_dim: int | None = None
+    image_encoder: dict | None = None
 
     def __init__(self):  # without nn.Module's *args, which would accept any option
         super().__init__()

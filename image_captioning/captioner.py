@@ -131,6 +131,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
     def device(self) -> torch.device:
         return self.gpt2.device
 
+    @property
+    def image_encoder(self) -> dict:
+        """Which encoder makes the image embeddings that it reads."""
+        return self.alignment.image_encoder or self.encoder
+
     def check_room(self, caption_tokens: int) -> None:
         """ValueError when prefix and caption, its end token included, need more positions than the decoder has."""
         prefix, positions = self.mapper.prefix_length, self.gpt2.config.n_positions
@@ -205,7 +210,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
         Raises ValueError for rows of another width than the captioner's and for rows that are not finite.
         """
-        return self._caption(embeddings, self.align_images, decoding, batch_size, progress, precision)
+        dim = self.alignment.image_dim or self.dim
+        return self._caption(embeddings, dim, self.align_images, decoding, batch_size, progress, precision)
 
     def caption_texts(
         self,
@@ -217,7 +223,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
     ) -> list[str]:
         """Captions of raw text embeddings (N, D), aligned without augmentation: how much the decoder can say when
         there is no gap at all. Otherwise as `caption_images`."""
-        return self._caption(embeddings, self.clean_texts, decoding, batch_size, progress, precision)
+        return self._caption(embeddings, self.dim, self.clean_texts, decoding, batch_size, progress, precision)
 
     @torch.no_grad()
     def log_likelihoods(self, aligned: Tensor, captions: list[str], batch_size: int = 256) -> tuple[Tensor, Tensor]:
@@ -236,18 +242,23 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         return sums, tokens.lengths.cpu()
 
     @torch.no_grad()
-    def _caption(self, embeddings, align, decoding, batch_size, progress, precision) -> list[str]:
+    def _caption(self, embeddings, dim, align, decoding, batch_size, progress, precision) -> list[str]:
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r} must be one of {', '.join(PRECISIONS)}")
         dtype = PRECISIONS[precision]
         autocast = torch.autocast(self.device.type, dtype) if dtype else nullcontext()
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
+        if embeddings.ndim != 2 or embeddings.shape[1] != dim:
             raise ValueError(
-                f"This captioner reads embeddings of {self.dim} dimensions from the encoder "
+                f"This captioner reads embeddings of {dim} dimensions from the encoder "
                 f"{self.encoder.get('name')}; got the shape {tuple(embeddings.shape)}"
             )
         check_finite(embeddings, "the embeddings to caption")
         decoding = decoding or Decoding()
+        if decoding.clip_weight and dim != self.dim:
+            raise ValueError(
+                f"decoding.clip_weight={decoding.clip_weight} compares images with sentences in one space, which "
+                "translated images do not come from: set it to 0"
+            )
         end, banned = self.tokenizer.eos_token_id, self.banned_tokens()
         captions: list[str] = []
         with _evaluating(self), autocast, tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:

@@ -71,6 +71,7 @@ def evaluate_captioner(
     precision: str = "fp32",
     clip_score: ClipScoring | None = None,
     training_store: str | Path | None = None,
+    image_store: EmbeddingStore | None = None,
 ) -> dict:
     """Caption every image of `split` and score the captions.
 
@@ -96,24 +97,28 @@ def evaluate_captioner(
         metrics: names from `MEASURES`.
         clip_score: how CLIPScore, if it is among the metrics, is measured; by default by this store's encoder.
         training_store: where the captioner's training text is, if it is not in `store`.
+        image_store: where the images' embeddings are, if another encoder made them: another view of the same data set,
+            for a chain that translates.
 
     Raises:
-        ValueError: the store was made by another encoder than the captioner's, or has other dimensions; or it has no
-            image mean although `image_mean_from` is `store`; or the image side is refused, or the folder; or
-            `training_store` is not what the captioner was trained on.
+        ValueError: a store was made by another encoder than the captioner's, or has other dimensions, or the two are of
+            different data sets; or there is no image mean although `image_mean_from` is `store`; or the image side is
+            refused, or the folder; or `training_store` is not what the captioner was trained on.
         FileNotFoundError: no store where `clip_score` or `training_store` says.
     """
     if image_mean_from not in IMAGE_MEANS:
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
-    check_encoder(captioner, store)
+    image_store = image_store or store
+    check_encoder(captioner, store, image_store, alignment)
     check_metrics(metrics)
     clip_score = clip_score or ClipScoring()
     output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
     inputs = {
         "checkpoint": captioner.folder and checkpoint_sha256(captioner.folder),
         "store": store.hash,
+        **({"image_store": image_store.hash} if image_store.hash != store.hash else {}),
         "split": split,
         "caption_from": caption_from,
         "image_mean_from": image_mean_from,
@@ -137,8 +142,8 @@ def evaluate_captioner(
     training = _training_text(captioner, store, training_store)
     output_dir.mkdir(parents=True, exist_ok=True)
     image_ids, references = store.image_ids(split), store.tables.references(split)
-    images, texts, image_row = store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
-    mean, mean_origin = _image_mean(captioner, store, image_mean_from)
+    images, texts, image_row = image_store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
+    mean, mean_origin = _image_mean(captioner, chain, store, image_mean_from)
     chain = chain if mean is None else chain.with_image_mean(mean)
     first = None if caption_from == "images" else _first_rows(image_row, image_ids)
     (output_dir / "scores.json").unlink(missing_ok=True)  # those of other predictions
@@ -182,6 +187,7 @@ def evaluate_captioner(
     }
     if alignment is not None:
         figures["image_alignment"] = alignment.options()
+        figures["uses_pairs"] = figures.get("uses_pairs", False) or alignment.uses_pairs
     parts = store.tables.parts(split)
     if len(parts) > 1:
         figures["parts"] = {
@@ -237,12 +243,14 @@ def _in_parts(captioner: Captioner, align: Callable[[Tensor], Tensor], rows: Ten
         return torch.cat([align(part.to(captioner.device)).cpu() for part in rows.split(4096)])
 
 
-def _image_mean(captioner: Captioner, store: EmbeddingStore, origin: str) -> tuple[Tensor | None, dict]:
+def _image_mean(
+    captioner: Captioner, chain: Alignment, store: EmbeddingStore, origin: str
+) -> tuple[Tensor | None, dict]:
     """The mean that takes the place of the captioner's own, None to leave that, and where what is used comes from."""
     if origin == "store":
         known = {"dataset": store.path.parent.name, "split": store.manifest["image_mean_split"]}
         return store.mean("image"), {"from": origin, **known, "store_hash": store.hash}
-    if not captioner.alignment.centers_images:
+    if not chain.centers_images:
         return None, {"from": None}
     known = {"dataset": captioner.provenance.get("dataset"), "split": captioner.provenance.get("image_mean_split")}
     return None, {"from": origin, **known, "store_hash": captioner.provenance.get("store_hash")}
@@ -269,7 +277,7 @@ def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: 
     if alignment is not None:
         chain.check_text_side(alignment, captioner.dim)
         own_mean = next((step.image_mean for step in chain.steps if type(step) is Center), None)
-        chain = alignment if own_mean is None else alignment.with_image_mean(own_mean)
+        chain = alignment.with_image_mean(own_mean) if own_mean is not None and alignment.centers_images else alignment
     return chain.with_image_side(image_side).to(captioner.device)
 
 
@@ -318,14 +326,29 @@ def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
     return first.scatter_reduce(0, image_row, torch.arange(len(image_row)), reduce="amin")
 
 
-def check_encoder(captioner: Captioner, store: EmbeddingStore) -> None:
-    """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions."""
-    ours, theirs = (_identity(encoder) for encoder in (captioner.encoder, store.manifest["encoder"]))
-    if captioner.dim != store.dim or ours != theirs:
-        raise ValueError(
-            f"The captioner reads embeddings of {ours} with {captioner.dim} dimensions, but {store.path} holds those "
-            f"of {theirs} with {store.dim}: choose the store of the same encoder with encoder=..., or store=..."
-        )
+def check_encoder(
+    captioner: Captioner,
+    store: EmbeddingStore,
+    image_store: EmbeddingStore | None = None,
+    alignment: Alignment | None = None,
+) -> None:
+    """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions, be it with
+    another alignment; its images may come from another view of the same data set."""
+    image_store, chain = image_store or store, alignment or captioner.alignment
+    if image_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+        raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
+    translates = chain.image_dim is not None
+    for encoder, dim, rows, modality in (
+        (captioner.encoder, captioner.dim, store, "texts"),
+        (chain.image_encoder or captioner.encoder, chain.image_dim or captioner.dim, image_store, "images"),
+    ):
+        ours, theirs = _identity(encoder), _identity(rows.manifest["encoder"])
+        found = rows.dim_of(modality) if translates else rows.dim
+        if dim != found or ours != theirs:
+            raise ValueError(
+                f"The captioner reads embeddings of {ours} with {dim} dimensions, but {rows.path} holds those "
+                f"of {theirs} with {found}: choose the store of the same encoder with encoder=..., or store=..."
+            )
 
 
 def _identity(encoder: Mapping) -> list:

@@ -147,7 +147,7 @@ def _task(
 
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
-        dim=store.dim,
+        dim=store.dim if alignment.image_dim is None else store.dim_of("texts"),
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
@@ -199,7 +199,7 @@ def _task(
 def _uses_pairs(config: DictConfig, start: Captioner | None, alignment: Alignment) -> bool:
     before = start is not None and start.provenance.get("uses_pairs", True)
     estimated = any(found["uses_pairs"] for found in alignment.estimates)
-    return before or estimated or "pairs" in (config.train_on, config.validate_on)
+    return before or estimated or alignment.uses_pairs or "pairs" in (config.train_on, config.validate_on)
 
 
 def _set_up_training(captioner: Captioner, decoder: dict) -> None:

@@ -19,6 +19,7 @@ from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
 from scripts.benchmarks.scoring import benchmark_scoring
+from scripts.benchmarks.translation import benchmark_translation
 from training.cli import command
 
 BENCHMARKS = {
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "captioner": benchmark_captioner,
     "captions": benchmark_captions,
     "scoring": benchmark_scoring,
+    "translation": benchmark_translation,
 }
 DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
 

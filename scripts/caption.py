@@ -57,7 +57,7 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = reload_encoder(captioner.encoder, **given(config.encoder))
+    encoder = reload_encoder(captioner.image_encoder, **given(config.encoder))
     captioner.to(encoder.device)
     captioner.text_encoder = encoder
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)

@@ -23,6 +23,8 @@ from evaluation.table import Table
 from image_captioning.captioner import PRETRAINED, Captioner
 from image_captioning.evaluate import check_metrics, evaluate_captioner, write_scores
 from image_captioning.generation import Decoding
+from modality_translation.alignment_step import TranslatedAlignment, check_encoder
+from modality_translation.translation import load_translation
 from training.cli import command
 from training.config import compose_config, given
 from training.tracking import Tracker, start_tracker
@@ -49,6 +51,14 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
     if "alignment" in config:
         steps = OmegaConf.to_container(config.alignment, resolve=True)["steps"]
         alignment = Alignment.from_store(steps, EmbeddingStore(config.alignment_store))
+    if config.translation is not None:
+        if alignment is not None:
+            raise ValueError(
+                f"alignment={config.alignment.name} and translation={config.translation}: give one of them"
+            )
+        translation = load_translation(config.translation)
+        check_encoder(translation, "texts", captioner.encoder, f"the captioner {config.checkpoint}", config.translation)
+        alignment = TranslatedAlignment(captioner.alignment, translation)
     return evaluate_captioner(
         captioner,
         EmbeddingStore(config.store),
@@ -66,6 +76,7 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
         alignment=alignment,
         overwrite=config.overwrite,
         precision=config.precision,
+        image_store=EmbeddingStore(config.image_store),
     )
 
 
@@ -142,6 +153,7 @@ def _track(config: DictConfig, figures: dict, output_dir: Path) -> None:
 def _run_name(
     checkpoint: str | None, dataset: str, image_mean_from: str, split: str, caption_from: str, decoding: DictConfig,
     image_side: DictConfig, alignment: str | None, precision: str, predictions: str | None,
+    translation: str | None = None,
 ) -> str:  # fmt: skip
     if predictions is not None:
         name = f"scored_{Path(predictions).stem}"

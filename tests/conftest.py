@@ -90,6 +90,30 @@ def make_store(tmp_path) -> Callable[..., EmbeddingStore]:
     return make
 
 
+class WordTowers(WordEncoder):
+    """Two word encoders of their own widths, one for images and one for texts."""
+
+    def __init__(self, image_dim: int, text_dim: int):
+        super().__init__(text_dim)
+        self.image_tower, self.joint = WordEncoder(image_dim), False
+        self.dims = {"images": image_dim, "texts": text_dim}
+        self.description = {"name": "towers", "kind": "towers", "image_tower": image_dim, "text_tower": text_dim}
+
+    def encode_image_shards(self, *args, **options):
+        return self.image_tower.encode_image_shards(*args, **options)
+
+
+@pytest.fixture
+def add_towers() -> Callable[..., EmbeddingStore]:
+    """A factory of second views of a store's data set, by two towers without a joint space, in its folder `towers`."""
+
+    def add(store: EmbeddingStore, image_dim: int = 24, text_dim: int = 12, name: str = "towers") -> EmbeddingStore:
+        encoder = WordTowers(image_dim, text_dim)
+        return write_store(store.path.parent, encoder, name=name, text_split="train", image_mean_split="pretrain")
+
+    return add
+
+
 @pytest.fixture
 def compose() -> Callable[..., DictConfig]:
     """Compose a stage's config as its command line would: `compose("ddpm", "seed=1", ...)`."""

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "contrastive": {"embedding_space", "training", "evaluation"},
     "ddpm": {"embedding_space", "training", "evaluation"},
     "image_captioning": {"embedding_space", "training", "evaluation"},
+    "modality_translation": {"embedding_space", "training", "evaluation", "ddpm"},
     "demo_world": {"embedding_space"},
 }
 ROOMS = {*MAY_IMPORT, "scripts", "tests"}

@@ -31,7 +31,7 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
 
 
 # These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
-GIVE_ON = ("compare_methods",)
+GIVE_ON = ("compare_methods", "compare_translations")
 
 
 def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:

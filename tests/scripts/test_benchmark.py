@@ -24,6 +24,9 @@ TINY = [
     *("ddpm.workers=0", "captioner.workers=0"),
     "captions.overrides=" + str([*DECODER, "+decoder.config.initializer_range=0.2"]),
     "scoring.captions=12",
+    "translation.overrides=['model.cdim.denoiser.width=8','model.cdim.denoiser.depth=1','loop.batch_size=8']",
+    *("translation.image_dim=8", "translation.text_dim=6", "translation.train_rows=20", "translation.train_steps=2"),
+    *("translation.rows=7", "translation.rows_single=2", "translation.steps=[1,2]"),
     *("captions.dim=16", "captions.captions=60", "captions.rows=5", "captions.batch_size=3", "captions.rows_single=2"),
 ]
 

@@ -1,0 +1,1 @@
+"""The conditional encoder-decoder: translating between any two embedding spaces, learned from pairs."""

@@ -1,0 +1,61 @@
+"""What a translation must beat, none of it trained by gradients: the mean, nearest neighbours, a linear map."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modality_translation.pairs import Pairs
+from modality_translation.projection import fit_projection
+from modality_translation.translation import sides
+
+ROWS_AT_ONCE = 1024
+
+
+class Mean:
+    """The mean of the training targets, whatever the row: how much similarity a narrow cone gives for nothing."""
+
+    def __init__(self, pairs: Pairs):
+        self.means = {"images": pairs.images.mean(dim=0), "texts": pairs.texts.mean(dim=0)}
+
+    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+        return F.normalize(self.means[sides(direction)[1]], dim=-1).expand(len(rows), -1)
+
+
+class Linear:
+    """Ridge regression with bias over all pairs (equation 13, with a penalty); one map a direction."""
+
+    def __init__(self, pairs: Pairs, ridge: float):
+        text_row = torch.arange(len(pairs.texts), device=pairs.image_row.device)
+        rows = {"images": (pairs.images, pairs.image_row), "texts": (pairs.texts, text_row)}
+        self.maps = {}
+        for direction in ("image_to_text", "text_to_image"):
+            (conditions, of_condition), (targets, of_target) = (rows[side] for side in sides(direction))
+            linear = nn.Linear(conditions.shape[1], targets.shape[1]).to(conditions.device)
+            fit_projection(linear, conditions, targets, torch.stack([of_condition, of_target]), ridge)
+            self.maps[direction] = linear
+
+    @torch.no_grad()
+    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+        return F.normalize(self.maps[direction](rows), dim=-1)
+
+
+class NearestNeighbours:
+    """The mean target of the k training rows nearest to a row, by cosine; an image's targets are all its captions."""
+
+    def __init__(self, pairs: Pairs, neighbours: int):
+        if not 1 <= neighbours <= len(pairs.images):
+            raise ValueError(f"neighbours={neighbours} must lie in 1..{len(pairs.images)}")
+        self.neighbours = neighbours
+        captions = torch.zeros(len(pairs.images), pairs.texts.shape[1], device=pairs.texts.device)
+        captions.index_add_(0, pairs.image_row, pairs.texts)
+        self.memories = {
+            "image_to_text": (pairs.images, captions),
+            "text_to_image": (pairs.texts, pairs.images[pairs.image_row]),
+        }
+
+    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+        keys, targets = self.memories[direction]
+        nearest = [(part @ keys.T).topk(self.neighbours).indices for part in rows.split(ROWS_AT_ONCE)]
+        return F.normalize(torch.cat([targets[found].sum(dim=1) for found in nearest]), dim=-1)

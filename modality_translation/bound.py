@@ -1,0 +1,40 @@
+"""Proposition 1: how often the cosine of a target to its translation reaches alpha, at least."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import stats
+
+
+def inner_product_cdf(value: float, dim: int) -> float:
+    """P(x·y <= value) for independent uniform unit vectors in `dim` dimensions, at least 2.
+
+    (1 + x·y) / 2 is Beta((dim - 1)/2, (dim - 1)/2) distributed. The paper's equation 22 is this with its d = dim - 1: a
+    sphere's own dimension, one below that of the space, although proposition 1 then puts the space's h2 in its place.
+    """
+    if dim < 2:
+        raise ValueError(f"dim={dim} must be at least 2")
+    half = (dim - 1) / 2
+    return float(stats.beta.cdf((1 + value) / 2, half, half))
+
+
+def cosine_bound(alpha: float, projection_energy: float, gamma: float, dim: int) -> float:
+    """P(cosine(z, ẑ) >= alpha) in proposition 1 (equations 7, 21 and 23) for ẑ = Pz + γF.
+
+    As in its proof, Pz is the unit target's projection, F is perpendicular to it, and the cosine is
+    (‖Pz‖² + γ z·F) / sqrt(‖Pz‖² + γ²), with z·F as for a uniformly random F. A DDIM that has learnt anything of z makes
+    z·F larger, so that this is a lower bound for it; one that has learnt nothing has just this.
+
+    Args:
+        alpha: the cosine to be reached.
+        projection_energy: ‖Pz‖², from 0 to 1, the paper's Σ a².
+        gamma: γ, above 0.
+        dim: h2, of the target.
+
+    Raises ValueError outside these.
+    """
+    if not gamma > 0 or not 0 <= projection_energy <= 1:
+        raise ValueError(f"gamma={gamma} must be above 0, and projection_energy={projection_energy} from 0 to 1")
+    beta = (alpha * math.sqrt(projection_energy + gamma**2) - projection_energy) / gamma
+    return 1.0 - inner_product_cdf(beta, dim)

@@ -1,0 +1,62 @@
+"""Which class an image is of, for zero-shot classification by the names of classes (paper, section 5.5)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from embedding_space.store import EmbeddingStore
+from evaluation.zero_shot import labels_from_captions
+
+
+def read_labels(
+    labels: str, store: EmbeddingStore, split: str, classes: Sequence[str] | None = None
+) -> tuple[list[str], Tensor, Tensor]:
+    """Class names (C), the rows (N,) of the images of `split` that have a class, and their classes' numbers (N,).
+
+    labels: `folder`, the name of the folder that a picture lies in (underscores are spaces); a JSON file {image_id:
+    class}, or a CSV file with the columns image_id and class; or `captions`: images whose references name one of
+    `classes` and no other. classes: by default, those that images have, sorted.
+
+    Raises ValueError for a class that is not among `classes`, for fewer than two, and when no image has one;
+    FileNotFoundError for a file that is not there.
+    """
+    ids = store.image_ids(split)
+    if labels == "captions":
+        if classes is None:
+            raise ValueError("labels=captions looks for classes in the references: name them with classes=[dog,cat]")
+        numbers = labels_from_captions(store.tables.references(split), list(classes))
+        found = {image_id: classes[number] for image_id, number in numbers.items()}
+    elif labels == "folder":
+        paths = store.tables.image_paths(store.tables.image_rows(split))
+        found = {image_id: path.parent.name.replace("_", " ") for image_id, path in zip(ids, paths, strict=True)}
+    else:
+        found = _read(Path(labels))
+    rows = [row for row, image_id in enumerate(ids) if image_id in found]
+    names = list(classes) if classes is not None else sorted({found[ids[row]] for row in rows})
+    if unknown := {found[ids[row]] for row in rows} - set(names):
+        raise ValueError(f"labels={labels} names the class {sorted(unknown)[0]!r}, which is not among {names[:10]}")
+    if not rows or len(names) < 2:
+        raise ValueError(f"labels={labels} gives {len(rows)} images of {split!r} {len(names)} classes: two are needed")
+    number = {name: index for index, name in enumerate(names)}
+    return names, torch.tensor(rows), torch.tensor([number[found[ids[row]]] for row in rows])
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"labels={path} is neither 'folder' nor 'captions' nor a JSON or CSV file")
+    try:
+        if path.suffix.lower() == ".csv":
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return {row["image_id"]: row["class"] for row in csv.DictReader(file)}
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {str(image_id): str(name) for image_id, name in found.items()}
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"labels={path} must be JSON {{image_id: class}} or CSV with the columns image_id and class ({error!r})"
+        ) from error

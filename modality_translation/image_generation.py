@@ -1,0 +1,102 @@
+"""Images from translated texts through diffusers' unCLIP pipeline (Karlo), paper section 5.2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+EXTRA = 'pip install -e ".[generation]"'
+
+
+def pipeline_class() -> type:
+    """diffusers' `UnCLIPImageVariationPipeline`. Raises ImportError without diffusers."""
+    try:
+        from diffusers import UnCLIPImageVariationPipeline, pipelines
+    except ImportError as error:
+        raise ImportError(f"Generating images needs diffusers, which cannot be imported ({error}): {EXTRA}") from error
+    # Karlo's files name the module pipelines.unclip, which newer versions keep elsewhere, and then do not find.
+    if not hasattr(pipelines, "unclip"):
+        pipelines.unclip = import_module(UnCLIPImageVariationPipeline.__module__.rpartition(".")[0])
+    return UnCLIPImageVariationPipeline
+
+
+class ImageDecoder:
+    """An unCLIP decoder with its super-resolution: image embeddings -> pictures.
+
+    Args:
+        weights: a folder of diffusers' `UnCLIPImageVariationPipeline`, or its name on the Hub, such as
+            kakaobrain/karlo-v1-alpha-image-variations.
+        device: where it runs; by default the GPU if any.
+
+    Raises ImportError without diffusers, FileNotFoundError when the weights cannot be had.
+    """
+
+    def __init__(self, weights: str, device: str | None = None):
+        kind = pipeline_class()
+        try:
+            self.pipeline = kind.from_pretrained(weights)
+        except Exception as error:  # offline, unknown and damaged all come here
+            reason = " ".join(str(error).split())[:300]
+            raise FileNotFoundError(
+                f"weights={weights} is no unCLIP pipeline that can be loaded ({reason}): where there is a network, run "
+                "`hf download kakaobrain/karlo-v1-alpha-image-variations --local-dir FOLDER`, and give weights=FOLDER"
+            ) from error
+        self.pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @property
+    def dim(self) -> int:
+        """The width of the image embeddings that it reads."""
+        return self.pipeline.image_encoder.config.projection_dim
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(B, D) float32 embeddings of pictures by the pipeline's own CLIP, not of unit length."""
+        pixels = self.pipeline.feature_extractor(images=list(pictures), return_tensors="pt").pixel_values
+        encoder = self.pipeline.image_encoder
+        return encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds.float().cpu()
+
+    def usual_length(self, pictures: Sequence[Image.Image]) -> float:
+        """The mean length of these pictures' embeddings: stores, and so translations, know directions alone."""
+        return self.encode(pictures).norm(dim=-1).mean().item()
+
+    @torch.no_grad()
+    def generate(
+        self, rows: Tensor, length: float, seed: int, batch_size: int = 8, steps: int = 25,
+        super_resolution_steps: int = 7, guidance_scale: float = 8.0,
+    ) -> list[Image.Image]:  # fmt: skip
+        """Unit rows (N, D), given `length` -> N pictures. A picture's noise depends on seed and place, not on batches.
+
+        Raises ValueError for rows of another width.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self.dim:
+            raise ValueError(
+                f"This decoder reads image embeddings of {self.dim} dimensions, got {tuple(rows.shape)}: translate "
+                "into the space of the CLIP that it was trained with (Karlo: OpenAI's ViT-L/14, encoder=clip_vit_l14)"
+            )
+        pictures: list[Image.Image] = []
+        encoder = self.pipeline.image_encoder
+        for start in range(0, len(rows), batch_size):
+            part = length * F.normalize(rows[start : start + batch_size].float(), dim=-1)
+            generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
+            pictures += self.pipeline(
+                image_embeddings=part.to(encoder.device, encoder.dtype),
+                decoder_num_inference_steps=steps,
+                super_res_num_inference_steps=super_resolution_steps,
+                decoder_guidance_scale=guidance_scale,
+                generator=generators,
+            ).images
+        return pictures
+
+
+def save_pictures(pictures: Sequence[Image.Image], folder: Path) -> list[Path]:
+    """Write 000.png, 001.png, ... into the folder."""
+    paths = [folder / f"{number:03d}.png" for number in range(len(pictures))]
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
+    return paths

@@ -1,0 +1,59 @@
+"""How well a translation meets its targets: similarity, retrieval both ways, and Proposition 1's bound."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from evaluation.retrieval import image_to_text, paired_cosine, text_to_image
+from modality_translation.pairs import Pairs
+
+SIMILARITY = {"image_to_text": "sim_txt", "text_to_image": "sim_img"}  # the paper's names
+
+
+class Translator(Protocol):
+    """What can be measured: a `Translation`, or a baseline."""
+
+    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+        """(N, C) unit rows -> (N, D) unit rows in the other space."""
+
+
+def measure(translator: Translator, pairs: Pairs, directions: tuple[str, ...], **sampling: object) -> dict[str, dict]:
+    """For each direction {"similarity", "recall_at_1", ..., "median_rank", "queries"}.
+
+    similarity: the paper's Sim_txt (image_to_text) and Sim_img (text_to_image): mean cosine of translated rows to what
+    they are paired with. Retrieval takes the translated rows as queries among the true ones of the space they lie in:
+    captions by image (a hit is any caption of it), images by caption.
+    """
+    return {direction: _measure(translator, pairs, direction, sampling) for direction in directions}
+
+
+def _measure(translator: Translator, pairs: Pairs, direction: str, sampling: dict) -> dict:
+    images, texts = pairs.images, pairs.texts
+    if direction == "image_to_text":
+        images = translator.translate(images, direction, **sampling)
+        found = image_to_text(images, texts, pairs.image_row)
+    else:
+        texts = translator.translate(texts, direction, **sampling)
+        found = text_to_image(images, texts, pairs.image_row)
+    return {"similarity": paired_cosine(images, texts, pairs.image_row), **found.to_dict()}
+
+
+def measure_untranslated(pairs: Pairs) -> dict[str, dict]:
+    """The same figures of rows that lie in one space already: plain CLIP."""
+    cosine = paired_cosine(pairs.images, pairs.texts, pairs.image_row)
+    ways = {"image_to_text": image_to_text, "text_to_image": text_to_image}
+    return {
+        name: {"similarity": cosine, **way(pairs.images, pairs.texts, pairs.image_row).to_dict()}
+        for name, way in ways.items()
+    }
+
+
+def share_above(translator: Translator, pairs: Pairs, direction: str, alpha: float, **sampling: object) -> float:
+    """The share of pairs whose translated row has a cosine of at least alpha to its target; Proposition 1 bounds it."""
+    if direction == "image_to_text":
+        made, wanted = translator.translate(pairs.images, direction, **sampling)[pairs.image_row], pairs.texts
+    else:
+        made, wanted = translator.translate(pairs.texts, direction, **sampling), pairs.images[pairs.image_row]
+    return ((made * wanted).sum(dim=-1) >= alpha).double().mean().item()

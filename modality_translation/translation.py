@@ -1,0 +1,134 @@
+"""Translation: both directions between two embedding spaces, as a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from modality_translation.directions import DIRECTIONS, Sampling, build_direction
+from training.checkpoint import load_checkpoint
+from training.random import StepRandom
+
+ROWS_AT_ONCE = 8192
+MODEL_CARD = """---
+{{ card_data }}
+---
+
+Translates image embeddings into text embeddings and back (conditional encoder-decoder), trained on image-text pairs by
+`python -m modality_translation.train`. Load it with `modality_translation.translation.load_translation(folder)`.
+"""
+
+
+class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CARD):
+    """Trained on pairs; which ones, `provenance` says.
+
+    Args (JSON values, so that a checkpoint can be rebuilt):
+        image_dim, text_dim: of the two spaces.
+        model: `{"kind": "ced" or "mlp", **options}`, see `directions`; each direction has one of its own.
+        sampling: `Sampling`'s options.
+        directions: which of `image_to_text` and `text_to_image` there are.
+        encoders: `{"images": description, "texts": description}` of the encoders that the rows come from.
+        provenance: data set, split, seed, `uses_pairs`; for results to repeat.
+
+    Raises ValueError for values outside these.
+    """
+
+    def __init__(
+        self,
+        image_dim: int,
+        text_dim: int,
+        model: Mapping,
+        sampling: Mapping | None = None,
+        directions: Sequence[str] = DIRECTIONS,
+        encoders: Mapping | None = None,
+        provenance: Mapping | None = None,
+    ):
+        super().__init__()
+        if not directions or set(directions) - set(DIRECTIONS) or len(set(directions)) < len(directions):
+            raise ValueError(f"directions={list(directions)} must be among {', '.join(DIRECTIONS)}, each once")
+        self.sampling = Sampling().changed(dict(sampling or {}))
+        self.encoders, self.provenance = dict(encoders or {}), dict(provenance or {})
+        self.dims = {"images": image_dim, "texts": text_dim}
+        self.model_options = dict(model)
+        self.directions = nn.ModuleDict()
+        for name in directions:
+            source, target = sides(name)
+            self.directions[name] = build_direction(self.dims[target], self.dims[source], model, self.sampling)
+
+    def fit(self, images: Tensor, texts: Tensor, image_row: Tensor) -> None:
+        """Solve for what is not learned, from the pairs (images[image_row[m]], texts[m])."""
+        text_row = torch.arange(len(texts), device=image_row.device)
+        rows = {"images": (images, image_row), "texts": (texts, text_row)}
+        for name, direction in self.directions.items():
+            (conditions, of_condition), (targets, of_target) = (rows[side] for side in sides(name))
+            direction.fit(conditions, targets, torch.stack([of_condition, of_target]))
+
+    def forward(self, images: Tensor, texts: Tensor, random: StepRandom) -> dict[str, Tensor]:
+        """Training losses of pairs of unit rows (B, D_images) and (B, D_texts): each direction's, and their sum."""
+        rows, losses = {"images": images, "texts": texts}, {}
+        for name, direction in self.directions.items():
+            source, target = sides(name)
+            found = direction.losses(rows[source], rows[target], random)
+            losses |= {f"{name}_{part}": value for part, value in found.items()}
+        return {"loss": sum(losses[f"{name}_loss"] for name in self.directions), **losses}
+
+    @torch.no_grad()
+    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+        """(N, C) unit rows of one space -> (N, D) unit rows of the other, float32, on the rows' device.
+
+        sampling: what to change of the checkpoint's `Sampling`; None changes nothing.
+
+        Raises ValueError for an unknown direction, other dimensions than its own, and bad options.
+        """
+        model = self._direction(direction)
+        source, target = sides(direction)
+        if rows.ndim != 2 or rows.shape[1] != self.dims[source]:
+            raise ValueError(
+                f"{direction} translates rows of {self.dims[source]} dimensions, got {tuple(rows.shape)}: choose the "
+                f"store of the encoder that it was trained with ({self.encoders.get(source, {}).get('name')})"
+            )
+        chosen, device = self.sampling.changed(sampling), next(self.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            parts = [
+                model.translate(part.to(device).float(), chosen).to(rows.device) for part in rows.split(ROWS_AT_ONCE)
+            ]
+        return torch.cat(parts) if parts else rows.new_empty(0, self.dims[target])
+
+    def _direction(self, name: str) -> nn.Module:
+        if name not in self.directions:
+            raise ValueError(f"This translation has no direction {name!r}, only {', '.join(self.directions)}")
+        return self.directions[name]
+
+    def options(self, direction: str) -> dict:
+        """The JSON constructor values that rebuild a translation of that direction alone (tensors aside)."""
+        self._direction(direction)
+        return {
+            "image_dim": self.dims["images"],
+            "text_dim": self.dims["texts"],
+            "model": self.model_options,
+            "sampling": asdict(self.sampling),
+            "directions": [direction],
+            "encoders": self.encoders,
+            "provenance": self.provenance,
+        }
+
+
+def sides(direction: str) -> tuple[str, str]:
+    """What a direction goes from and to, as stores call it: ("images", "texts") for image_to_text."""
+    source, target = direction.split("_to_")
+    return f"{source}s", f"{target}s"
+
+
+def load_translation(folder: str | Path) -> Translation:
+    """The translation in a run folder of modality_translation.train, in evaluation mode, on the GPU if any.
+
+    Raises FileNotFoundError when there is none, ValueError when its files are damaged.
+    """
+    mend = "run python -m modality_translation.train dataset=..."
+    translation = load_checkpoint(Translation, folder, "translation", mend)
+    return translation.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,256 @@
+"""The commands: evaluation and cross-domain, comparison, classification, image generation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from modality_translation.classification import read_labels
+from modality_translation.image_generation import ImageDecoder, pipeline_class
+from modality_translation.train import train
+from scripts import classify as classify_script
+from scripts import generate_images
+from scripts.classify import classify
+from scripts.compare_translations import compare, find_variants
+from scripts.eval_translation import evaluate
+
+
+def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configured, compose, tmp_path, capsys):
+    train(configured("run"))
+    path = configured.store.path
+    config = compose(
+        "eval_translation", f"checkpoint={tmp_path / 'run'}", f"image_store={path}", f"text_store={path}", "split=test",
+        "sampling.steps=2", "alpha=0.1", f"output_dir={tmp_path / 'scores'}",
+    )  # fmt: skip
+    results = evaluate(config)
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == results
+    assert results["uses_pairs"] and results["sampling"] == {"steps": 2}
+    assert results["trained_on"]["pairs_split"] == "pretrain" and results["evaluated_on"]["split"] == "test"
+    for direction in ("image_to_text", "text_to_image"):
+        for rows in ("translated", "untranslated"):
+            assert set(results[rows][direction]) >= {"similarity", "recall_at_1", "recall_at_10", "median_rank"}
+        (share,) = results["proposition_1"][direction]
+        assert 0 <= share["bound"] <= 1 and 0 <= share["share"] <= 1
+    assert "Proposition 1" in capsys.readouterr().out
+    config.image_store = config.text_store = str(configured.towers().path)
+    with pytest.raises(ValueError, match="trained on images of the encoder 'words', but"):
+        evaluate(config)
+
+
+@pytest.fixture
+def comparison(configured, compose, tmp_path):
+    def config(*overrides: str, towers: bool = False):
+        path = (configured.towers() if towers else configured.store).path
+        tiny = (
+            "loop.steps=2", "loop.batch_size=16", "loop.warmup_steps=0", "loop.ema_decay=null", "sampling.steps=2",
+            "loop.evaluate_every=null", "loop.checkpoint_every=null",
+        )  # fmt: skip
+        small = ["model.cdim.denoiser.width=16", "model.cdim.denoiser.depth=1"]
+        return compose(
+            "compare_translations", f"image_store={path}", f"text_store={path}", "dataset.pairs_split=pretrain",
+            f"runs_dir={tmp_path / 'runs'}", f"output_dir={tmp_path / 'table'}", "neighbours=[1,5]",
+            f"training={list(tiny)}", f"variants.ced.training={small}", *overrides,
+        )  # fmt: skip
+
+    return config
+
+
+def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tmp_path, capsys):
+    rows = "rows=[untranslated,mean,nearest,linear,mlp,ced,ced_without_ddim,ced_tuned]"
+    results = compare(
+        comparison(
+            rows, "seeds=[0,1]", "sweep_of=ced", "sweeps.gamma=[0.5]", "sweeps.guidance_scale=[]", "sweeps.steps=[1]"
+        )
+    )
+    by_row = {run["row"]: run for run in results["runs"]}
+    assert list(by_row) == [
+        "untranslated", "mean", "nearest", "linear", "mlp", "ced", "ced_without_ddim", "ced_tuned", "ced, gamma=0.5",
+        "ced, steps=1",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "runs" / "modality_translation").iterdir()) == [
+        f"demo_{name}_seed{seed}" for name in ("ced", "mlp") for seed in (0, 1)
+    ]
+    assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale"}
+    assert by_row["linear"]["image_to_text"]["similarity"] > by_row["mean"]["image_to_text"]["similarity"]
+    table = (tmp_path / "table" / "table.md").read_text()
+    assert "±" in table and "Sim" not in table and "image to text (sim_txt)" in table
+    printed = capsys.readouterr().out
+    assert "seed 1 ced_tuned" in printed and "2 seed(s)" in printed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("rows=[cedd]",), "Unknown row 'cedd'; known: untranslated, mean"),
+        (("seeds=[0,0]",), "seeds="),
+        (("+variants.odd={of: nothing}", "rows=[odd]"), "is no variant that is trained"),
+        (("+variants.odd={train: []}", "rows=[odd]"), "must have training or of"),
+    ],
+)
+def test_bad_comparisons_are_refused_before_anything_is_trained(comparison, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        compare(comparison(*overrides))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_untranslated_rows_need_a_joint_space(comparison):
+    with pytest.raises(ValueError, match="untranslated needs images and texts in one space"):
+        compare(comparison("rows=[untranslated]", towers=True))
+
+
+def test_shipped_variants_are_known(compose):
+    found = {variant.name: variant for variant in find_variants(compose("compare_translations", "sweep_of=ced"))}
+    assert found["ced_without_ddim"].trained == "ced" and found["ced_without_ddim"].sampling["terms"] == "projection"
+    assert found["residual"].training[0] == "model.projection=closed_form"
+    assert {"ced, gamma=2.0", "ced, guidance_scale=0.0", "ced, steps=50"} <= set(found)
+    # The photos' experiment keeps the variants.
+    rows = compose("compare_translations", "experiment=photo_translation")
+    assert rows.stage_experiment == "photo_translation" and len(find_variants(rows)) == len(rows.rows) - 3
+
+
+def test_labels_come_from_folders_captions_json_and_csv(make_store, tmp_path):
+    store = make_store(images=4)
+    ids = store.image_ids("test")
+    (tmp_path / "labels.json").write_text(json.dumps({id_: "ba"[n % 2] for n, id_ in enumerate(ids)}))
+    names, rows, labels = read_labels(str(tmp_path / "labels.json"), store, "test")
+    assert names == ["a", "b"] and rows.tolist() == [0, 1, 2, 3] and labels.tolist() == [1, 0, 1, 0]
+    with pytest.raises(ValueError, match="names the class 'b', which is not among"):
+        read_labels(str(tmp_path / "labels.json"), store, "test", ["a", "c"])
+    (tmp_path / "labels.csv").write_text(f"image_id,class\n{ids[1]},y\n{ids[3]},x\n")
+    _, rows, labels = read_labels(str(tmp_path / "labels.csv"), store, "test")
+    assert rows.tolist() == [1, 3] and labels.tolist() == [1, 0]
+    classes = ["dog", "cat", "boat", "tree", "car", "bird", "house", "star"]
+    names, rows, labels = read_labels("captions", store, "val+test", classes)
+    captions = store.tables.references("val+test")
+    all_ids = store.image_ids("val+test")
+    assert names == classes and all(names[n] in captions[all_ids[row]][0] for row, n in zip(rows, labels, strict=True))
+    with pytest.raises(ValueError, match="name them with classes="):
+        read_labels("captions", store, "test")
+    with pytest.raises(ValueError, match="4 images of 'test' 1 classes"):
+        read_labels("folder", store, "test")
+    with pytest.raises(FileNotFoundError, match="neither 'folder' nor"):
+        read_labels("none.json", store, "test")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(ValueError, match="must be JSON"):
+        read_labels(str(tmp_path / "list.json"), store, "test")
+
+
+def test_classification_by_a_translation(configured, compose, tmp_path, monkeypatch, word_encoder):
+    train(configured("run", steps=30))
+    store = configured.store
+    sentences = store.tables.references("test")
+    (tmp_path / "labels.json").write_text(json.dumps({id_: texts[0].split()[1] for id_, texts in sentences.items()}))
+    monkeypatch.setattr(classify_script, "load_encoder", lambda **description: word_encoder(16))
+    results = classify(
+        compose(
+            "classify", f"checkpoint={tmp_path / 'run'}", f"image_store={store.path}",
+            f"labels={tmp_path / 'labels.json'}", "classes=null", f"output_dir={tmp_path / 'scores'}",
+        )
+    )  # fmt: skip
+    for rows in ("images translated", "class names translated", "untranslated"):
+        assert 0 <= results[rows]["top_1"] <= 1
+    assert len(results["classes"]) == 8 and (tmp_path / "scores" / "scores.json").exists()
+
+
+def test_without_diffusers_or_weights_the_message_says_what_to_do(monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setitem(__import__("sys").modules, "diffusers", None)
+        with pytest.raises(ImportError, match=r"needs diffusers.*\.\[generation\]"):
+            ImageDecoder("anything")
+    pytest.importorskip("diffusers")
+    with pytest.raises(FileNotFoundError, match=r"no unCLIP pipeline.*hf download kakaobrain/karlo"):
+        ImageDecoder(str(tmp_path))
+
+
+@pytest.fixture
+def tiny_pipeline(tmp_path):
+    """A folder with a whole unCLIP pipeline of random weights that reads embeddings of 16 dimensions."""
+    diffusers = pytest.importorskip("diffusers")
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )  # fmt: skip
+
+    kind = pipeline_class()
+    torch.manual_seed(0)
+    words = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2, "b</w>": 3}
+    (tmp_path / "vocab.json").write_text(json.dumps(words))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=7)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = CLIPTextConfig(
+        **small, projection_dim=16, vocab_size=4, max_position_embeddings=7, eos_token_id=1, bos_token_id=0,
+        pad_token_id=1,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(**small, projection_dim=16, image_size=16, patch_size=8)
+    decoder = diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=3, out_channels=6, layers_per_block=1, block_out_channels=(8, 16),
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn", cross_attention_dim=16, attention_head_dim=4,
+        class_embed_type="identity", resnet_time_scale_shift="scale_shift", norm_num_groups=4,
+    )  # fmt: skip
+    larger = {
+        "sample_size": 16, "in_channels": 6, "out_channels": 3, "layers_per_block": 1, "block_out_channels": (8, 8),
+        "down_block_types": ("ResnetDownsampleBlock2D", "ResnetDownsampleBlock2D"),
+        "up_block_types": ("ResnetUpsampleBlock2D", "ResnetUpsampleBlock2D"), "norm_num_groups": 4,
+        "resnet_time_scale_shift": "scale_shift",
+    }  # fmt: skip
+    schedule = {"num_train_timesteps": 1000, "prediction_type": "epsilon"}
+    pipeline = kind(
+        decoder=decoder,
+        text_encoder=CLIPTextModelWithProjection(text),
+        tokenizer=tokenizer,
+        text_proj=diffusers.pipelines.unclip.UnCLIPTextProjModel(
+            clip_embeddings_dim=16, time_embed_dim=32, cross_attention_dim=16
+        ),
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16),
+        image_encoder=CLIPVisionModelWithProjection(vision),
+        super_res_first=diffusers.UNet2DModel(**larger),
+        super_res_last=diffusers.UNet2DModel(**larger),
+        decoder_scheduler=diffusers.UnCLIPScheduler(variance_type="learned_range", **schedule),
+        super_res_scheduler=diffusers.UnCLIPScheduler(variance_type="fixed_small_log", **schedule),
+    )
+    pipeline.save_pretrained(tmp_path / "karlo")
+    index = json.loads((tmp_path / "karlo" / "model_index.json").read_text())
+    assert index["text_proj"] == ["unclip", "UnCLIPTextProjModel"]  # as in Karlo's own files
+    return tmp_path / "karlo"
+
+
+def test_sentences_become_pictures(configured, compose, tmp_path, tiny_pipeline, monkeypatch, word_encoder, capsys):
+    train(configured("run"))
+    root = configured.store.path.parent
+    monkeypatch.setattr(generate_images, "load_encoder", lambda **description: word_encoder(16))
+    monkeypatch.setattr(generate_images, "open_picture", lambda path: Image.new("RGB", (20, 24), (200, 30, 90)))
+    config = compose(
+        "generate_images", f"checkpoint={tmp_path / 'run'}", f"weights={tiny_pipeline}", f"dataset.root={root}",
+        "dataset.pairs_split=pretrain", "length_pictures=2", "batch_size=2", "decoder_steps=2",
+        "super_resolution_steps=2", f"output_dir={tmp_path / 'pictures'}",
+    )  # fmt: skip
+    sentences = ["a dog on a beach", "a cat", "one bird"]
+    results = generate_images.generate(config, sentences)
+    sizes = [Image.open(tmp_path / "pictures" / f"00{n}.png").size for n in range(3)]
+    assert sizes == [(16, 16)] * 3 and [row["sentence"] for row in results["images"]] == sentences
+    assert results["embedding_length"] > 0 and all(-1 <= row["cosine"] <= 1 for row in results["images"])
+    first = [Image.open(tmp_path / "pictures" / f"00{n}.png").tobytes() for n in range(3)]
+    config.batch_size, config.embedding_length = 3, results["embedding_length"]
+    generate_images.generate(config, sentences)
+    again = [Image.open(tmp_path / "pictures" / f"00{n}.png").tobytes() for n in range(3)]
+    differing = [sum(abs(a - b) > 2 for a, b in zip(x, y, strict=True)) for x, y in zip(first, again, strict=True)]
+    assert max(differing) == 0 and first[0] != first[1]  # by seed, whatever the batches
+    with pytest.raises(ValueError, match="reads image embeddings of 16 dimensions"):
+        ImageDecoder(str(tiny_pipeline)).generate(torch.ones(1, 9), 1.0, 0)
+    with pytest.raises(ValueError, match="at least one sentence"):
+        generate_images.generate(config, [])
+
+
+def test_sentences_and_options_are_told_apart():
+    arguments = ["a dog, 2 = two", "seed=1", "++sampling.steps=2", "cats"]
+    assert generate_images.take_sentences(arguments) == (["a dog, 2 = two", "cats"], ["seed=1", "++sampling.steps=2"])
