@@ -121,7 +121,10 @@ def test_the_training_text_is_looked_for_where_it_is(captioner, store, tmp_path)
 
 
 def test_each_warning_is_said_once_and_kept(captioner, store, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(type(captioner), "caption_images", lambda self, images, *_: ["nothing at all"] * len(images))
+    def say_nothing(self, images, *options, **more):
+        return ["nothing at all"] * len(images)
+
+    monkeypatch.setattr(type(captioner), "caption_images", say_nothing)
     captioner.provenance["train_split"] = "test"
     figures = evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr"])
     assert [record.getMessage() for record in caplog.records] == figures["warnings"]

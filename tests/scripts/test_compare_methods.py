@@ -121,7 +121,7 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
         ({"oracles": ["oracle"]}, "oracle_pairs, oracle_text"),
         ({"decodings": ["greedy", "loud"]}, "decoding=loud"),
         ({"decodings": []}, "at least one"),
-        ({"metrics": ["CIDEr", "CIDER"]}, "must be among"),
+        ({"metrics": ["CIDEr", "CIDER"]}, "Unknown metrics"),
         ({"metrics": ["BLEU"]}, "must include CIDEr"),
         ({"baseline": "c1", "methods": ["c3"]}, "baseline='c1' must be null or one of"),
         ({"seeds": [0, 0]}, "each once"),
