@@ -95,9 +95,12 @@ class WordTowers(WordEncoder):
 
     def __init__(self, image_dim: int, text_dim: int):
         super().__init__(text_dim)
-        self.image_tower, self.joint = WordEncoder(image_dim), False
+        self.image_tower, self.text_tower, self.joint = WordEncoder(image_dim), WordEncoder(text_dim), False
         self.dims = {"images": image_dim, "texts": text_dim}
         self.description = {"name": "towers", "kind": "towers", "image_tower": image_dim, "text_tower": text_dim}
+
+    def encode_texts(self, texts: list[str], done=lambda count: None) -> torch.Tensor:
+        return self.text_tower.encode_texts(texts, done)
 
     def encode_image_shards(self, *args, **options):
         return self.image_tower.encode_image_shards(*args, **options)
