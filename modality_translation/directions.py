@@ -4,6 +4,7 @@ regressor to hold it against."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -61,8 +62,12 @@ class Direction(nn.Module, ABC):
         """Scalars, means over the pairs of unit rows (B, C) and (B, D); 'loss' is trained on."""
 
     @abstractmethod
+    def translate_each(self, condition: Tensor, sampling: Sampling, gammas: Sequence[float]) -> list[Tensor]:
+        """(B, C) unit rows -> (B, D) unit rows for each γ, which cost no more than one."""
+
     def translate(self, condition: Tensor, sampling: Sampling) -> Tensor:
         """(B, C) unit rows -> (B, D) unit rows."""
+        return self.translate_each(condition, sampling, [sampling.gamma])[0]
 
 
 class ConditionalEncoderDecoder(Direction):
@@ -165,9 +170,9 @@ class ConditionalEncoderDecoder(Direction):
             found = F.normalize(cdim.sample(condition, noise, sampling.steps, sampling.guidance_scale), dim=-1)
         return projected, found
 
-    def translate(self, condition, sampling):
+    def translate_each(self, condition, sampling, gammas):
         projected, found = self.parts(condition, sampling)
-        return F.normalize(projected + sampling.gamma * found, dim=-1)
+        return [F.normalize(projected + gamma * found, dim=-1) for gamma in gammas]
 
     def _has(self, part: str, sampling: Sampling) -> nn.Module:
         module = getattr(self, part)
@@ -199,8 +204,8 @@ class Regressor(Direction):
     def losses(self, condition, rows, random):
         return {"loss": (self.network(condition).float() - rows).square().sum(dim=-1).mean()}
 
-    def translate(self, condition, sampling):
-        return F.normalize(self.network(condition).float(), dim=-1)
+    def translate_each(self, condition, sampling, gammas):
+        return [F.normalize(self.network(condition).float(), dim=-1)] * len(gammas)
 
 
 KINDS = {"ced": ConditionalEncoderDecoder, "mlp": Regressor}

@@ -40,6 +40,13 @@ def _measure(translator: Translator, pairs: Pairs, direction: str, sampling: dic
     return {"similarity": paired_cosine(images, texts, pairs.image_row), **found.to_dict()}
 
 
+def translated_cosine(made: Tensor, pairs: Pairs, direction: str) -> float:
+    """The similarity of `measure` alone, of what a translator has made of the pairs' images or texts."""
+    if direction == "image_to_text":
+        return paired_cosine(made, pairs.texts, pairs.image_row)
+    return paired_cosine(pairs.images, made, pairs.image_row)
+
+
 def measure_untranslated(pairs: Pairs) -> dict[str, dict]:
     """The same figures of rows that lie in one space already: plain CLIP."""
     cosine = paired_cosine(pairs.images, pairs.texts, pairs.image_row)

@@ -77,7 +77,6 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
             losses |= {f"{name}_{part}": value for part, value in found.items()}
         return {"loss": sum(losses[f"{name}_loss"] for name in self.directions), **losses}
 
-    @torch.no_grad()
     def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
         """(N, C) unit rows of one space -> (N, D) unit rows of the other, float32, on the rows' device.
 
@@ -85,8 +84,14 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
 
         Raises ValueError for an unknown direction, other dimensions than its own, and bad options.
         """
-        model = self._direction(direction)
-        source, target = sides(direction)
+        return self.translate_each(rows, direction, None, **sampling)[0]
+
+    @torch.no_grad()
+    def translate_each(
+        self, rows: Tensor, direction: str, gammas: Sequence[float] | None, **sampling: object
+    ) -> list[Tensor]:
+        """`translate` for each γ, by one run of the DDIM; None: for the sampling's own."""
+        model, source = self._direction(direction), sides(direction)[0]
         if rows.ndim != 2 or rows.shape[1] != self.dims[source]:
             raise ValueError(
                 f"{direction} translates rows of {self.dims[source]} dimensions, got {tuple(rows.shape)}: choose the "
@@ -95,9 +100,10 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
         chosen, device = self.sampling.changed(sampling), next(self.parameters()).device
         with torch.autocast(device.type, enabled=False):
             parts = [
-                model.translate(part.to(device).float(), chosen).to(rows.device) for part in rows.split(ROWS_AT_ONCE)
+                model.translate_each(part.to(device).float(), chosen, gammas or [chosen.gamma])
+                for part in rows.split(ROWS_AT_ONCE)
             ]
-        return torch.cat(parts) if parts else rows.new_empty(0, self.dims[target])
+        return [torch.cat(each).to(rows.device) for each in zip(*parts, strict=True)]
 
     def _direction(self, name: str) -> nn.Module:
         if name not in self.directions:

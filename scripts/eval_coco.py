@@ -163,6 +163,7 @@ def _run_name(
         name += f"_on_{dataset}" if _trained_on(checkpoint) not in (dataset, None) else ""
         name += "_image_mean_from_store" if image_mean_from == "store" else ""
         name += f"_through_{alignment}" if alignment else ""
+        name += f"_translated_by_{Path(translation).name}" if translation else ""
         name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
         name += f"_{precision}" if precision != "fp32" else ""
     return re.sub(r"[^\w.-]+", "-", name)

@@ -19,7 +19,7 @@ def configured(make_store, add_towers, compose, tmp_path):
 
     def config(name: str, *overrides: str, towers: bool = False, steps: int = 3):
         path = (configured_towers() if towers else store).path
-        mlp = any("translation@model=mlp" in override for override in overrides)
+        mlp = any("translator@model=mlp" in override for override in overrides)
         tiny = [option for option in TINY if not (mlp and option.startswith("model."))]
         stores = (f"image_store={path}", f"text_store={path}")
         return compose(

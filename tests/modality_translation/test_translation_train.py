@@ -77,7 +77,7 @@ def test_an_interrupted_run_goes_on_exactly_and_a_finished_one_is_used_again(con
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("translation@model=mlp", "model.width=8"),
+        ("translator@model=mlp", "model.width=8"),
         ("sampling.terms=projection",),
         ("sampling.terms=ddim", "directions=[image_to_text]"),
         ("model.reconstruction_steps=2", "model.cdim.objective=pred_x0"),
