@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from embedding_space.store import EmbeddingStore
@@ -32,7 +33,7 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     rows = store.tables.caption_rows(store.text_split)
     if not 1 <= count <= len(rows):
         raise ValueError(
-            f"{count} captions of {store.path}'s split {store.text_split!r} were asked for; it has {len(rows)}"
+            f"{count} captions of {store.path}'s split {store.text_split!r} are wanted; it has {len(rows)}"
         )
     made = {"store": store.hash, "captions": count, "seed": seed}
     root, path = Path(root), Path(root) / store.path.name
@@ -50,7 +51,8 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     for name in ARRAYS:
         if (source := store.path / f"{name}.npy").exists():
             _link(source, partial / source.name)
-    text_mean = store.texts(store.text_split).double()[np.sort(order[:count])].mean(0).float()
+    drawn = store.texts(store.text_split)[np.sort(order[:count])].double()
+    text_mean = F.normalize(drawn, dim=-1).mean(0).float()  # as for a whole store
     means = {"text_mean": text_mean} | ({"image_mean": store.mean("image")} if store.has_mean("image") else {})
     save_file(means, partial / "statistics.safetensors")
     own = {

@@ -33,8 +33,9 @@ figure.plot img { max-width: 100%; height: auto; background: #fff; border: 1px s
 figcaption { color: var(--soft); font-size: 0.9rem; max-width: 44rem; margin: 0.5rem 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1.4rem; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-article img, article .absent { display: block; width: 100%; height: 14rem; object-fit: contain; background: #f1f1ef; }
-article .absent { display: grid; place-items: center; color: #5c6068; font-size: 0.85rem; padding: 1rem; }
+article img, article .absent { display: block; width: 100%; height: 14rem; object-fit: contain;
+  background: color-mix(in srgb, var(--line) 45%, var(--card)); }
+article .absent { display: grid; place-items: center; color: var(--soft); font-size: 0.85rem; padding: 1rem; }
 article .words { padding: 0.9rem 1rem 1rem; font-size: 0.92rem; line-height: 1.42; overflow-wrap: anywhere; }
 article .id { color: var(--soft); font-size: 0.78rem; font-weight: 400; margin: 0 0 0.4rem; display: flex;
   justify-content: space-between; gap: 0.8rem; }
