@@ -95,6 +95,8 @@ ul.notes { max-width: 44rem; padding-left: 1.2rem; color: var(--soft); font-size
 @media (max-width: 40rem) { main { padding: 1.6rem 1rem 3rem; } h1 { font-size: 1.55rem; }
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: 0.5rem; }
   table { font-size: 0.84rem; } th, td { padding: 0.36rem 0.55rem; } nav ul { gap: 0 1.1rem; }
+  .controls { display: grid; grid-template-columns: 1fr 1fr; } .controls select { width: 100%; min-width: 0; }
+  .controls output { grid-column: 1 / -1; }
   figure.plot img { max-width: none; width: 38rem; } }
 @media print { body { background: #fff; } .controls { display: none; } article, figure, tr { break-inside: avoid; } }
 """
