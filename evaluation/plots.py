@@ -33,12 +33,13 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Example:
-    """A picture with its reference captions and each method's caption, {method: caption}."""
+    """A picture with its reference captions and each method's caption and score, {method: …}."""
 
     image_path: str | Path
     image_id: str
     references: Sequence[str]
     captions: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:
@@ -153,6 +154,14 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
         top -= width + height + gap
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
+
+
+def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
+    """Write `name.png` and `name.svg` in `folder`, letters as outlines: the same on every machine."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.fonttype": "path"}):
+        figure.savefig(Path(folder) / f"{name}.png", dpi=130)
+        figure.savefig(Path(folder) / f"{name}.svg", dpi=200, metadata={"Date": None})
 
 
 def _every(rows: Tensor, points: int) -> Tensor:

@@ -1,7 +1,9 @@
-"""Tables of results: the same rows as aligned text for a terminal, as Markdown and (evaluation/report.py) as HTML."""
+"""Tables of results: the same rows as aligned text for a terminal, as Markdown, as LaTeX and
+(evaluation/report.py) as HTML."""
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +86,16 @@ class Table:
         lines += [[f"**{_markdown(c.text)}**" if c.best else _markdown(c.text) for c in row] for row in cells]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
+    def latex(self) -> str:
+        """A `tabular` for LaTeX with the package booktabs; the best of a column is bold."""
+        header, cells = self.header(), self.cells()
+        columns = "".join("r" if right else "l" for right in _right_aligned(cells, len(header)))
+        lines = [[_latex(column.name) for column in header]]
+        lines += [[f"\\textbf{{{_latex(c.text)}}}" if c.best else _latex(c.text) for c in row] for row in cells]
+        head, *body = [f"{' & '.join(line)} \\\\" for line in lines]
+        rules = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", head, "\\midrule", *body, "\\bottomrule"]
+        return "\n".join([*rules, "\\end{tabular}"])
+
 
 def _column_cells(values: Sequence[Value], competing: Sequence[bool], column: Column) -> list[Cell]:
     means = [_mean(value) for value in values]
@@ -132,3 +144,21 @@ def _right_aligned(cells: Sequence[Sequence[Cell]], columns: int) -> list[bool]:
 
 def _markdown(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "³": r"\textsuperscript{3}",
+    "→": r"$\to$",
+    "<": "$<$",
+    ">": "$>$",
+    "–": "--",
+}
+
+
+def _latex(text: str) -> str:
+    escaped = re.sub(r"[\\~^±³→<>–]|[&%$#_{}]", lambda found: _LATEX.get(found[0], f"\\{found[0]}"), text)
+    return re.sub(r"(?<![\w.-])-(?=[\d.])", "$-$", escaped)

@@ -173,6 +173,7 @@ def evaluate_captioner(
     scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
+        "checkpoint": captioner.folder and str(captioner.folder),
         "split": split,
         "caption_from": caption_from,
         "decoding": inputs["decoding"],
@@ -349,6 +350,11 @@ def check_encoder(
                 f"The captioner reads embeddings of {ours} with {dim} dimensions, but {rows.path} holds those "
                 f"of {theirs} with {found}: choose the store of the same encoder with encoder=..., or store=..."
             )
+
+
+def same_encoder(store: EmbeddingStore, other: EmbeddingStore) -> bool:
+    """Whether a captioner trained on one store can read the other's embeddings."""
+    return store.dim == other.dim and _identity(store.manifest["encoder"]) == _identity(other.manifest["encoder"])
 
 
 def _identity(encoder: Mapping) -> list:

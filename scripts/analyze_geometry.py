@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from embedding_space.geometry.sample import Embeddings
 from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
 from evaluation.geometry_plots import geometry_figures
-from evaluation.plots import plot_clouds, plot_embedding_pca
+from evaluation.plots import plot_clouds, plot_embedding_pca, save_plot
 from evaluation.table import Column, Table
 from image_captioning.captioner import PRETRAINED, Captioner
 from image_captioning.evaluate import check_encoder
@@ -69,7 +68,8 @@ def analyze_geometry(config: DictConfig) -> dict:
     if place is not None:
         placed = {name: place(*pair) for name, pair in tqdm(clouds.items(), desc="UMAP", unit="state")}
         figures["umap"] = plot_clouds(placed, ["UMAP 1", "UMAP 2"], share_axes=False)
-    _save(figures, output_dir)
+    for name, figure in figures.items():
+        save_plot(figure, output_dir, name)
     table = geometry_table(states)
     write_whole(output_dir / "table.md", f"{table.markdown()}\n\n{note}\n")
     print(f"{table.text()}\n\n{note}\nFigures (PNG, SVG) and geometry.json: {output_dir}")
@@ -189,12 +189,6 @@ def _umap(seed: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         return placed[: len(first)], placed[len(first) :]
 
     return place
-
-
-def _save(figures: Mapping[str, Figure], output_dir: Path) -> None:
-    for name, figure in figures.items():
-        for ending in ("png", "svg"):
-            figure.savefig(output_dir / f"{name}.{ending}", dpi=130)
 
 
 main = command("analyze_geometry", analyze_geometry)

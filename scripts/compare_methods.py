@@ -6,63 +6,27 @@ python scripts/compare_methods.py dataset=flickr8k_photos encoder=photo_clip 'se
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
-from evaluation.comparison import RESAMPLES, bootstrap_interval, paired_comparison, read_per_image
+from evaluation.comparison import RESAMPLES
+from evaluation.comparison_report import write_comparison
+from evaluation.comparison_tables import cider_intervals
 from evaluation.facts import run_facts
-from evaluation.table import Column, Table
+from evaluation.plots import save_plot
+from evaluation.sweep_plots import plot_lines
+from image_captioning.evaluate import IMAGE_MEANS, same_encoder
 from image_captioning.generation import Decoding
-from scripts.method_runs import ORACLES, MethodRuns, find_methods
+from scripts.method_runs import MethodRuns, find_methods
 from training.cli import command
 from training.config import CONFIGS, compose_config
 from training.run_folder import write_whole
-
-
-def results_table(runs: Sequence[Mapping], comparisons: Sequence[Mapping] = ()) -> Table:
-    """One row a method, the seeds' values side by side; oracles compete for no best mark.
-
-    CIDEr stands there for each decoding, with the difference from the baseline where there are `comparisons`; the other
-    figures are of the first decoding.
-    """
-    decodings = list(dict.fromkeys(run["decoding_name"] for run in runs))
-    several = len(decodings) > 1
-    columns, rows = [Column("method")], []
-    for decoding in decodings:
-        name = f"CIDEr {decoding}" if several else "CIDEr"
-        columns.append(Column(name, 1, "higher"))
-        columns += [Column(f"{name} vs {base}") for base in dict.fromkeys(c["baseline"] for c in comparisons)]
-    columns += [Column("BLEU-4", 1, "higher"), Column("METEOR", 1, "higher"), Column("cosine to texts", 3, "higher")]
-    columns += [Column("R@1 %", 1, "higher"), Column("seconds", 0)]
-    for method in dict.fromkeys(run["method"] for run in runs):
-        row: dict = {"method": method}
-        for decoding in decodings:
-            name = f"CIDEr {decoding}" if several else "CIDEr"
-            own = [run for run in runs if (run["method"], run["decoding_name"]) == (method, decoding)]
-            row[name] = [run["metrics"].get("CIDEr") for run in own]
-            for found in comparisons:
-                if (found["method"], found["decoding_name"]) == (method, decoding):
-                    row[f"{name} vs {found['baseline']}"] = signed_interval(found)
-        own = [run for run in runs if (run["method"], run["decoding_name"]) == (method, decodings[0])]
-        # An oracle fed text has no images to bring near their texts.
-        gaps = [None if method == "oracle_text" else run["gap"] for run in own]
-        row |= {name: [run["metrics"].get(name) for run in own] for name in ("BLEU-4", "METEOR")}
-        row["cosine to texts"] = [gap and gap["paired_cosine"] for gap in gaps]
-        row["R@1 %"] = [gap and 100 * gap["image_to_text_recall_at_1"] for gap in gaps]
-        row["seconds"] = [run["total_seconds"] for run in own]
-        rows.append(row)
-    return Table(rows, columns, unranked=ORACLES)
-
-
-def signed_interval(comparison: Mapping) -> str:
-    """`+9.2 [+7.1, +11.3]`: a difference with its 95 % interval."""
-    return "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format(**comparison)
 
 
 def compare(config: DictConfig) -> dict:
@@ -76,27 +40,97 @@ def compare(config: DictConfig) -> dict:
     method_runs.check(config.seeds)
     store = EmbeddingStore(config.store)
     store.tables.references(config.split)  # a split that is not there stops it here
+    elsewhere = _on_other_data(config, method_runs, store)
+    fewer = _with_fewer_captions(config, method_runs, store)
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     runs = list(method_runs.run(config.seeds))
-    intervals = cider_intervals(method_runs, config.seeds, config.baseline)
     results = {
         **facts,
+        "title": f"Captioning methods on {config.dataset.name}",
+        "summary": f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
+        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {runs[0]['images']:,} images.",
         "config": OmegaConf.to_container(config, resolve=True),
         "store": store.hash,
+        "store_path": str(store.path),
+        "split": config.split,
         "seeds": list(config.seeds),
         "images": runs[0]["images"],
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "intervals": intervals,
+        "intervals": cider_intervals(runs, config.baseline),
         "runs": runs,
+        "cross_domain": [
+            {**run, "tested_on": name} for name, own in elsewhere.items() for run in own.run(config.seeds)
+        ],
+        "few_captions": [
+            {**run, "share": name, "percent": percent}
+            for name, (percent, own) in fewer.items()
+            for run in own.run(config.seeds)
+        ],
+        "plots": [],
     }
-    table, tests = results_table(runs, [row for row in intervals if "difference" in row]), _interval_table(intervals)
-    notes = _notes(config, results)
-    write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
-    write_whole(output_dir / "table.md", f"{table.markdown()}\n\n{tests.markdown()}\n\n{notes}\n")
-    print(f"\n{table.text()}\n\n{tests.text()}\n\n{notes}\n\nTable and figures: {output_dir}")
+    if fewer:
+        results["plots"].append(_plot_few_captions(results["few_captions"], output_dir))
+    results |= {"minutes": round((time.perf_counter() - started) / 60, 1), "notes": _notes(config, results)}
+    text = write_comparison(output_dir, results, config.pictures, config.picture_side)
+    print(f"\n{text}\n\n{chr(10).join(results['notes'])}\n\nTables, figures and report.html: {output_dir}")
     return results
+
+
+def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[str, MethodRuns]:
+    """{data set: the same captioners, evaluated on it}. Refuses what cannot be evaluated, before anything trains."""
+    mean_from = config.test_image_mean_from
+    if mean_from not in IMAGE_MEANS:
+        raise ValueError(f"test_image_mean_from={mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
+    found = {}
+    for name in config.test_on:
+        path = Path(name)
+        if "/" not in name:
+            path = Path(compose_config("eval_coco", f"dataset={name}").dataset.root) / config.encoder.name
+        other = EmbeddingStore(path)
+        other.tables.references(config.split)
+        if not same_encoder(store, other):
+            raise ValueError(f"test_on={name}: {path} was made by another encoder than {store.path}")
+        mean = "_image_mean_from_store" if mean_from == "store" else ""
+        ending = f"{method_runs.ending}_on_{path.parent.name}{mean}"
+        options = {"test_store": path, "ending": ending, "image_mean_from": mean_from}
+        found[path.parent.name] = replace(method_runs, **options)
+    return found
+
+
+def _with_fewer_captions(
+    config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore
+) -> dict[str, tuple[float, MethodRuns]]:
+    """{share of the captions: (it in per cent, the same methods trained on it)}; stores for the shares are made."""
+    everything, found = len(store.tables.caption_rows(store.text_split)), {}
+    for value in config.few_captions:
+        share = isinstance(value, float) or value == 1
+        if not isinstance(value, int | float) or value <= 0 or value > (1 if share else everything):
+            raise ValueError(
+                f"few_captions={list(config.few_captions)} must be shares up to 1 or numbers of captions up to "
+                f"{everything:,}, not {value!r}"
+            )
+        label, name = (f"{100 * value:g} %", f"{100 * value:g}pct") if share else (f"{value:,}", f"{value}captions")
+        if value == 1:
+            found[label] = 100.0, method_runs
+            continue
+        count = max(1, round(everything * value)) if share else value
+        few = with_fewer_captions(store, count, f"{store.path.parent}_{name}")
+        own = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
+        own.check(config.seeds)
+        found[label] = round(100 * count / everything, 3), own
+    return found
+
+
+def _plot_few_captions(runs: list[dict], output_dir: Path) -> dict:
+    lines: dict[str, dict] = {}
+    for run in runs:
+        if run["decoding_name"] == runs[0]["decoding_name"] and run["metrics"].get("CIDEr") is not None:
+            by_share = lines.setdefault(run["method"], {})
+            by_share.setdefault(run["percent"], []).append(run["metrics"]["CIDEr"])
+    save_plot(plot_lines(lines, "% of the training captions", "CIDEr"), output_dir, "few_captions")
+    caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
+    return {"file": "few_captions.svg", "caption": caption}
 
 
 def _method_runs(config: DictConfig) -> MethodRuns:
@@ -140,55 +174,7 @@ def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> 
     return [f"experiment={name}"]
 
 
-def cider_intervals(method_runs: MethodRuns, seeds: Sequence[int], baseline: str | None) -> list[dict]:
-    """For each method and decoding the CIDEr over all seeds with its interval, and the comparison with the baseline.
-
-    Raises ValueError when two evaluations are not of the same images.
-    """
-    rows, images = [], None
-    for decoding in method_runs.decodings:
-        values = {}
-        for method in method_runs.methods:
-            folders = [method_runs.evaluation_dir(method, seed, decoding) for seed in seeds]
-            found = [read_per_image(folder, "CIDEr") for folder in folders]
-            if None in found:  # it could not run: the evaluation has said why
-                continue
-            images = images or found[0][0]
-            for folder, (image_ids, _) in zip(folders, found, strict=True):
-                if image_ids != images:
-                    raise ValueError(f"{folder} is not of the same images as the others: delete it and run this again")
-            values[method.name] = 100 * np.stack([part for _, part in found])
-        for method in method_runs.methods:
-            if method.name not in values:
-                continue
-            own = values[method.name]
-            row = {"method": method.name, "decoding_name": decoding, "CIDEr": bootstrap_interval(own).to_dict()}
-            # An oracle fed text is scored against fewer references: another scale.
-            if baseline in values and method.name != baseline and method.caption_from == "images":
-                row |= {"baseline": baseline, **paired_comparison(own, values[baseline]).to_dict()}
-            rows.append(row)
-    return rows
-
-
-def _interval_table(intervals: Sequence[Mapping]) -> Table:
-    rows = []
-    for found in intervals:
-        cider = found["CIDEr"]
-        row = {"method": found["method"], "decoding": found["decoding_name"], "CIDEr": cider["value"]}
-        row["95 % interval"] = f"[{cider['low']:.1f}, {cider['high']:.1f}]"
-        if "difference" in found:
-            seeds = found["p_seeds"]
-            row |= {
-                f"vs {found['baseline']}": signed_interval(found),
-                "p over images": f"{found['p_images']:.2g}",
-                "differences of the seeds": " ".join(f"{value:+.1f}" for value in found["per_seed"]),
-                "p over seeds": None if seeds is None else f"{seeds:.2g}",
-            }
-        rows.append(row)
-    return Table(rows)
-
-
-def _notes(config: DictConfig, results: Mapping) -> str:
+def _notes(config: DictConfig, results: Mapping) -> list[str]:
     notes = [
         f"{results['images']:,} images of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
         "mean ± standard deviation over seeds. CIDEr is CIDEr-D, with the n-gram weights of the whole split's "
@@ -200,7 +186,17 @@ def _notes(config: DictConfig, results: Mapping) -> str:
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""
         notes.append(f"p over seeds: a paired t-test over the differences of the seeds{few}.")
-    return "\n\n".join(notes)
+    if config.few_captions:
+        notes.append(
+            "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "
+            "mean know no others. All have the same number of training steps and the same validation captions."
+        )
+    if config.test_on:
+        notes.append(
+            "On other data sets: the captioners as trained; the image mean is "
+            + ("the training data's." if config.test_image_mean_from == "checkpoint" else "of their training images.")
+        )
+    return notes
 
 
 main = command("compare_methods", compare)

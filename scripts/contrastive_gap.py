@@ -15,6 +15,7 @@ from contrastive.optimisation import GapExperiment
 from embedding_space.geometry.sample import rounded
 from evaluation.facts import run_facts
 from evaluation.geometry_plots import plot_optimisation
+from evaluation.plots import save_plot
 from evaluation.table import Column, Table
 from training.cli import command
 from training.run_folder import write_whole
@@ -45,9 +46,7 @@ def contrastive_gap(config: DictConfig) -> dict:
     }
     results = {**facts, "config": plain, "curves": kept}
     write_whole(output_dir / "contrastive_gap.json", json.dumps(results) + "\n")
-    figure = plot_optimisation(curves)
-    for ending in ("png", "svg"):
-        figure.savefig(output_dir / f"contrastive_gap.{ending}", dpi=130)
+    save_plot(plot_optimisation(curves), output_dir, "contrastive_gap")
     print(f"{_table(curves).text()}\n\nFigure (PNG, SVG) and contrastive_gap.json: {output_dir}")
     return results
 

@@ -15,15 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from ddpm.analysis import bridged_cosines
 from ddpm.bridge import load_text_diffusion
 from embedding_space.store import EmbeddingStore
+from evaluation.comparison_report import write_comparison
+from evaluation.comparison_tables import cider_intervals
 from evaluation.facts import run_facts
-from evaluation.files import read_predictions
-from evaluation.plots import Example, plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid
-from evaluation.report import write_report
+from evaluation.gallery import gallery_examples
+from evaluation.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
 from evaluation.retrieval import paired_cosine
-from evaluation.table import Table
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from scripts.compare_methods import results_table
 from scripts.method_runs import MethodRuns, find_methods
 from scripts.prepare_data import prepare
 from training.cli import command
@@ -44,22 +43,29 @@ def run_demo(config: DictConfig) -> dict:
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     store = prepare(preparing)
     runs = list(method_runs.run(config.seeds))
+    world = json.loads((store.path.parent / "world.json").read_text())
+    train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     results = {
         **facts,
+        "title": "Captioning images after training on text alone",
+        "summary": "Ways across the gap between images and texts, on the demo world: a decoder is trained on "
+        f"{train:,} captions without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
+        "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0).",
         "config": OmegaConf.to_container(config, resolve=True),
-        "world": json.loads((store.path.parent / "world.json").read_text())["world_hash"],
+        "world": world["world_hash"],
         "store": store.hash,
+        "store_path": str(store.path),
+        "split": config.split,
         "seeds": list(config.seeds),
         "minutes": round((time.perf_counter() - started) / 60, 1),
+        "intervals": cider_intervals(runs, None),
         "runs": runs,
+        "notes": _notes(config, world),
+        "plots": _plots(config, store, method_runs, output_dir),
     }
-    table = results_table(runs)
-    (output_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    (output_dir / "table.md").write_text(table.markdown() + "\n")
-    print(f"\n{table.text()}\n")
-    examples = _examples(config, store, method_runs)
-    save_figure_grid(output_dir / "grid.png", examples[:6])
-    _write_report(config, store, results, table, examples, _plots(config, store, method_runs))
+    text = write_comparison(output_dir, results, config.examples, config.picture_side)
+    print(f"\n{text}\n")
+    save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"Report: {output_dir / 'report.html'}   figures: {output_dir / 'results.json'}")
     return results
 
@@ -80,37 +86,10 @@ def _method_runs(config: DictConfig, root: Path, encoder: str) -> MethodRuns:
     )
 
 
-def _examples(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns) -> list[Example]:
-    """Evenly spaced pictures with every method's caption, of the first seed."""
-    first = (config.seeds[0], config.decoding.strategy)
-    captions = {
-        method.name: read_predictions(Path(method_runs.evaluation_dir(method, *first)) / "predictions.json")
-        for method in method_runs.methods
-        if method.caption_from == "images"
-    }
-    image_ids = store.image_ids(config.split)
-    references = store.tables.references(config.split)
-    paths = store.tables.image_paths(store.tables.image_rows(config.split))
-    chosen = torch.linspace(0, len(image_ids) - 1, min(config.examples, len(image_ids))).long().tolist()
-    return [
-        Example(
-            paths[row],
-            image_ids[row],
-            references[image_ids[row]],
-            {method: by_id[image_ids[row]] for method, by_id in captions.items()},
-        )
-        for row in chosen
-    ]
-
-
-def _write_report(
-    config: DictConfig, store: EmbeddingStore, results: dict, table: Table, examples: list[Example], plots: list[tuple]
-) -> None:
-    facts = {name: results[name] for name in ("command", "commit", "date", "machine", "versions")}
-    facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": str(results["minutes"])}
-    train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
+def _notes(config: DictConfig, world: dict) -> list[str]:
     notes = [
         "CIDEr is pycocoevalcap's CIDEr-D; BLEU, METEOR and CIDEr are times 100.",
+        "Intervals: bootstrap draws of the images, each image's CIDEr averaged over seeds.",
         "cosine to texts and R@1: aligned images against their own captions in the space that the decoder reads.",
         "seconds: training of the decoder (and of the diffusion model, for the bridge) and captioning the images.",
     ]
@@ -119,27 +98,16 @@ def _write_report(
             "Oracles are no methods: oracle_pairs was trained on image-text pairs; oracle_text is the collapse decoder "
             "fed each image's first caption, scored against the other four."
         )
-    world = json.loads((store.path.parent / "world.json").read_text())
     notes.append(
         f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; the "
         f"{world['corpus_captions_dropped']:,} captions of the corpus that equal one of them were dropped."
     )
-    write_report(
-        Path(config.output_dir) / "report.html",
-        "Captioning images after training on text alone",
-        "Ways across the gap between images and texts, on the demo world: a decoder is trained on "
-        f"{train:,} captions without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
-        "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0).",
-        facts,
-        [(f"Results on {test:,} {config.split} images", table)],
-        plots,
-        examples,
-        notes,
-    )
+    return notes
 
 
-def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns) -> list[tuple]:
-    """PCA of what each decoder reads, and the cosine to the texts against the injection step; first seed."""
+def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, output_dir: Path) -> list[dict]:
+    """PCA of what each decoder reads, and the cosine to the texts against the injection step; first seed. Saved in
+    `output_dir`; {file, caption} of each."""
     seed = config.seeds[0]
     images, texts = store.images(config.split), store.texts(config.split)
     image_row = torch.from_numpy(store.pairs(config.split))
@@ -152,7 +120,8 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns) -
         return []
     titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}
     panels = {titles[method]: pair for method, pair in aligned.items()}
-    plots = [("Texts and images as the decoders read them, on shared axes.", plot_embedding_pca(panels))]
+    plots = [{"file": "pca.svg", "caption": "Texts and images as the decoders read them, on shared axes."}]
+    save_plot(plot_embedding_pca(panels), output_dir, "pca")
     if {"c2_collapse", "diffusion_bridge"} <= set(aligned):
         bridge = next(method for method in shown if method.name == "diffusion_bridge")
         diffusion = load_text_diffusion(method_runs.diffusion_dir(bridge, seed))
@@ -164,12 +133,9 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns) -
             for steps in (5, 1)
         }
         level = {"centred, no bridge": paired_cosine(centred, centred_texts, image_row)}
-        plots.append(
-            (
-                "How near images come to their texts, by the step at which they enter the reverse diffusion.",
-                plot_cosine_against_timestep(TIMESTEPS, lines, level),
-            )
-        )
+        save_plot(plot_cosine_against_timestep(TIMESTEPS, lines, level), output_dir, "injection")
+        caption = "How near images come to their texts, by the step at which they enter the reverse diffusion."
+        plots.append({"file": "injection.svg", "caption": caption})
     return plots
 
 

@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 
 from ddpm.train import train as train_ddpm
 from embedding_space.store import EmbeddingStore
+from evaluation.comparison_tables import ORACLES
 from image_captioning.evaluate import check_metrics, evaluate_run
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
 from training.config import CONFIGS, compose_config
 from training.run_folder import FINISHED, difference_from
 
-ORACLES = ("oracle_pairs", "oracle_text")
 VARIANT_KEYS = ("alignment", "captioner", "ddpm")
 OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on")
 
@@ -85,7 +85,8 @@ def _variant(name: str, options: Mapping) -> dict:
 class MethodRuns:
     """The trainings and evaluations of some methods, in folders of their own below `runs_dir`.
 
-    name: what run folders begin with. store: of training and evaluation.
+    name: what run folders begin with. store: of training, and of evaluation unless there is a `test_store`, where
+        `image_mean_from` says whose image mean is subtracted (`evaluate_captioner`).
     decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
     ddpm, captioner: overrides of the two stages. groups: config groups that take the place of the stages' own.
     """
@@ -102,6 +103,8 @@ class MethodRuns:
     captioner: Sequence[str] = ()
     groups: Mapping[str, Mapping] | None = None
     ending: str = "{split}_{decoding}"
+    test_store: Path | None = None
+    image_mean_from: str = "checkpoint"
 
     def check(self, seeds: Sequence[int]) -> None:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
@@ -150,18 +153,21 @@ class MethodRuns:
         train_captioner(config)
         training_seconds += _seconds(self.captioner_dir(method, seed))
         for label, decoding in self.decodings.items():
+            folder = self.evaluation_dir(method, seed, label)
+            elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
             figures = evaluate_run(
                 self.captioner_dir(method, seed),
-                EmbeddingStore(self.store),
-                self.evaluation_dir(method, seed, label),
+                EmbeddingStore(self.test_store or self.store),
+                folder,
                 split=self.split,
                 decoding=decoding,
                 metrics=tuple(self.metrics),
                 caption_from=method.caption_from,
                 cache_dir=self.cache_dir,
+                **elsewhere,
             )
             seconds = training_seconds + figures["seconds"]["captioning"]
-            row = {"method": method.name, "seed": seed, "decoding_name": label}
+            row = {"method": method.name, "seed": seed, "decoding_name": label, "evaluation": folder}
             yield {**row, "total_seconds": seconds, **figures}
 
     def captioner_dir(self, method: Method, seed: int) -> str:

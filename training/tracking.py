@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from PIL.Image import Image
 
 TRACKERS = ("none", "wandb")
 
@@ -27,10 +28,13 @@ class Tracker:
             raise ValueError(f"Unknown tracker {self.name!r} (option tracker); known: {', '.join(TRACKERS)}")
 
     def log_tables(self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int) -> None:
-        """Send tables (columns, rows), such as sample captions, to the dashboard."""
+        """Send tables (columns, rows), such as sample captions, to the dashboard; cells may be pictures of PIL."""
         if self.name == "wandb":
+            import wandb  # it takes seconds, and few runs have a dashboard
+
             for name, (columns, rows) in tables.items():
-                accelerator.get_tracker("wandb").log_table(name, columns=columns, data=rows, step=step)
+                shown = [[wandb.Image(cell) if isinstance(cell, Image) else cell for cell in row] for row in rows]
+                accelerator.get_tracker("wandb").log_table(name, columns=columns, data=shown, step=step)
 
 
 def start_tracker(accelerator: Accelerator, tracker: Tracker | None, output_dir: Path, config: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -112,9 +114,43 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
     assert again["runs"] == results["runs"] and again["intervals"] == results["intervals"]
 
 
+@pytest.mark.usefixtures("without_java")
+def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_path, monkeypatch):
+    home = Path(config.store)
+    away = shutil.copytree(home.parent, tmp_path / "data/away") / home.name
+    changes = {"methods": ["c1", "decap_memory"], "seeds": [0], "few_captions": [0.1, 30, 1], "test_on": [str(away)]}
+    config = OmegaConf.merge(config, changes)
+    results = compare(config)
+    assert len(results["runs"]) == 2 and len(results["cross_domain"]) == 2 and len(results["few_captions"]) == 6
+    trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
+    methods = ("c1", "decap_memory")
+    assert trained == {f"tiny{part}_{m}_seed0" for part in ("", "_10pct", "_30captions") for m in methods}
+    few = {(run["share"], run["method"]): run for run in results["few_captions"]}
+    assert [few[share, "c1"]["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
+    assert few["100 %", "c1"]["metrics"] == results["runs"][0]["metrics"]
+    assert few["30", "c1"]["percent"] == 50
+    assert [run["tested_on"] for run in results["cross_domain"]] == ["away", "away"]
+    assert results["cross_domain"][0]["metrics"] == results["runs"][0]["metrics"]  # the same pictures
+    assert (tmp_path / "outputs/evaluation/tiny_c1_seed0_test_greedy_on_away/scores.json").is_file()
+    table = (tmp_path / "table/table.md").read_text()
+    assert "| method | 10 % | 30 | 100 % |" in table and "| method | away |" in table
+    assert {"few_captions.png", "few_captions.svg", "report.html", "table.tex"} <= {
+        path.name for path in (tmp_path / "table").iterdir()
+    }
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
+    assert compare(config)["few_captions"] == results["few_captions"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"few_captions": [0.1, 2.5]}, r"few_captions=\[0\.1, 2\.5\] must be shares up to 1 or .* up to 60, not 2\.5"),
+        ({"few_captions": [61]}, "not 61"),
+        ({"few_captions": [0]}, "not 0"),
+        ({"test_on": ["nowhere"]}, "nowhere"),
+        ({"test_on": ["data/nowhere/words"]}, "No embeddings in data/nowhere/words"),
+        ({"test_image_mean_from": "there"}, "test_image_mean_from='there' must be one of checkpoint, store"),
         ({"methods": ["c3", "c4"]}, r"Unknown method 'c4' .*known: bridge_early, bridge_snr, c1, "),
         ({"methods": ["c3", "c3"]}, "names one of them twice"),
         ({"methods": ["oracle_pairs"]}, "Unknown method 'oracle_pairs'"),

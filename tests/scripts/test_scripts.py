@@ -17,9 +17,9 @@ import scripts.caption as caption_script
 import scripts.eval_coco as eval_script
 from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
+from evaluation.comparison_tables import results_table
 from image_captioning.evaluate import evaluate_run
 from scripts.caption import caption, find_pictures, take_paths
-from scripts.compare_methods import results_table
 from scripts.demo import run_demo
 from scripts.eval_coco import evaluate
 from scripts.prepare_data import prepare

@@ -1,0 +1,118 @@
+"""A comparison's folder: `results.json`, and what is made of it: the table as Markdown and LaTeX, and `report.html`.
+
+`results.json` holds the facts of its command, `title`, `summary`, `notes`, `runs` and `intervals`
+(evaluation/comparison_tables.py), where the embeddings are (`store_path`), the `split`, and `plots`, SVG files of the
+same folder with what they show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from embedding_space.store import EmbeddingStore
+from evaluation.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
+from evaluation.forest import cider_forests
+from evaluation.gallery import gallery_examples
+from evaluation.report import write_report
+from evaluation.table import Table
+
+SPREADS = {  # further runs in results.json: the key of their column, and what their table shows
+    "cross_domain": ("tested_on", "CIDEr on other data sets than that of the training"),
+    "few_captions": ("share", "CIDEr after training on some of the captions"),
+}
+FACTS = ("command", "commit", "date", "machine", "versions")
+NEEDED = ("runs", "intervals", "store_path", "split", "config", "title")
+
+
+def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
+    """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
+    folder, tables = Path(folder), comparison_tables(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    parts = [table.markdown() for table in tables.values()]
+    (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n")
+    latex = [f"% {caption}\n{table.latex()}" for caption, table in tables.items()]
+    (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
+    write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
+    return "\n\n".join([table.text() for table in tables.values()])
+
+
+def write_comparison_report(
+    folder: str | Path,
+    path: str | Path | None = None,
+    pictures: int = 60,
+    picture_side: int = 320,
+    decoding: str | None = None,
+) -> None:
+    """`report.html` of a finished comparison, with at most so many pictures of at most `picture_side` pixels.
+
+    path: by default `report.html` in the folder. decoding: of the captions beside the pictures, by default the first.
+    Raises FileNotFoundError and ValueError for a folder that holds no comparison, or one without what a report needs.
+    """
+    folder = Path(folder)
+    results = read_comparison(folder)
+    examples, notes = [], list(results["notes"])
+    if pictures:
+        store = EmbeddingStore(results["store_path"])
+        examples = gallery_examples(results["runs"], store, results["split"], pictures, decoding)
+        first = results["runs"][0]
+        notes.append(
+            f"Captions beside the pictures: seed {first['seed']}, {decoding or first['decoding_name']}; the numbers "
+            "are each caption's own CIDEr, times 100. Half of the pictures are evenly spaced in the split; the others "
+            "are those where the CIDEr of two methods differ most, every two methods in turn: counts among the "
+            "pictures shown are no measure of a method."
+        )
+    facts = {name: results[name] for name in FACTS if name in results}
+    facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": f"{results['minutes']:g}"}
+    intervals = results["intervals"]
+    runs = [run for key in ("runs", *SPREADS) for run in results.get(key, ())]
+    write_report(
+        path or folder / "report.html",
+        results["title"],
+        results["summary"],
+        facts,
+        list(comparison_tables(results).items()),
+        [(plot["caption"], (folder / plot["file"]).read_bytes()) for plot in results.get("plots", ())],
+        examples,
+        notes,
+        cider_forests(results["runs"], intervals),
+        gathered_warnings(runs),
+        OmegaConf.to_yaml(OmegaConf.create(results["config"])),
+        picture_side,
+        next((row["baseline"] for row in intervals if "baseline" in row), None),
+    )
+
+
+def read_comparison(folder: str | Path) -> dict:
+    """A comparison's `results.json`. Raises FileNotFoundError, and ValueError when it lacks what a report needs."""
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No results.json in comparison={folder}: run python scripts/compare_methods.py output_dir={folder}"
+        )
+    results = json.loads(path.read_text())
+    missing = [key for key in NEEDED if key not in results]
+    missing += [f"runs.{key}" for key in ("evaluation",) if any(key not in run for run in results.get("runs", ()))]
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}: run the command that made it again, which re-uses what is finished: "
+            f"{results.get('command', 'python scripts/compare_methods.py')}"
+        )
+    return results
+
+
+def comparison_tables(results: Mapping) -> dict[str, Table]:
+    """{what it shows: table}."""
+    runs, intervals = results["runs"], results["intervals"]
+    images = f"{runs[0]['images']:,} images of the split {results['split']}"
+    tables = {f"Results on {images}": results_table(runs, intervals)}
+    if intervals:
+        tables["CIDEr with 95 % intervals"] = interval_table(intervals)
+    for key, (column, caption) in SPREADS.items():
+        if results.get(key):
+            tables[caption] = spread_table(results[key], column)
+    return tables

@@ -1,0 +1,59 @@
+"""A figure of finished evaluations against the option in which they differ, or two. See configs/plot_sweep.yaml.
+
+python scripts/plot_sweep.py 'evaluations=outputs/evaluation/demo_diffusion_bridge_seed0_test_greedy_image_timestep*'
+"""
+
+from __future__ import annotations
+
+import json
+from glob import glob
+from pathlib import Path
+from statistics import fmean
+
+from omegaconf import DictConfig
+
+from evaluation.facts import run_facts
+from evaluation.plots import save_plot
+from evaluation.sweep_plots import in_order, plot_heat_map, plot_lines
+from evaluation.sweeps import read_evaluation, sweep_points, sweep_table, swept_options
+from training.cli import command
+from training.run_folder import write_whole
+
+
+def plot_sweep(config: DictConfig) -> dict:
+    """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
+    facts = run_facts()
+    patterns = [config.evaluations] if isinstance(config.evaluations, str) else list(config.evaluations)
+    folders = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    if not folders:
+        raise FileNotFoundError(f"evaluations={config.evaluations} matches no folder: run scripts/eval_coco.py first")
+    evaluations = [read_evaluation(folder) for folder in folders]
+    options = swept_options(evaluations, config.options)
+    points = sweep_points(evaluations, options, config.metric)
+    orders = {option: in_order([point["options"][option] for point in points]) for option in options}
+    points.sort(key=lambda point: [orders[option].index(point["options"][option]) for option in options])
+    short = [option.removeprefix("alignment.") for option in options]
+    if len(options) == 2 and not config.lines:
+        means = {tuple(point["options"].values()): fmean(point["values"]) for point in points}
+        figure = plot_heat_map(means, tuple(short), config.metric)
+    else:
+        lines: dict[str, dict] = {}
+        for point in points:
+            value, *other = point["options"].values()
+            name = f"{short[1]} {other[0]}" if other else config.metric
+            lines.setdefault(name, {})[value] = point["values"]
+        figure = plot_lines(lines, short[0], config.metric)
+    output_dir = Path(config.output_dir)
+    save_plot(figure, output_dir, "sweep")
+    results = {**facts, "metric": config.metric, "options": options, "points": points}
+    write_whole(output_dir / "sweep.json", json.dumps(results, indent=2) + "\n")
+    table = sweep_table(points, config.metric)
+    write_whole(output_dir / "sweep.md", table.markdown() + "\n")
+    print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")
+    return results
+
+
+main = command("plot_sweep", plot_sweep)
+
+if __name__ == "__main__":
+    main()
