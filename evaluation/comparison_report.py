@@ -21,7 +21,7 @@ from evaluation.report import write_report
 from evaluation.table import Table
 
 SPREADS = {  # further runs in results.json: the key of their column, and what their table shows
-    "cross_domain": ("tested_on", "CIDEr on other data sets than that of the training"),
+    "cross_domain": ("tested_on", "CIDEr on the data set of the training and on others"),
     "few_captions": ("share", "CIDEr after training on some of the captions"),
 }
 FACTS = ("command", "commit", "date", "machine", "versions")
@@ -114,5 +114,6 @@ def comparison_tables(results: Mapping) -> dict[str, Table]:
         tables["CIDEr with 95 % intervals"] = interval_table(intervals)
     for key, (column, caption) in SPREADS.items():
         if results.get(key):
-            tables[caption] = spread_table(results[key], column)
+            home = [{**run, column: run["evaluated_on"]["dataset"]} for run in runs] if key == "cross_domain" else []
+            tables[caption] = spread_table([*home, *results[key]], column)
     return tables

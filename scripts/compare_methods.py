@@ -82,11 +82,17 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
     mean_from = config.test_image_mean_from
     if mean_from not in IMAGE_MEANS:
         raise ValueError(f"test_image_mean_from={mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
-    found = {}
-    for name in config.test_on:
-        path = Path(name)
+    paths = [Path(name) for name in config.test_on]
+    for row, name in enumerate(config.test_on):
         if "/" not in name:
-            path = Path(compose_config("eval_coco", f"dataset={name}").dataset.root) / config.encoder.name
+            paths[row] = Path(compose_config("eval_coco", f"dataset={name}").dataset.root) / config.encoder.name
+    names = [path.parent.name for path in (store.path, *paths)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"test_on={list(config.test_on)} has, with the training's, more than one data set {min(twice)!r}"
+        )
+    found = {}
+    for name, path in zip(config.test_on, paths, strict=True):
         other = EmbeddingStore(path)
         other.tables.references(config.split)
         if not same_encoder(store, other):

@@ -133,7 +133,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     assert results["cross_domain"][0]["metrics"] == results["runs"][0]["metrics"]  # the same pictures
     assert (tmp_path / "outputs/evaluation/tiny_c1_seed0_test_greedy_on_away/scores.json").is_file()
     table = (tmp_path / "table/table.md").read_text()
-    assert "| method | 10 % | 30 | 100 % |" in table and "| method | away |" in table
+    assert "| method | 10 % | 30 | 100 % |" in table and "| method | tiny | away |" in table
     assert {"few_captions.png", "few_captions.svg", "report.html", "table.tex"} <= {
         path.name for path in (tmp_path / "table").iterdir()
     }
@@ -150,6 +150,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
         ({"few_captions": [0]}, "not 0"),
         ({"test_on": ["nowhere"]}, "nowhere"),
         ({"test_on": ["data/nowhere/words"]}, "No embeddings in data/nowhere/words"),
+        ({"test_on": ["data/a/words", "x/a/words"]}, r"test_on=\['data/a/words', 'x/a/words'\] .* 'a'"),
         ({"test_image_mean_from": "there"}, "test_image_mean_from='there' must be one of checkpoint, store"),
         ({"methods": ["c3", "c4"]}, r"Unknown method 'c4' .*known: bridge_early, bridge_snr, c1, "),
         ({"methods": ["c3", "c3"]}, "names one of them twice"),
