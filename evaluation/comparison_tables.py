@@ -123,11 +123,21 @@ def signed_interval(comparison: Mapping) -> str:
 def gathered_warnings(runs: Sequence[Mapping]) -> list[str]:
     """What is suspicious about the runs and which metrics could not run, each with the runs that it is said of."""
     said: dict[str, list[str]] = {}
-    for run in runs:
+    for run in _each_once(runs):
         missing = [f"{name} could not run: {reason}" for name, reason in run.get("unavailable", {}).items()]
         for text in (*run.get("warnings", ()), *missing):
-            said.setdefault(text, []).append(f"{run['method']} seed {run['seed']} {run['decoding_name']}")
+            which = f" on {run['tested_on']}" if "tested_on" in run else ""
+            which += f", {run['share']} of the captions" if "share" in run else ""
+            said.setdefault(text, []).append(f"{run['method']} seed {run['seed']} {run['decoding_name']}{which}")
     return [f"{_shortened(who)}: {text}" for text, who in said.items()]
+
+
+def _each_once(runs: Sequence[Mapping]) -> list[Mapping]:
+    """A run of all captions stands in two tables."""
+    first: dict[str, Mapping] = {}
+    for run in runs:
+        first.setdefault(run["evaluation"], run)
+    return list(first.values())
 
 
 def _shortened(names: Sequence[str]) -> str:

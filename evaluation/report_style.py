@@ -64,7 +64,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1.3rem; list-style: none; p
 nav a { display: inline-block; padding: 0.3rem 0; }
 .forest { display: block; max-width: 46rem; overflow: visible; font-size: 13px; font-variant-numeric: tabular-nums; }
 .forest text { fill: var(--ink); }
-.forest .label { font-weight: 600; }
+.forest .label { font-weight: 600; paint-order: stroke; stroke: var(--page); stroke-width: 5px; }
 .forest .tick { fill: var(--soft); font-size: 12px; text-anchor: middle; }
 .forest .figure { text-anchor: end; font-size: 12px; fill: var(--soft); }
 .forest .rule { stroke: var(--line); }

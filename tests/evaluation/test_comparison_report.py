@@ -109,6 +109,10 @@ def test_intervals_of_the_evaluations_files(comparison):
 def test_warnings_are_told_once_with_their_runs(comparison):
     first, second = gathered_warnings(comparison["runs"])
     assert first == "c1 seed 0 greedy, c1 seed 1 greedy: all captions are equal"
+    few = comparison["runs"][0] | {"evaluation": "elsewhere", "share": "5 %", "unavailable": {}}
+    assert gathered_warnings([*comparison["runs"][:1], comparison["runs"][0] | {"share": "100 %"}, few])[0] == (
+        "c1 seed 0 greedy, c1 seed 0 greedy, 5 % of the captions: all captions are equal"
+    )
     assert second.startswith("c1 seed 0 greedy, c1 seed 1 greedy, c<3> seed 0 greedy and 3 more: METEOR could not run")
 
 
