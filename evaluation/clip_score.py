@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 
 NAMES = ("CLIPScore", "RefCLIPScore")
@@ -87,7 +87,7 @@ def score_with_store(
             "missing): name the store and the split of the images with clip_score.store=... split=..."
         )
     rows = torch.tensor([place[image_id] for image_id in captions])
-    encoder, texts = load_encoder(**store.manifest["encoder"]), list(captions.values())
+    encoder, texts = reload_encoder(store.manifest["encoder"]), list(captions.values())
     bare = encoder.encode_texts(texts)
     prefixed = encoder.encode_texts([f"{options.prefix.rstrip()} {text}" for text in texts]) if options.prefix else bare
     scores = {"CLIPScore": clip_score(store.images(split)[rows], prefixed, options.weight)}

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
+from evaluation.labels import read_labels
 from evaluation.table import Column, Table
 from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from modality_translation.alignment_step import check_encoder
-from modality_translation.classification import read_labels
 from modality_translation.translation import load_translation
 from training.cli import command
 from training.run_folder import write_whole
@@ -32,7 +32,7 @@ def classify(config: DictConfig) -> dict:
     wanted = None if config.classes is None else list(config.classes)
     names, rows, labels = read_labels(config.labels, store, config.split, wanted)
     templates = list(config.templates)
-    prompts = load_encoder(**translation.encoders["texts"]).encode_texts(class_prompts(names, templates))
+    prompts = reload_encoder(translation.encoders["texts"]).encode_texts(class_prompts(names, templates))
     images = F.normalize(store.images(config.split)[rows], dim=-1)
     sampling = OmegaConf.to_container(config.sampling)
 

@@ -15,13 +15,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from embedding_space.alignment import Alignment
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders import reload_encoder
 from embedding_space.steps import ROWS_AT_ONCE
 from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
+from evaluation.labels import read_labels
 from evaluation.retrieval import retrieval_figures
 from evaluation.table import Column, Table
-from evaluation.zero_shot import class_embeddings, class_prompts, labels_from_captions, zero_shot_scores
+from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_encoder
 from training.cli import command
@@ -93,7 +94,8 @@ def _note(figures: Mapping) -> str:
     )
     if "zero_shot" in figures["rows"][0]:
         found = figures["rows"][0]["zero_shot"]
-        origin = "the labels file" if figures["config"]["labels"] else "the classes that references name alone"
+        labels = figures["config"]["labels"]
+        origin = "the classes that references name alone" if labels == "captions" else f"labels={labels}"
         note += (
             f" Zero-shot: {found['images']:,} images of {found['classes']} classes by {origin}; per class %: the mean "
             "of the classes' top-1."
@@ -126,33 +128,14 @@ def _sides(alignment: Alignment | None, device: str) -> tuple[Callable[[Tensor],
     return in_parts(alignment.image), in_parts(alignment.clean_text)
 
 
-def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, list[int], Tensor] | None:
+def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, Tensor, Tensor] | None:
     """Raw prompt embeddings (C x T, D), the rows of the images that have a class, and those classes' numbers."""
     if config.classes is None:
         return None
-    classes = _lines(config.classes)
-    prompts = class_prompts(classes, _lines(config.templates))
-    if config.labels is None:
-        labels = labels_from_captions(store.tables.references(config.split), classes)
-    else:
-        labels = _read_labels(Path(config.labels), classes)
-    image_ids = store.image_ids(config.split)
-    labelled = [row for row, image_id in enumerate(image_ids) if image_id in labels]
-    if not labelled:
-        origin = "labels" if config.labels else "classes"
-        raise ValueError(f"{origin}={config[origin]} gives no class to any image of split={config.split}")
-    encoder = load_encoder(**store.manifest["encoder"])
-    return encoder.encode_texts(prompts), labelled, torch.tensor([labels[image_ids[row]] for row in labelled])
-
-
-def _read_labels(path: Path, classes: list[str]) -> dict[str, int]:
-    try:
-        named = {str(image_id): str(name) for image_id, name in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"labels={path} must be a JSON object of image ids and class names ({error})") from error
-    if unknown := set(named.values()) - set(classes):
-        raise ValueError(f"labels={path} names the class {sorted(unknown)[0]!r}, which is not among classes")
-    return {image_id: classes.index(name) for image_id, name in named.items()}
+    templates = _lines(config.templates)
+    classes, rows, labels = read_labels(config.labels, store, config.split, _lines(config.classes))
+    encoder = reload_encoder(store.manifest["encoder"])
+    return encoder.encode_texts(class_prompts(classes, templates)), rows, labels
 
 
 def _lines(option) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders import reload_encoder
 from embedding_space.pictures import open_picture
 from embedding_space.tables import read_tables
 from evaluation.facts import run_facts
@@ -42,7 +42,7 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
         raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
-    texts = load_encoder(**translation.encoders["texts"]).encode_texts(sentences)
+    texts = reload_encoder(translation.encoders["texts"]).encode_texts(sentences)
     rows = translation.translate(texts, "text_to_image", **OmegaConf.to_container(config.sampling))
     length = config.embedding_length or decoder.usual_length(_train_pictures(config))
     pictures = decoder.generate(

@@ -30,7 +30,7 @@ def store(make_store, word_encoder, monkeypatch):
     store = make_store()
     store.loaded = []
     monkeypatch.setattr(
-        room, "load_encoder", lambda **description: store.loaded.append(description) or word_encoder(store.dim)
+        room, "reload_encoder", lambda description: store.loaded.append(description) or word_encoder(store.dim)
     )
     return store
 
@@ -86,10 +86,10 @@ def test_what_stops_clip_score_stops_no_other_metric(store, monkeypatch):
     )
     assert found.percent()["CLIPScore"] == 100 * found.corpus["CLIPScore"] and not found.unavailable
 
-    def gone(**description):
+    def gone(description):
         raise ValueError("The weights are gone")
 
-    monkeypatch.setattr(room, "load_encoder", gone)
+    monkeypatch.setattr(room, "reload_encoder", gone)
     found = with_clip_scores(scores, captions, store, "test", ClipScoring())
     assert found.corpus == {"CIDEr": 1.0, "CLIPScore": None, "RefCLIPScore": None}
     assert set(found.unavailable.values()) == {"The weights are gone"} and list(found.per_image) == ["CIDEr"]

@@ -17,7 +17,7 @@ from scripts.eval_coco import evaluate as evaluate_command
 
 @pytest.fixture
 def store(make_store, word_encoder, monkeypatch):
-    monkeypatch.setattr(clip_score, "load_encoder", lambda **description: word_encoder(8))
+    monkeypatch.setattr(clip_score, "reload_encoder", lambda description: word_encoder(8))
     return make_store(dim=8)
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from modality_translation.classification import read_labels
 from modality_translation.image_generation import ImageDecoder, pipeline_class
 from modality_translation.train import train
 from scripts import classify as classify_script
@@ -111,39 +110,12 @@ def test_shipped_variants_are_known(compose):
     assert rows.stage_experiment == "photo_translation" and len(find_variants(rows)) == len(rows.rows) - 3
 
 
-def test_labels_come_from_folders_captions_json_and_csv(make_store, tmp_path):
-    store = make_store(images=4)
-    ids = store.image_ids("test")
-    (tmp_path / "labels.json").write_text(json.dumps({id_: "ba"[n % 2] for n, id_ in enumerate(ids)}))
-    names, rows, labels = read_labels(str(tmp_path / "labels.json"), store, "test")
-    assert names == ["a", "b"] and rows.tolist() == [0, 1, 2, 3] and labels.tolist() == [1, 0, 1, 0]
-    with pytest.raises(ValueError, match="names the class 'b', which is not among"):
-        read_labels(str(tmp_path / "labels.json"), store, "test", ["a", "c"])
-    (tmp_path / "labels.csv").write_text(f"image_id,class\n{ids[1]},y\n{ids[3]},x\n")
-    _, rows, labels = read_labels(str(tmp_path / "labels.csv"), store, "test")
-    assert rows.tolist() == [1, 3] and labels.tolist() == [1, 0]
-    classes = ["dog", "cat", "boat", "tree", "car", "bird", "house", "star"]
-    names, rows, labels = read_labels("captions", store, "val+test", classes)
-    captions = store.tables.references("val+test")
-    all_ids = store.image_ids("val+test")
-    assert names == classes and all(names[n] in captions[all_ids[row]][0] for row, n in zip(rows, labels, strict=True))
-    with pytest.raises(ValueError, match="name them with classes="):
-        read_labels("captions", store, "test")
-    with pytest.raises(ValueError, match="4 images of 'test' 1 classes"):
-        read_labels("folder", store, "test")
-    with pytest.raises(FileNotFoundError, match="neither 'folder' nor"):
-        read_labels("none.json", store, "test")
-    (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(ValueError, match="must be JSON"):
-        read_labels(str(tmp_path / "list.json"), store, "test")
-
-
 def test_classification_by_a_translation(configured, compose, tmp_path, monkeypatch, word_encoder):
     train(configured("run", steps=30))
     store = configured.store
     sentences = store.tables.references("test")
     (tmp_path / "labels.json").write_text(json.dumps({id_: texts[0].split()[1] for id_, texts in sentences.items()}))
-    monkeypatch.setattr(classify_script, "load_encoder", lambda **description: word_encoder(16))
+    monkeypatch.setattr(classify_script, "reload_encoder", lambda description: word_encoder(16))
     results = classify(
         compose(
             "classify", f"checkpoint={tmp_path / 'run'}", f"image_store={store.path}",
@@ -227,7 +199,7 @@ def tiny_pipeline(tmp_path):
 def test_sentences_become_pictures(configured, compose, tmp_path, tiny_pipeline, monkeypatch, word_encoder, capsys):
     train(configured("run"))
     root = configured.store.path.parent
-    monkeypatch.setattr(generate_images, "load_encoder", lambda **description: word_encoder(16))
+    monkeypatch.setattr(generate_images, "reload_encoder", lambda description: word_encoder(16))
     monkeypatch.setattr(generate_images, "open_picture", lambda path: Image.new("RGB", (20, 24), (200, 30, 90)))
     config = compose(
         "generate_images", f"checkpoint={tmp_path / 'run'}", f"weights={tiny_pipeline}", f"dataset.root={root}",

@@ -18,7 +18,7 @@ NOUNS = "classes=[dog,cat,boat,tree,car,bird,house,star]"
 
 @pytest.fixture
 def store(make_store, word_encoder, monkeypatch):
-    monkeypatch.setattr(script, "load_encoder", lambda **description: word_encoder(16))
+    monkeypatch.setattr(script, "reload_encoder", lambda description: word_encoder(16))
     return make_store()
 
 

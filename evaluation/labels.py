@@ -1,4 +1,4 @@
-"""Which class an image is of, for zero-shot classification by the names of classes (paper, section 5.5)."""
+"""Which class an image is of, for zero-shot classification by the names of classes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,12 @@ def read_labels(
     rows = [row for row, image_id in enumerate(ids) if image_id in found]
     names = list(classes) if classes is not None else sorted({found[ids[row]] for row in rows})
     if unknown := {found[ids[row]] for row in rows} - set(names):
-        raise ValueError(f"labels={labels} names the class {sorted(unknown)[0]!r}, which is not among {names[:10]}")
-    if not rows or len(names) < 2:
+        raise ValueError(
+            f"labels={labels} names the class {sorted(unknown)[0]!r}, which is not among classes={names[:10]}"
+        )
+    if not rows:
+        raise ValueError(f"labels={labels} gives no class to any image of split={split}, with classes={names[:10]}")
+    if len(names) < 2:
         raise ValueError(f"labels={labels} gives {len(rows)} images of {split!r} {len(names)} classes: two are needed")
     number = {name: index for index, name in enumerate(names)}
     return names, torch.tensor(rows), torch.tensor([number[found[ids[row]]] for row in rows])
@@ -55,8 +59,10 @@ def _read(path: Path) -> dict[str, str]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 return {row["image_id"]: row["class"] for row in csv.DictReader(file)}
         found = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(found, dict):
+            raise ValueError("it must be a JSON object")
         return {str(image_id): str(name) for image_id, name in found.items()}
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
-            f"labels={path} must be JSON {{image_id: class}} or CSV with the columns image_id and class ({error!r})"
+            f"labels={path} must be JSON {{image_id: class}} or CSV with the columns image_id and class ({error})"
         ) from error
