@@ -32,27 +32,18 @@ def noun_scores(
 
 def nouns(captions: Iterable[str]) -> set[str]:
     """The different nouns, as singular forms, of captions whose tokens stand between single spaces."""
-    tagger = _tagger()
-    return {
-        _singular(word) if tag in ("NNS", "NNPS") else word
-        for caption in captions
-        if caption
-        for word, tag in tagger.find_tags(caption.split(" "))
-        if tag.startswith("NN")
-    }
+    return {noun for caption in captions for noun in map(_noun, caption.split(" ")) if noun}
 
 
 @cache
-def _tagger():
+def _noun(word: str) -> str | None:
+    """A word's singular if it is a noun: the tagger sees no context, so each word needs to be looked up but once."""
     try:
         from textblob.en import parser
+        from textblob.en.inflect import singularize
     except ImportError as error:
         raise ImportError("nouns are found with textblob: run `pip install textblob`") from error
-    return parser
-
-
-@cache
-def _singular(word: str) -> str:
-    from textblob.en.inflect import singularize
-
-    return singularize(word)
+    [(_, tag)] = parser.find_tags([word])
+    if not tag.startswith("NN"):
+        return None
+    return singularize(word) if tag in ("NNS", "NNPS") else word
