@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -23,7 +22,7 @@ from evaluation.files import write_predictions
 from evaluation.judging import CLIP_SCORE, with_clip_scores, with_text_figures
 from evaluation.metrics import METRICS, CaptionScores, score_captions
 from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
-from image_captioning.captioner import CHECKPOINT_FILES, Captioner, checkpoint_sha256
+from image_captioning.captioner import Captioner, checkpoint_sha256
 from image_captioning.generation import Decoding
 from training.config import given
 from training.run_folder import first_difference
@@ -32,26 +31,10 @@ logger = logging.getLogger(__name__)
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
+EARLIER = ("replace", "renew", "keep")
 MEASURES = (*METRICS, CLIP_SCORE)
 # Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
 IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
-
-
-def evaluate_run(checkpoint: str | Path, store: EmbeddingStore, output_dir: str | Path, **options) -> dict:
-    """`evaluate_captioner` of a run folder, or what it gave before: scores in `output_dir` of the same files,
-    embeddings and options are re-used."""
-    folder, path = Path(checkpoint), Path(output_dir) / "scores.json"
-    key = hashlib.sha256(repr((store.hash, sorted(options.items(), key=str))).encode())
-    for name in CHECKPOINT_FILES:
-        key.update((folder / name).read_bytes())
-    if path.exists():
-        figures = json.loads(path.read_text())
-        if figures.get("key") == key.hexdigest():
-            return figures
-    figures = evaluate_captioner(Captioner.load(folder), store, output_dir=output_dir, **options)
-    figures["key"] = key.hexdigest()
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    return figures
 
 
 def evaluate_captioner(
@@ -67,7 +50,7 @@ def evaluate_captioner(
     image_mean_from: str = "checkpoint",
     image_side: Mapping[str, Any] | None = None,
     alignment: Alignment | None = None,
-    overwrite: bool = True,
+    earlier: str = "replace",
     precision: str = "fp32",
     clip_score: ClipScoring | None = None,
     training_store: str | Path | None = None,
@@ -91,8 +74,8 @@ def evaluate_captioner(
             trained on; or `store`, of this data set's own unpaired training images. Never of the images captioned.
         image_side: other values for options of the alignment's image side (`Alignment.with_image_side`).
         alignment: a chain in the place of the captioner's, with the same text side; the captioner's image mean stays.
-        overwrite: evaluate again where `output_dir` has scores. False returns those of the same evaluation and refuses
-            a folder of another one.
+        earlier: what becomes of scores in `output_dir`. `replace`: all is done again. Else those of the same files,
+            embeddings and options are returned, and those of others replaced (`renew`) or refused (`keep`).
         precision: of the decoder, as for `Captioner.caption_images`.
         metrics: names from `MEASURES`.
         clip_score: how CLIPScore, if it is among the metrics, is measured; by default by this store's encoder.
@@ -110,6 +93,8 @@ def evaluate_captioner(
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
+    if earlier not in EARLIER:
+        raise ValueError(f"earlier={earlier!r} must be one of {', '.join(EARLIER)}")
     image_store = image_store or store
     check_encoder(captioner, store, image_store, alignment)
     check_metrics(metrics)
@@ -130,8 +115,8 @@ def evaluate_captioner(
         "clip_score": asdict(clip_score),
         "training_store": training_store and str(training_store),
     }
-    if not overwrite and (earlier := _earlier(output_dir, inputs)):
-        return earlier
+    if earlier != "replace" and (figures := _finished(output_dir, inputs, refuse=earlier == "keep")):
+        return figures
     chain = _image_chain(captioner, alignment, image_side)
     clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
     if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
@@ -257,19 +242,22 @@ def _image_mean(
     return None, {"from": origin, **known, "store_hash": captioner.provenance.get("store_hash")}
 
 
-def _earlier(output_dir: Path, inputs: dict) -> dict | None:
-    """The figures in `output_dir` of the same inputs, None where there are none that say what they are of."""
+def _finished(output_dir: Path, inputs: dict, refuse: bool) -> dict | None:
+    """The figures in `output_dir` of the same inputs, None where there are none. Raises ValueError for those of others,
+    if they are to be refused."""
     path = output_dir / "scores.json"
     figures = json.loads(path.read_text()) if path.exists() else {}
-    if "inputs" not in figures:
-        return None
-    if difference := first_difference(figures["inputs"], inputs):
+    difference = first_difference(figures["inputs"], inputs) if "inputs" in figures else "of unknown inputs"
+    if not difference:
+        if refuse:
+            print(f"Already evaluated: {output_dir} (again with overwrite=true)")
+        return figures
+    if refuse and "inputs" in figures:
         raise ValueError(
             f"{output_dir} holds another evaluation ({difference}): give this one a folder of its own with "
             "output_dir=..., or replace the old one with overwrite=true"
         )
-    print(f"Already evaluated: {output_dir} (again with overwrite=true)")
-    return figures
+    return None
 
 
 def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: Mapping[str, Any]) -> Alignment:

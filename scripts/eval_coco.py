@@ -74,7 +74,7 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
         training_store=config.training_store,
         image_side=config.image_side,
         alignment=alignment,
-        overwrite=config.overwrite,
+        earlier="replace" if config.overwrite else "keep",
         precision=config.precision,
         image_store=EmbeddingStore(config.image_store),
     )

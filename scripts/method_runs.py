@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from ddpm.train import train as train_ddpm
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import ORACLES
-from image_captioning.evaluate import check_metrics, evaluate_run
+from image_captioning.captioner import Captioner
+from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
 from training.config import CONFIGS, compose_config
@@ -152,18 +153,23 @@ class MethodRuns:
             training_seconds += _seconds(diffusion_dir)
         train_captioner(config)
         training_seconds += _seconds(self.captioner_dir(method, seed))
+        captioner, store = (
+            Captioner.load(self.captioner_dir(method, seed)),
+            EmbeddingStore(self.test_store or self.store),
+        )
+        elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
-            elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
-            figures = evaluate_run(
-                self.captioner_dir(method, seed),
-                EmbeddingStore(self.test_store or self.store),
+            figures = evaluate_captioner(
+                captioner,
+                store,
+                self.split,
                 folder,
-                split=self.split,
                 decoding=decoding,
                 metrics=tuple(self.metrics),
                 caption_from=method.caption_from,
                 cache_dir=self.cache_dir,
+                earlier="renew",
                 **elsewhere,
             )
             seconds = training_seconds + figures["seconds"]["captioning"]

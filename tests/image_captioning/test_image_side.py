@@ -45,7 +45,7 @@ def test_another_chain_with_the_same_text_side_is_recorded_and_put_away(trained,
 def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
     captioner, store = trained
     captioner.alignment = Alignment.from_store(MEMORY, store)
-    options = {"split": "test", "output_dir": tmp_path, "metrics": ["CIDEr"], "overwrite": False}
+    options = {"split": "test", "output_dir": tmp_path, "metrics": ["CIDEr"], "earlier": "keep"}
     first = evaluate_captioner(captioner, store, image_side={"temperature": 0.2}, **options)
     before = (tmp_path / "scores.json").read_text()
     with pytest.raises(ValueError, match=r"holds another evaluation \(image_side.temperature was 0.2 .* 0.3 now\)"):
@@ -60,6 +60,8 @@ def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
         evaluate_captioner(captioner, store, image_side={"temperature": 0.2}, **options) == first == json.loads(before)
     )
     assert "Already evaluated" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"earlier='new' must be one of replace, renew, keep"):
+        evaluate_captioner(captioner, store, **{**options, "earlier": "new"})
 
 
 def test_another_text_side_is_refused_before_anything_is_written(trained, tmp_path):
