@@ -68,7 +68,8 @@ class ConditionalMLP(nn.Module):
 
 
 class ConditionalDiffusion(nn.Module):
-    """A conditional DDIM (equations 1 to 4) over rows of unit length.
+    """A conditional DDIM (equations 1 to 4) over rows of unit length, given conditions of unit length. These are scaled
+    to coordinates of unit mean square, or the layers would hardly hear them beside the state.
 
     Args (JSON values):
         dim, condition_dim: of the rows that it makes and of those that it makes them from.
@@ -104,6 +105,7 @@ class ConditionalDiffusion(nn.Module):
                 f"below 1 and embed_scale={embed_scale} null or positive"
             )
         self.embed_scale = math.sqrt(dim) if embed_scale is None else float(embed_scale)
+        self.condition_scale = math.sqrt(condition_dim)
         self.drop_condition = drop_condition
         try:
             network = ConditionalMLP(dim, condition_dim, **(denoiser or {}))
@@ -127,7 +129,7 @@ class ConditionalDiffusion(nn.Module):
         """Losses (B,) of equation 2 for unit rows (B, D) given condition (B, C), and the rows as predicted from their
         noised selves, (B, D) of any length. kept (B,) bool: where the condition is not dropped."""
         process, rows = self.process, self.embed_scale * rows
-        condition = torch.where(kept[:, None], condition, self.no_condition)
+        condition = torch.where(kept[:, None], self.condition_scale * condition, self.no_condition)
         states = process.q_sample(rows, times, noise)
         found = process.model_predictions(states, times, model_forward_kwargs={"condition": condition})
         predicted, wanted = {
@@ -149,7 +151,7 @@ class ConditionalDiffusion(nn.Module):
         return torch.cat(parts) if parts else noise
 
     def _sample(self, condition: Tensor, states: Tensor, steps: int, guidance_scale: float) -> Tensor:
-        times = ddim_times(self.timesteps, steps)
+        times, condition = ddim_times(self.timesteps, steps), self.condition_scale * condition
         nothing = self.no_condition.expand_as(condition)
         for time, next_time in pairwise(times):
             noise, rows = self._predict(states, time, condition)

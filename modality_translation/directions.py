@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modality_translation.conditional import ConditionalDiffusion
-from modality_translation.projection import fit_projection
+from modality_translation.projection import Projection
 from training.random import StepRandom, seeded_normal
 
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -111,7 +111,8 @@ class ConditionalEncoderDecoder(Direction):
                 raise ValueError(f"model.{name}={value!r} must be one of {', '.join(known)}")
         if projection == "joint" and ridge:
             raise ValueError(
-                f"model.ridge={ridge} is for model.projection=closed_form; a learned one has loop.weight_decay"
+                f"model.ridge={ridge} is for model.projection=closed_form; a learned one has loop.weight_decay: "
+                "set model.ridge=0"
             )
         if not isinstance(reconstruction_steps, int) or reconstruction_steps < 0:
             raise ValueError(f"model.reconstruction_steps={reconstruction_steps} must be a whole number, 0 or more")
@@ -122,21 +123,24 @@ class ConditionalEncoderDecoder(Direction):
         self.sampling, self.target, self.ridge = sampling, target, ridge
         self.weights = (reconstruction_weight, noise_weight)
         self.reconstruction_steps = reconstruction_steps
-        self.projection = nn.Linear(condition_dim, dim) if sampling.terms != "ddim" else None
+        self.projection = Projection(condition_dim, dim) if sampling.terms != "ddim" else None
         self.closed_form = projection == "closed_form" and self.projection is not None
         self.cdim = ConditionalDiffusion(dim, condition_dim, **cdim) if sampling.terms != "projection" else None
         if self.closed_form:
             if self.cdim is None:
-                raise ValueError("sampling.terms=projection with model.projection=closed_form leaves nothing to train")
+                raise ValueError(
+                    "sampling.terms=projection with model.projection=closed_form leaves nothing to train: "
+                    "set model.projection=joint model.ridge=0, or compare with the row `linear`"
+                )
             self.projection.requires_grad_(False)
 
     def fit(self, conditions: Tensor, targets: Tensor, row_of: Tensor) -> None:
-        """Solve for M, if it is not learned: see `fit_projection`."""
+        """Solve for M, if it is not learned: see `Projection.fit`."""
         if self.closed_form:
-            fit_projection(self.projection, conditions, targets, row_of, self.ridge)
+            self.projection.fit(conditions, targets, row_of, self.ridge)
 
     def losses(self, condition, rows, random):
-        projected = 0.0 if self.projection is None else self.projection(condition).float()
+        projected = 0.0 if self.projection is None else self.projection(condition)
         if self.cdim is None:
             return {"loss": (rows - projected).abs().mean()}
         wanted = rows

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+
+class Projection(nn.Linear):
+    """cM of unit rows, (B, C) -> (B, D) in float32, M with a bias.
+
+    Its weights are those between coordinates of unit mean square, as an optimiser expects of a layer: between the tiny
+    ones of unit rows M would need large weights, which take tens of thousands of Adam's steps to reach.
+    """
+
+    def forward(self, condition: Tensor) -> Tensor:
+        return super().forward(math.sqrt(self.in_features) * condition).float() / math.sqrt(self.out_features)
+
+    def fit(self, conditions: Tensor, targets: Tensor, row_of: Tensor, ridge: float) -> None:
+        """Solve for M: see `fit_projection`."""
+        fit_projection(self, conditions, targets, row_of, ridge)
+        with torch.no_grad():
+            self.weight.mul_(math.sqrt(self.out_features / self.in_features))
+            self.bias.mul_(math.sqrt(self.out_features))
 
 
 def fit_projection(

@@ -31,6 +31,7 @@ def make(**options) -> ConditionalDiffusion:
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 2.5])
 def test_sampling_is_equations_3_and_4_written_out(guidance_scale):
+    """Conditions are scaled by the square root of their 4 dimensions."""
     model, condition, states = make(), normal(5, 4, seed=1), normal(5, 6, seed=2)
     network, alphas = model.process.model, model.process.alphas_cumprod.double()
     with torch.no_grad():
@@ -40,7 +41,7 @@ def test_sampling_is_equations_3_and_4_written_out(guidance_scale):
             x = row[None]
             for t, previous in ((99, 74), (74, 49), (49, 24), (24, -1)):
                 time = torch.tensor([t])
-                with_c, without = network(x, time, c[None]), network(x, time, model.no_condition[None])
+                with_c, without = network(x, time, 2 * c[None]), network(x, time, model.no_condition[None])
                 noise = (1 + guidance_scale) * with_c - guidance_scale * without
                 alpha = alphas[t]
                 clean = (x - (1 - alpha).sqrt() * noise) / alpha.sqrt()
@@ -60,7 +61,7 @@ def test_the_loss_is_the_squared_error_of_what_the_network_predicts(objective):
         for n in range(8):
             alpha, x0 = model.process.alphas_cumprod[times[n]], 3.0 * rows[n]
             state = alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise[n]
-            c = condition[n] if kept[n] else model.no_condition
+            c = 2 * condition[n] if kept[n] else model.no_condition
             output = model.process.model(state[None], times[n : n + 1], c[None])[0]
             wanted = {
                 "pred_noise": noise[n],

@@ -72,7 +72,7 @@ def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tm
     assert sorted(path.name for path in (tmp_path / "runs" / "modality_translation").iterdir()) == [
         f"demo_{name}_seed{seed}" for name in ("ced", "mlp") for seed in (0, 1)
     ]
-    assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale"}
+    assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale", "steps"}
     assert by_row["linear"]["image_to_text"]["similarity"] > by_row["mean"]["image_to_text"]["similarity"]
     table = (tmp_path / "table" / "table.md").read_text()
     assert "±" in table and "Sim" not in table and "image to text (sim_txt)" in table
@@ -103,7 +103,7 @@ def test_untranslated_rows_need_a_joint_space(comparison):
 def test_shipped_variants_are_known(compose):
     found = {variant.name: variant for variant in find_variants(compose("compare_translations", "sweep_of=ced"))}
     assert found["ced_without_ddim"].trained == "ced" and found["ced_without_ddim"].sampling["terms"] == "projection"
-    assert found["residual"].training[0] == "model.projection=closed_form"
+    assert found["joint"].training[0] == "model.projection=joint"
     assert {"ced, gamma=2.0", "ced, guidance_scale=0.0", "ced, steps=50"} <= set(found)
     # The photos' experiment keeps the variants.
     rows = compose("compare_translations", "experiment=photo_translation")
