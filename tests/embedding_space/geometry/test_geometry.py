@@ -126,6 +126,11 @@ def test_modalities_part_by_a_plane_until_they_are_centred():
     assert found["as_they_are"] > 0.99 and found["centred"] == pytest.approx(0.5, abs=0.1)
     rows = normal(300, 4)
     assert separability(Embeddings(rows, rows.flip(0)))["as_they_are"] == pytest.approx(0.5, abs=0.1)
+    # Many dimensions for these rows, in which means of few rows have errors that a plane could find.
+    shifted = [Embeddings(normal(400, 96, seed=n) + 1, normal(400, 96, seed=9 + n), seed=n) for n in range(4)]
+    many = [separability(embeddings) for embeddings in shifted]
+    assert np.mean([found["centred"] for found in many]) == pytest.approx(0.5, abs=0.03)
+    assert min(found["as_they_are"] for found in many) == 1
 
 
 def test_all_figures_are_json_the_same_twice_and_pairs_stay_apart():
