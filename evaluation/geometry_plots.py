@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.plots import BLUE, GREEN, GREY, ORANGE, PINK, STYLE
+from evaluation.plots import BLUE, GREEN, GREY, ORANGE, PINK, STYLE, footnote
 
 # Okabe and Ito's, and a dash pattern each, so that lines can be told apart without colours, too.
 LOOKS = (
     (BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PINK, ":"), ("#E69F00", (0, (5, 1))), ("#56B4E9", (0, (3, 1, 1, 1))),
     (GREY, (0, (1, 1))), ("#000000", (0, (8, 3))),
 )  # fmt: skip
-PAIRS = "uses image-text pairs"
+# A modality has one colour in all figures, those of `evaluation.plots.plot_clouds`.
+KINDS = {"paired": (GREEN, "-"), "unpaired": (GREY, ":"), "images": (ORANGE, "--"), "texts": (BLUE, "-.")}
+GREYS = ("#1A1A1A", "#808080", "#C4C4C4")  # beside lines whose colours tell states apart
 
 
 def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Figure]:
@@ -39,9 +42,13 @@ def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Fi
         figures["residuals"] = plot_residuals(states)
     for name, figure in figures.items():
         reads_pairs = paired and name in ("summary", "cosines", "gap_directions", "residuals")
-        words = "; ".join(filter(None, [note, PAIRS if reads_pairs else "no pairs used"]))
-        figure.supxlabel(words, fontsize=8, color=GREY)
+        footnote(figure, origin(note, reads_pairs))
     return figures
+
+
+def origin(note: str, uses_pairs: bool) -> str:
+    """A footnote: what is shown, and whether it was made with image-text pairs."""
+    return "; ".join(filter(None, [note, "uses image-text pairs" if uses_pairs else "no pairs used"]))
 
 
 def plot_summary(states: Mapping[str, dict]) -> Figure:
@@ -53,7 +60,7 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
             "centred": lambda s: s["separability"]["centred"],
         }),
         ("uniformity (low: spread)", {
-            name: lambda s, name=name: s["uniformity"][name] for name in ("images", "texts")
+            name: lambda s, name=name: s["uniformity"][name] for name in ("texts", "images")
         }),
     ]  # fmt: skip
     if all(state["paired"] for state in states.values()):
@@ -76,9 +83,11 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
     return figure
 
 
-def _dots(plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, dict]) -> None:
+def _dots(
+    plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, dict], colours=(BLUE, ORANGE)
+) -> None:
     places = np.arange(len(states))
-    for (name, measure), colour, marker in zip(measures.items(), (BLUE, ORANGE), ("o", "^"), strict=False):
+    for (name, measure), colour, marker in zip(measures.items(), colours, ("o", "^"), strict=False):
         found = [measure(state) for state in states.values()]
         spreads = None
         if isinstance(found[0], Mapping):
@@ -100,9 +109,9 @@ def plot_cosines(states: Mapping[str, dict]) -> Figure:
     names |= {"image_image": "two images", "text_text": "two texts"}
 
     def draw(plot: Axes, state: dict) -> None:
-        for (key, label), (colour, dashes) in zip(names.items(), LOOKS, strict=False):
+        for (key, label), look in zip(names.items(), KINDS.values(), strict=True):
             if key in state["cosines"]:
-                _histogram(plot, state["cosines"][key], label, colour, dashes)
+                _histogram(plot, state["cosines"][key], label, *look)
 
     return _panels(states, draw, "cosine", "share in 0.02")
 
@@ -113,38 +122,41 @@ def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
 
     def draw(plot: Axes, state: dict) -> None:
         orthogonality = state["gap"]["orthogonality"]
-        shown = {
-            "a pair's own gap": state["paired"] and state["paired"]["gap"]["cosine_to_mean_gap"],
-            "two images' difference": orthogonality["images"]["cosine_to_differences"],
-            "two texts' difference": orthogonality["texts"]["cosine_to_differences"],
-        }
-        for (label, cosines), (colour, dashes) in zip(shown.items(), LOOKS, strict=False):
-            if cosines:
-                _histogram(plot, cosines, label, colour, dashes)
+        if state["paired"]:
+            _histogram(plot, state["paired"]["gap"]["cosine_to_mean_gap"], "a pair's own gap", *KINDS["paired"])
+        for kind, found in orthogonality.items():
+            _histogram(plot, found["cosine_to_differences"], f"two {kind}' difference", *KINDS[kind])
         plot.set_xlim(-1, 1)
 
     titled = {}
     for name, state in states.items():
-        angles = " / ".join(f"{o['angle_to_span_degrees']:.0f}°" for o in state["gap"]["orthogonality"].values())
-        titled[f"{name}\nlength {state['gap']['distance_of_means']:.3f}, to spans {angles}"] = state
+        to_span = {kind: f"{o['angle_to_span_degrees']:.0f}°" for kind, o in state["gap"]["orthogonality"].items()}
+        words = f"{to_span['images']} to images' span, {to_span['texts']} to texts'"
+        titled[f"{name}\nlength {state['gap']['distance_of_means']:.3f}\n{words}"] = state
     return _panels(titled, draw, "cosine to the gap", "share in 0.02")
 
 
 def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
     """The gap along each principal axis of the variance within modalities, against the rows' sd on that axis."""
 
-    def draw(plot: Axes, state: dict) -> None:
-        axes = state["gap"]["axes"]
-        sd, gap = np.array(axes["sd"]), np.array(axes["gap"])
-        least = 1e-5  # logarithmic axes have no zero
-        sd, gap = sd.clip(min=least), gap.clip(min=least)
-        plot.scatter(sd, gap, s=10, c=BLUE, alpha=0.6, linewidths=0)
+    least = 1e-5  # logarithmic axes have no zero
+    found = {name: np.array([state["gap"]["axes"][key] for key in ("sd", "gap")]) for name, state in states.items()}
+    any_below = any((values < least).any() for values in found.values())
+
+    def draw(plot: Axes, values: np.ndarray) -> None:
+        sd, gap = values.clip(min=least)
+        below = (values < least).any(axis=0)
+        plot.scatter(sd[~below], gap[~below], s=10, c=BLUE, alpha=0.6, linewidths=0)
+        if any_below:
+            plot.scatter(
+                sd[below], gap[below], s=14, c=ORANGE, marker="v", linewidths=0, label="below 0.00001, drawn there"
+            )
         limits = np.array([sd.min(), sd.max()])
         plot.plot(limits, limits, color=GREY, linestyle="--", linewidth=1, label="gap = sd")
         plot.set_xscale("log")
         plot.set_yscale("log")
 
-    return _panels(states, draw, "sd of rows on an axis", "gap on that axis")
+    return _panels(found, draw, "sd of rows on an axis", "gap on that axis")
 
 
 def plot_spread(states: Mapping[str, dict]) -> Figure:
@@ -156,10 +168,9 @@ def plot_spread(states: Mapping[str, dict]) -> Figure:
             _cumulative(plot, {name: state["spread"][kind]["spectrum"] for name, state in states.items()})
             plot.set_title(kind)
         plots[0].set_ylabel("share of variance held")
-        measures = {kind: lambda s, kind=kind: s["spread"][kind]["participation_ratio"] for kind in ("images", "texts")}
-        _dots(plots[2], "participation ratio", measures, states)
-        handles, labels = plots[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        measures = {kind: lambda s, kind=kind: s["spread"][kind]["participation_ratio"] for kind in ("texts", "images")}
+        _dots(plots[2], "participation ratio", measures, states, GREYS)
+        _legend(figure, plots[0])
     return figure
 
 
@@ -183,8 +194,7 @@ def plot_residuals(states: Mapping[str, dict]) -> Figure:
         share.set(ylabel="share of variance held")
         share.set_title("residuals' leading directions")
         _tests(tests, {name: found["gaussianity"] for name, found in residuals.items()})
-        handles, labels = sd.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        _legend(figure, sd)
     return figure
 
 
@@ -194,7 +204,7 @@ def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[flo
     titles = {
         "loss": "loss (nats)",
         "varying": "gap where rows vary",
-        "constant": "gap where they do not",
+        "constant": "gap where rows do not vary",
     }
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 2.5 * len(curves) + 0.9), layout="constrained")
@@ -212,8 +222,7 @@ def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[flo
                     plot.set_ylim(0, 1.08 * highest)
         for plot in grid[-1]:
             plot.set_xlabel("step")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        _legend(figure, grid[0, 0])
     return figure
 
 
@@ -224,10 +233,10 @@ def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
         "Anderson-Darling": lambda s: s["anderson_darling"] and s["anderson_darling"]["share_rejected"],
     }
     places = np.arange(len(states))
-    for n, ((label, measure), colour) in enumerate(zip(measures.items(), (BLUE, ORANGE, GREEN), strict=True)):
+    for n, ((label, measure), colour) in enumerate(zip(measures.items(), GREYS, strict=True)):
         shares = [100 * (measure(state) or 0) for state in states.values()]
         plot.barh(places + (n - 1) * 0.26, shares, height=0.24, color=colour, label=label)
-    plot.axvline(5, color=GREY, linestyle="--", linewidth=1)
+    plot.axvline(5, color=ORANGE, linestyle="--", linewidth=1.2)
     plot.set_yticks(places, list(states), fontsize=8)
     plot.set_ylim(len(states) - 0.5, -0.5)
     plot.set(xlim=(0, 100), xlabel="% of dimensions rejected (dashed: 5 %)")
@@ -245,14 +254,24 @@ def _cumulative(plot: Axes, spectra: Mapping[str, Sequence[float]]) -> None:
 
 def _histogram(plot: Axes, cosines: dict, label: str, colour: str, dashes) -> None:
     shares = np.array(cosines["histogram"])
-    edges = np.linspace(-1, 1, len(shares) + 1)
+    middles = (np.arange(len(shares)) + 0.5) * 2 / len(shares) - 1
     there = np.flatnonzero(shares > 0)
     shown = slice(max(there.min() - 1, 0), there.max() + 2)
-    edges = edges[shown.start : shown.start + len(shares[shown]) + 1]
-    plot.stairs(shares[shown], edges, color=colour, linestyle=dashes, linewidth=1.6, label=label)
+    # A line through the bins' middles: the corners of steps would break up the dashes that tell lines apart.
+    look = {"color": colour, "linestyle": dashes, "linewidth": 1.6, "label": label}
+    plot.plot(middles[shown], shares[shown], **look)[0].sticky_edges.y.append(0)
 
 
-def _panels(states: Mapping[str, dict], draw: Callable[[Axes, dict], None], x: str, y: str, columns: int = 3) -> Figure:
+def _legend(figure: Figure, plot: Axes, columns: int = 4) -> None:
+    """One legend of this plot's lines above the whole figure, read line by line; matplotlib's runs down its columns."""
+    handles, labels = plot.get_legend_handles_labels()
+    columns = -(-len(labels) // -(-len(labels) // columns))
+    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
+    shown = [handles[n] for n in order], [labels[n] for n in order]
+    figure.legend(*shown, loc="outside upper center", ncols=columns, frameon=False)
+
+
+def _panels(states: Mapping, draw: Callable[[Axes, Any], None], x: str, y: str, columns: int = 3) -> Figure:
     """A panel a state on the same axes, at most `columns` side by side, one legend for all."""
     columns = min(columns, len(states))
     lines = -(-len(states) // columns)
@@ -269,6 +288,5 @@ def _panels(states: Mapping[str, dict], draw: Callable[[Axes, dict], None], x: s
             if n + columns >= len(states):
                 plot.set_xlabel(x)
                 plot.tick_params(labelbottom=True)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        _legend(figure, grid[0, 0])
     return figure

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from embedding_space.pictures import open_picture
-from evaluation.retrieval import centroid_distance
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 _COLOURS = (BLUE, ORANGE, GREEN, PINK)
@@ -46,22 +45,23 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     """Texts and images on two principal axes, a panel for each stage, such as before and after centring and bridging.
 
     panels: {title: (texts (N, D), images (M, D))}, rows as the decoder would get them at that stage. The axes are
-    fitted once, to the points of all panels, and are the same in all, so that a cloud that moves has moved. At most
+    fitted once, to the points of the first panel, and are the same in all, so that a cloud that moves has moved: with
+    raw rows first the gap is there to be seen, in whose place axes of all panels would show what has none. At most
     `points` rows of a kind are drawn, evenly spaced. Raises ValueError when there is no panel or D differs.
     """
     dims = {rows.shape[1] for pair in panels.values() for rows in pair}
     if len(dims) != 1:
         raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
-    drawn = {title: tuple(_every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
-    everything = torch.cat([rows for pair in drawn.values() for rows in pair])
-    mean = everything.mean(0)
-    _, spread, axes = torch.linalg.svd(everything - mean, full_matrices=False)
+    drawn = {title: tuple(every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
+    title, first = next(iter(drawn.items()))
+    mean = torch.cat(first).mean(0)
+    _, spread, axes = torch.linalg.svd(torch.cat(first) - mean, full_matrices=False)
     explained = spread**2 / (spread**2).sum()
 
     places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
-    titles = {title: f"{title}\ncentroids {centroid_distance(*pair[::-1]):.2f} apart" for title, pair in panels.items()}
-    names = [f"principal axis {n + 1} ({explained[n]:.0%} of variance)" for n in range(2)]
-    return plot_clouds({titles[title]: pair for title, pair in places.items()}, names, share_axes=True)
+    of = title.partition("\n")[0]
+    names = [f"axis {n + 1} ({explained[n]:.0%} of variance in {of})" for n in range(2)]
+    return plot_clouds(places, names, share_axes=True)
 
 
 def plot_clouds(
@@ -73,8 +73,13 @@ def plot_clouds(
     """
     lines = -(-len(panels) // columns)
     columns = -(-len(panels) // lines)
+    tall = 1.0
+    if share_axes:  # panels of the data's own shape leave no empty room beside them
+        least, most = torch.cat([rows for pair in panels.values() for rows in pair]).aminmax(dim=0)
+        width, height = (most - least).clamp(min=1e-30).tolist()
+        tall = min(max(height / width, 0.6), 1.6)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.3 * columns + 0.6, 3.4 * lines + 0.5), layout="constrained")
+        figure = Figure(figsize=(3.1 * columns + 0.6, (3.0 * tall + 0.7) * lines + 0.6), layout="constrained")
         grid = figure.subplots(lines, columns, sharex=share_axes, sharey=share_axes, squeeze=False)
         for plot in grid.flat[len(panels) :]:
             plot.remove()
@@ -82,7 +87,7 @@ def plot_clouds(
             for rows, colour, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
                 look = {"c": colour, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
                 plot.scatter(*rows.T, s=9, label=label, **look)
-            plot.set_title(title)
+            plot.set_title(title, fontsize=10)
             plot.set_aspect("equal", adjustable="box" if share_axes else "datalim")
             plot.locator_params(axis="x", nbins=5)
         for n, plot in enumerate(grid.flat[: len(panels)]):
@@ -92,7 +97,7 @@ def plot_clouds(
                 plot.set_xlabel(axes[0])
                 plot.tick_params(labelbottom=True)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, markerscale=2)
         for handle in legend.legend_handles:
             handle.set_alpha(1)
     return figure
@@ -156,6 +161,11 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
     figure.savefig(path, dpi=dpi)
 
 
+def footnote(figure: Figure, words: str) -> None:
+    """What is shown, such as the data set and how many rows, small below a figure."""
+    figure.supxlabel(words, fontsize=8, color=GREY)
+
+
 def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
     """Write `name.png` and `name.svg` in `folder`, letters as outlines: the same on every machine."""
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -164,7 +174,7 @@ def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
         figure.savefig(Path(folder) / f"{name}.svg", dpi=200, metadata={"Date": None})
 
 
-def _every(rows: Tensor, points: int) -> Tensor:
+def every(rows: Tensor, points: int) -> Tensor:
     """At most `points` rows, evenly spaced."""
     return rows[torch.linspace(0, len(rows) - 1, min(points, len(rows))).round().long()]
 

@@ -35,6 +35,7 @@ def plot_lines(lines: Mapping[str, Mapping[Value, Sequence[float]]], option: str
     values = in_order([value for line in lines.values() for value in line])
     numeric = all(_is_number(value) for value in values)
     places = {value: value if numeric else n for n, value in enumerate(values)}
+    several = any(len(found) > 1 for line in lines.values() for found in line.values())
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.0), layout="constrained")
         plot = figure.subplots()
@@ -43,7 +44,7 @@ def plot_lines(lines: Mapping[str, Mapping[Value, Sequence[float]]], option: str
             plot.errorbar(
                 [places[value] for value in own],
                 [fmean(line[value]) for value in own],
-                [stdev(line[value]) if len(line[value]) > 1 else 0 for value in own],
+                [stdev(line[value]) if len(line[value]) > 1 else 0 for value in own] if several else None,
                 color=colour, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
             )  # fmt: skip
         if numeric and values[0] > 0 and values[-1] >= 20 * values[0]:

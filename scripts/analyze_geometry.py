@@ -20,8 +20,8 @@ from embedding_space.geometry.analysis import aligned, analyze
 from embedding_space.geometry.sample import Embeddings
 from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
-from evaluation.geometry_plots import geometry_figures
-from evaluation.plots import plot_clouds, plot_embedding_pca, save_plot
+from evaluation.geometry_plots import geometry_figures, origin
+from evaluation.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
 from evaluation.table import Column, Table
 from image_captioning.captioner import PRETRAINED, Captioner
 from image_captioning.evaluate import check_encoder
@@ -48,7 +48,7 @@ def analyze_geometry(config: DictConfig) -> dict:
     for name in tqdm([RAW, *alignments], unit="state"):
         rows = raw if name == RAW else aligned(raw, alignments[name], config.text_noise)
         states[name] = analyze(rows, config.variance_share, config.draws)
-        clouds[name] = tuple(_every(part, config.points) for part in (rows.texts, rows.images))
+        clouds[name] = tuple(every(part, config.points) for part in (rows.texts, rows.images))
     results = {
         **facts,
         "config": OmegaConf.to_container(config, resolve=True),
@@ -64,10 +64,14 @@ def analyze_geometry(config: DictConfig) -> dict:
 
     note = f"{config.dataset.name}, {store.path.name}, split {sample['split']}: {sample['shown']}"
     figures = geometry_figures(states, note)
-    figures["pca"] = plot_embedding_pca(clouds, config.points)
+    apart = {name: f"{name}\nmeans {state['gap']['distance_of_means']:.3f} apart" for name, state in states.items()}
+    pictures = {"pca": plot_embedding_pca({apart[name]: pair for name, pair in clouds.items()}, config.points)}
     if place is not None:
         placed = {name: place(*pair) for name, pair in tqdm(clouds.items(), desc="UMAP", unit="state")}
-        figures["umap"] = plot_clouds(placed, ["UMAP 1", "UMAP 2"], share_axes=False)
+        pictures["umap"] = plot_clouds(placed, ["UMAP 1", "UMAP 2"], share_axes=False)
+    for figure in pictures.values():
+        footnote(figure, origin(f"{note}, at most {config.points:,} of each drawn", uses_pairs=False))
+    figures |= pictures
     for name, figure in figures.items():
         save_plot(figure, output_dir, name)
     table = geometry_table(states)
@@ -167,10 +171,6 @@ def _from_config(name: str, config: DictConfig, store: EmbeddingStore) -> Alignm
 
 def _drawn(rows: int, most: int | None, *seed: int) -> Tensor:
     return torch.arange(rows) if most is None else drawn_rows(rows, most, *seed)
-
-
-def _every(rows: Tensor, points: int) -> Tensor:
-    return rows[torch.linspace(0, len(rows) - 1, min(points, len(rows))).round().long()]
 
 
 def _umap(seed: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -20,7 +20,7 @@ from evaluation.comparison_tables import cider_intervals
 from evaluation.facts import run_facts
 from evaluation.gallery import gallery_examples
 from evaluation.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
-from evaluation.retrieval import paired_cosine
+from evaluation.retrieval import centroid_distance, paired_cosine
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 from scripts.method_runs import MethodRuns, find_methods
@@ -119,7 +119,7 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
     if not aligned:
         return []
     titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}
-    panels = {titles[method]: pair for method, pair in aligned.items()}
+    panels = {f"{titles[method]}\nmeans {centroid_distance(*pair):.2f} apart": pair for method, pair in aligned.items()}
     plots = [{"file": "pca.svg", "caption": "Texts and images as the decoders read them, on shared axes."}]
     save_plot(plot_embedding_pca(panels), output_dir, "pca")
     if {"c2_collapse", "diffusion_bridge"} <= set(aligned):

@@ -6,6 +6,7 @@ python scripts/plot_sweep.py 'evaluations=outputs/evaluation/demo_diffusion_brid
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from statistics import fmean
@@ -13,9 +14,9 @@ from statistics import fmean
 from omegaconf import DictConfig
 
 from evaluation.facts import run_facts
-from evaluation.plots import save_plot
+from evaluation.plots import footnote, save_plot
 from evaluation.sweep_plots import in_order, plot_heat_map, plot_lines
-from evaluation.sweeps import read_evaluation, sweep_points, sweep_table, swept_options
+from evaluation.sweeps import Evaluation, read_evaluation, sweep_points, sweep_table, swept_options
 from training.cli import command
 from training.run_folder import write_whole
 
@@ -43,6 +44,7 @@ def plot_sweep(config: DictConfig) -> dict:
             name = f"{short[1]} {other[0]}" if other else config.metric
             lines.setdefault(name, {})[value] = point["values"]
         figure = plot_lines(lines, short[0], config.metric)
+    footnote(figure, _origin(evaluations, points))
     output_dir = Path(config.output_dir)
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
@@ -51,6 +53,16 @@ def plot_sweep(config: DictConfig) -> dict:
     write_whole(output_dir / "sweep.md", table.markdown() + "\n")
     print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")
     return results
+
+
+def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping]) -> str:
+    """What was evaluated, as far as it is the same for all, and by how many seeds."""
+    told = {key: {e.options.get(key) for e in evaluations} for key in ("evaluated_on", "split")}
+    same = {key: values.pop() for key, values in told.items() if len(values) == 1}
+    words = [f"split {value}" if key == "split" else value for key, value in same.items() if value is not None]
+    seeds = sorted({len(point["values"]) for point in points})
+    number = "–".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
+    return ", ".join([*words, "one seed" if seeds == [1] else f"mean of {number} seeds, ± standard deviation"])
 
 
 main = command("plot_sweep", plot_sweep)

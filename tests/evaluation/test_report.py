@@ -106,17 +106,16 @@ def test_sections_without_content_are_left_out(tmp_path):
     assert "h2" not in page.tags and page.tags.count("p") == 1
 
 
-def test_pca_axes_are_shared_and_the_gap_is_told():
+def test_pca_axes_are_those_of_the_first_panel_and_show_its_gap():
     generator = torch.Generator().manual_seed(0)
     texts, images = torch.randn(700, 8, generator=generator) * 0.05, torch.randn(50, 8, generator=generator) * 0.05
     texts[:, 0] -= 0.5
     images[:, 0] += 0.5
-    figure = plot_embedding_pca(
-        {"before": (texts, images), "centred": (texts - texts.mean(0), images - images.mean(0))}
-    )
+    stretched = torch.diag(torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 40]))  # varies most where the first panel does not
+    centred = (texts - texts.mean(0)) @ stretched, (images - images.mean(0)) @ stretched
+    figure = plot_embedding_pca({"before\n1.0 apart": (texts, images), "centred": centred})
     before, centred = figure.axes
-    assert before.get_title() == "before\ncentroids 0.99 apart"
-    assert centred.get_title() == "centred\ncentroids 0.00 apart"
+    assert before.get_title() == "before\n1.0 apart" and before.get_ylabel().endswith("of variance in before)")
     assert before.get_xlim() == centred.get_xlim()
     text_points, image_points = (collection.get_offsets() for collection in before.collections)
     assert len(text_points) == 600 and len(image_points) == 50

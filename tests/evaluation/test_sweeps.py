@@ -110,6 +110,7 @@ def test_lines_show_means_and_spreads_and_take_a_logarithmic_axis_where_values_s
     assert plot.get_xscale() == "log" and [t.get_text() for t in plot.get_xticklabels()] == ["1", "5", "100"]
     words = plot_lines({"CIDEr": {"snr": [1.0], "constant": [2.0]}}, "loss_weighting", "CIDEr").axes[0]
     assert [t.get_text() for t in words.get_xticklabels()] == ["snr", "constant"] and words.get_xscale() == "linear"
+    assert plot.containers[0].has_yerr and not words.containers[0].has_yerr  # one seed has no spread to show
     with pytest.raises(ValueError, match="at most 12 lines"):
         plot_lines({str(n): {1: [1]} for n in range(13)}, "x", "y")
 
