@@ -68,7 +68,7 @@ def plot_heat_map(grid: Mapping[tuple[Value, Value], float], options: tuple[str,
         figure = Figure(figsize=(2.2 + 0.85 * len(columns), 1.5 + 0.55 * len(rows)), layout="constrained")
         plot = figure.subplots()
         picture = plot.imshow(values, cmap="cividis", aspect="auto")
-        middle = (np.nanmin(values) + np.nanmax(values)) / 2
+        middle = 0.55 * np.nanmin(values) + 0.45 * np.nanmax(values)  # as far from black as from white in cividis
         for row, column in np.argwhere(np.isfinite(values)):
             value = values[row, column]
             colour = "white" if value <= middle else "black"

@@ -34,7 +34,8 @@ def plot_sweep(config: DictConfig) -> dict:
     orders = {option: in_order([point["options"][option] for point in points]) for option in options}
     points.sort(key=lambda point: [orders[option].index(point["options"][option]) for option in options])
     short = [option.removeprefix("alignment.") for option in options]
-    if len(options) == 2 and not config.lines:
+    heat_map = len(options) == 2 and not config.lines
+    if heat_map:
         means = {tuple(point["options"].values()): fmean(point["values"]) for point in points}
         figure = plot_heat_map(means, tuple(short), config.metric)
     else:
@@ -44,7 +45,7 @@ def plot_sweep(config: DictConfig) -> dict:
             name = f"{short[1]} {other[0]}" if other else config.metric
             lines.setdefault(name, {})[value] = point["values"]
         figure = plot_lines(lines, short[0], config.metric)
-    footnote(figure, _origin(evaluations, points))
+    footnote(figure, _origin(evaluations, points, spread=not heat_map))
     output_dir = Path(config.output_dir)
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
@@ -55,14 +56,15 @@ def plot_sweep(config: DictConfig) -> dict:
     return results
 
 
-def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping]) -> str:
-    """What was evaluated, as far as it is the same for all, and by how many seeds."""
+def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping], spread: bool) -> str:
+    """What was evaluated, as far as it is the same for all, and by how many seeds, with a `spread` or without."""
     told = {key: {e.options.get(key) for e in evaluations} for key in ("evaluated_on", "split")}
     same = {key: values.pop() for key, values in told.items() if len(values) == 1}
     words = [f"split {value}" if key == "split" else value for key, value in same.items() if value is not None]
     seeds = sorted({len(point["values"]) for point in points})
     number = "–".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
-    return ", ".join([*words, "one seed" if seeds == [1] else f"mean of {number} seeds, ± standard deviation"])
+    averaged = f"mean of {number} seeds" + (" ± standard deviation" if spread else "")
+    return ", ".join([*words, "one seed" if seeds == [1] else averaged])
 
 
 main = command("plot_sweep", plot_sweep)
