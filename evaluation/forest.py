@@ -9,7 +9,7 @@ from html import escape
 from matplotlib.ticker import MaxNLocator
 
 _LABEL, _LINE, _GAP, _AXIS = 20, 20, 10, 26  # pixels of height
-_TRACK = 64  # per cent of the width; the figures stand to the right of it
+_TRACK = 60  # per cent of the width; the figures stand to the right of it, on phones, too
 _MARKS = ("M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z", "M-4-4H4V4H-4Z", "M0-5.5L5 4H-5Z", "M0-5.5L5 0L0 5.5L-5 0Z")
 
 

@@ -27,7 +27,7 @@ SCRIPT = """
 const form = document.getElementById("sorting"), grid = document.getElementById("pictures");
 const cards = Array.from(grid.children, (card, place) => ({card, place, scores: JSON.parse(card.dataset.scores),
   difference: card.querySelector(".difference"), captions: Array.from(card.querySelectorAll("dl > div"))}));
-const signed = value => (value < 0 ? "\\u2212" : "+") + Math.abs(value).toFixed(1);
+const signed = value => (value < 0 ? "\\u2212" : value > 0 ? "+" : "") + Math.abs(value).toFixed(1);
 function sort() {
   const options = form.elements, first = +options.first.value, second = +options.second.value;
   const apart = c => c.scores[first] - c.scores[second];

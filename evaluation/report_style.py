@@ -9,7 +9,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.55; font-size: 1rem;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", sans-serif; }
-main { max-width: 76rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
+main { max-width: 84rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
 h1 { font-size: 2rem; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 0.8rem; text-wrap: balance; }
 h2 { font-size: 1.25rem; letter-spacing: -0.005em; margin: 3rem 0 0.9rem; }
 p { max-width: 44rem; margin: 0 0 0.8rem; overflow-wrap: anywhere; }
@@ -17,14 +17,17 @@ dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1
   padding: 0.9rem 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); font-size: 0.9rem; }
 dl.facts dt { color: var(--soft); }
 dl.facts dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background: linear-gradient(to left, var(--page) 40%, transparent) right / 2.5rem 100%
+  no-repeat local, linear-gradient(to left, color-mix(in srgb, var(--ink) 25%, transparent), transparent) right / 0.9rem
+  100% no-repeat scroll; } /* a shadow where more is to the right */
 table { border-collapse: separate; border-spacing: 0;
-  font-variant-numeric: tabular-nums; font-size: 0.94rem; min-width: 60%; }
-th, td { padding: 0.42rem 0.8rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
+  font-variant-numeric: tabular-nums; font-size: 0.9rem; min-width: 60%; }
+th, td { padding: 0.42rem 0.6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom;
+  white-space: normal; }
 th.number, td.number { text-align: right; }
 th:first-child, td:first-child { padding-left: 0.3rem; position: sticky; left: 0; background: var(--page); }
-tbody th { color: inherit; font-weight: 400; border-bottom: 1px solid var(--line); }
+tbody th { color: inherit; font-weight: 400; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tbody tr:hover { background: color-mix(in srgb, var(--line) 30%, transparent); }
 td.best { background: var(--best); font-weight: 700; }
 figure { margin: 0 0 2rem; }
@@ -96,6 +99,7 @@ ul.notes { max-width: 44rem; padding-left: 1.2rem; color: var(--soft); font-size
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: 0.5rem; }
   table { font-size: 0.84rem; } th, td { padding: 0.36rem 0.55rem; } nav ul { gap: 0 1.1rem; }
   .controls { display: grid; grid-template-columns: 1fr 1fr; } .controls select { width: 100%; min-width: 0; }
+  .controls label:nth-of-type(n + 3) { grid-column: 1 / -1; }
   .controls output { grid-column: 1 / -1; }
   figure.plot img { max-width: none; width: 38rem; } }
 @media print { body { background: #fff; } .controls { display: none; } article, figure, tr { break-inside: avoid; } }
