@@ -30,15 +30,15 @@ NEEDED = ("runs", "intervals", "store_path", "split", "config", "title")
 
 def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
-    folder, tables = Path(folder), comparison_tables(results)
+    folder, tables = Path(folder), comparison_tables(results).values()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    parts = [table.markdown() for table in tables.values()]
+    parts = [table.markdown() for _, table in tables]
     (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n")
-    latex = [f"% {caption}\n{table.latex()}" for caption, table in tables.items()]
+    latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
     (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
-    return "\n\n".join([table.text() for table in tables.values()])
+    return "\n\n".join([table.text() for _, table in tables])
 
 
 def write_comparison_report(
@@ -75,7 +75,7 @@ def write_comparison_report(
         results["title"],
         results["summary"],
         facts,
-        list(comparison_tables(results).items()),
+        list(comparison_tables(results).values()),
         [(plot["caption"], (folder / plot["file"]).read_bytes()) for plot in results.get("plots", ())],
         examples,
         notes,
@@ -105,15 +105,15 @@ def read_comparison(folder: str | Path) -> dict:
     return results
 
 
-def comparison_tables(results: Mapping) -> dict[str, Table]:
-    """{what it shows: table}."""
+def comparison_tables(results: Mapping) -> dict[str, tuple[str, Table]]:
+    """{name, the same in all comparisons: (what it shows, table)}."""
     runs, intervals = results["runs"], results["intervals"]
     images = f"{runs[0]['images']:,} images of the split {results['split']}"
-    tables = {f"Results on {images}": results_table(runs, intervals)}
+    tables = {"results": (f"Results on {images}", results_table(runs, intervals))}
     if intervals:
-        tables["CIDEr with 95 % intervals"] = interval_table(intervals)
+        tables["intervals"] = "CIDEr with 95 % intervals", interval_table(intervals)
     for key, (column, caption) in SPREADS.items():
         if results.get(key):
             home = [{**run, column: run["evaluated_on"]["dataset"]} for run in runs] if key == "cross_domain" else []
-            tables[caption] = spread_table([*home, *results[key]], column)
+            tables[key] = caption, spread_table([*home, *results[key]], column)
     return tables

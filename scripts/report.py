@@ -38,9 +38,10 @@ def _track(config: DictConfig) -> None:
         return
     results = read_comparison(config.comparison)
     tables = {}
-    for caption, table in comparison_tables(results).items():
+    # By names that comparisons share: a dashboard shows those of several side by side.
+    for name, (_, table) in comparison_tables(results).items():
         cells = [[cell.text for cell in row] for row in table.cells()]
-        tables[caption] = ([column.name for column in table.header()], cells)
+        tables[name] = ([column.name for column in table.header()], cells)
     if config.pictures:
         store = EmbeddingStore(results["store_path"])
         examples = gallery_examples(results["runs"], store, results["split"], config.pictures, config.decoding)

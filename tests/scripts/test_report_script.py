@@ -69,7 +69,7 @@ def test_the_dashboard_gets_the_table_and_the_gallery(folder, compose, monkeypat
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Image=lambda picture: ("picture", picture.size)))
     report(compose("report", f"comparison={folder}", "picture_side=45", "tracker=wandb", "tracker.mode=offline"))
     assert logged["mode"] == "offline" and logged["ended"]
-    columns, rows = logged["Results on 4 images of the split test"]
+    columns, rows = logged["results"]
     assert columns[:2] == ["method", "CIDEr"] and rows[0][:2] == ["c3", "50.0"]
     columns, rows = logged["gallery"]
     assert columns == ["image", "id", "references", "c3", "c3 CIDEr"] and len(rows) == 4
