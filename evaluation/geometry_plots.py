@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.plots import BLUE, GREEN, GREY, ORANGE, PINK, STYLE, footnote
+from evaluation.plots import BLUE, GREEN, GREY, ORANGE, PINK, STYLE, footnote, legend_above
 
 # Okabe and Ito's, and a dash pattern each, so that lines can be told apart without colours, too.
 LOOKS = (
@@ -100,7 +100,8 @@ def _dots(
     plot.set_title(title, fontsize=10)
     plot.locator_params(axis="x", nbins=5)
     if len(measures) > 1:
-        plot.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+        below = {"bbox_to_anchor": (0.5, 0), "borderaxespad": 2.8}  # of the axis' numbers, whatever the panel's height
+        plot.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", **below)
 
 
 def plot_cosines(states: Mapping[str, dict]) -> Figure:
@@ -170,7 +171,7 @@ def plot_spread(states: Mapping[str, dict]) -> Figure:
         plots[0].set_ylabel("share of variance held")
         measures = {kind: lambda s, kind=kind: s["spread"][kind]["participation_ratio"] for kind in ("texts", "images")}
         _dots(plots[2], "participation ratio", measures, states, GREYS)
-        _legend(figure, plots[0])
+        legend_above(figure, plots[0])
     return figure
 
 
@@ -194,7 +195,7 @@ def plot_residuals(states: Mapping[str, dict]) -> Figure:
         share.set(ylabel="share of variance held")
         share.set_title("residuals' leading directions")
         _tests(tests, {name: found["gaussianity"] for name, found in residuals.items()})
-        _legend(figure, sd)
+        legend_above(figure, sd)
     return figure
 
 
@@ -222,7 +223,7 @@ def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[flo
                     plot.set_ylim(0, 1.08 * highest)
         for plot in grid[-1]:
             plot.set_xlabel("step")
-        _legend(figure, grid[0, 0])
+        legend_above(figure, grid[0, 0])
     return figure
 
 
@@ -241,7 +242,7 @@ def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
     plot.set_ylim(len(states) - 0.5, -0.5)
     plot.set(xlim=(0, 100), xlabel="% of dimensions rejected (dashed: 5 %)")
     plot.set_title("tests of Gaussianity")
-    plot.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.4, -0.22))
+    plot.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.4, 0), borderaxespad=4.8)
 
 
 def _cumulative(plot: Axes, spectra: Mapping[str, Sequence[float]]) -> None:
@@ -262,15 +263,6 @@ def _histogram(plot: Axes, cosines: dict, label: str, colour: str, dashes) -> No
     plot.plot(middles[shown], shares[shown], **look)[0].sticky_edges.y.append(0)
 
 
-def _legend(figure: Figure, plot: Axes, columns: int = 4) -> None:
-    """One legend of this plot's lines above the whole figure, read line by line; matplotlib's runs down its columns."""
-    handles, labels = plot.get_legend_handles_labels()
-    columns = -(-len(labels) // -(-len(labels) // columns))
-    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
-    shown = [handles[n] for n in order], [labels[n] for n in order]
-    figure.legend(*shown, loc="outside upper center", ncols=columns, frameon=False)
-
-
 def _panels(states: Mapping, draw: Callable[[Axes, Any], None], x: str, y: str, columns: int = 3) -> Figure:
     """A panel a state on the same axes, at most `columns` side by side, one legend for all."""
     columns = min(columns, len(states))
@@ -288,5 +280,5 @@ def _panels(states: Mapping, draw: Callable[[Axes, Any], None], x: str, y: str, 
             if n + columns >= len(states):
                 plot.set_xlabel(x)
                 plot.tick_params(labelbottom=True)
-        _legend(figure, grid[0, 0])
+        legend_above(figure, grid[0, 0])
     return figure

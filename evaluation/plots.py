@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
 
     places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
     of = title.partition("\n")[0]
-    names = [f"axis {n + 1} ({explained[n]:.0%} of variance in {of})" for n in range(2)]
+    names = [f"axis {n + 1}: {explained[n]:.0%} of variance in {of}" for n in range(2)]
     return plot_clouds(places, names, share_axes=True)
 
 
@@ -162,8 +163,25 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
 
 
 def footnote(figure: Figure, words: str) -> None:
-    """What is shown, such as the data set and how many rows, small below a figure."""
-    figure.supxlabel(words, fontsize=8, color=GREY)
+    """What is shown, such as the data set and how many rows, small below a figure, in as many lines as it takes."""
+    width = int(17 * figure.get_figwidth())  # letters of this size
+    figure.supxlabel(_plain(textwrap.fill(words, width)), fontsize=8, color=GREY)
+
+
+def legend_above(figure: Figure, plot: Axes) -> None:
+    """One legend of this plot's lines above the whole figure, as many side by side as it is wide enough for, at most
+    four. Read line by line; matplotlib's runs down its columns."""
+    handles, labels = plot.get_legend_handles_labels()
+    for columns in range(4, 1, -1):
+        letters = sum(max(map(len, labels[n::columns]), default=0) for n in range(columns))
+        if 0.075 * letters + 0.65 * columns <= figure.get_figwidth():  # inches
+            break
+    else:
+        columns = 1
+    columns = -(-len(labels) // -(-len(labels) // columns))
+    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
+    shown = [handles[n] for n in order], [labels[n] for n in order]
+    figure.legend(*shown, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def save_plot(figure: Figure, folder: str | Path, name: str) -> None:

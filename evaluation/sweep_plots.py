@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from evaluation.plots import BLUE, GREEN, ORANGE, PINK, STYLE
+from evaluation.plots import BLUE, GREEN, ORANGE, PINK, STYLE, legend_above
 
 Value = float | int | str | None
 _LOOKS = [(c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)]
@@ -55,7 +55,7 @@ def plot_lines(lines: Mapping[str, Mapping[Value, Sequence[float]]], option: str
         plot.set_xlabel(option)
         plot.set_ylabel(figure_name)
         if len(lines) > 1:
-            figure.legend(loc="outside upper center", ncols=min(3, len(lines)), frameon=False)
+            legend_above(figure, plot)
     return figure
 
 

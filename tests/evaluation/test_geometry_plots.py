@@ -34,6 +34,9 @@ def test_legends_are_read_line_by_line():
     legend = plot_spread(dict.fromkeys("abcde", state())).legends[0]
     # matplotlib fills three columns downwards, so that these are the lines a b c and d e.
     assert [text.get_text() for text in legend.texts] == ["a", "d", "b", "e", "c"] and legend._ncols == 3
+    narrow = geometry_figures({"raw": state()})["cosines"]
+    drawn = narrow.legends[0].get_window_extent()
+    assert drawn.x0 >= 0 and drawn.x1 <= narrow.bbox.width
 
 
 def test_what_lies_below_a_logarithmic_axis_is_marked():

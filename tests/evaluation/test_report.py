@@ -115,7 +115,7 @@ def test_pca_axes_are_those_of_the_first_panel_and_show_its_gap():
     centred = (texts - texts.mean(0)) @ stretched, (images - images.mean(0)) @ stretched
     figure = plot_embedding_pca({"before\n1.0 apart": (texts, images), "centred": centred})
     before, centred = figure.axes
-    assert before.get_title() == "before\n1.0 apart" and before.get_ylabel().endswith("of variance in before)")
+    assert before.get_title() == "before\n1.0 apart" and before.get_ylabel().endswith("of variance in before")
     assert before.get_xlim() == centred.get_xlim()
     text_points, image_points = (collection.get_offsets() for collection in before.collections)
     assert len(text_points) == 600 and len(image_points) == 50
