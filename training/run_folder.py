@@ -87,7 +87,8 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
     """`seed was 0 there and is 1 now`: the first option in which two configurations differ, None when they do not."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted({*before, *now}, key=str):
-            if not key and name in NOT_PART_OF_THE_RUN:
+            came_later_and_is_off = name not in before and not now[name]
+            if came_later_and_is_off or (not key and name in NOT_PART_OF_THE_RUN):
                 continue
             difference = first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
             if difference:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from training.cli import command, quote_paths
 from training.config import compose_config
-from training.run_folder import RESUME, finish_run, open_run
+from training.run_folder import RESUME, finish_run, first_difference, open_run
 from training.tracking import Tracker, start_tracker
 
 
@@ -23,6 +23,14 @@ def test_a_folder_is_new_then_unfinished_then_finished(tmp_path):
     finish_run(tmp_path, {"steps": 3})
     assert open_run(tmp_path, config, overwrite=False) == "finished"
     assert open_run(tmp_path, config, overwrite=True) == "new"
+
+
+def test_an_option_that_came_later_and_is_off_makes_no_other_run_of_an_earlier_one():
+    before = {"loop": {"steps": 3}, "decoder": {"name": "demo"}}
+    now = {"loop": {"steps": 3, "compile": False}, "decoder": {"name": "demo"}, "init_from": None}
+    assert first_difference(before, now) is None
+    assert first_difference(before, {**before, "init_from": "run"}) == "init_from was None there and is 'run' now"
+    assert "loop.steps was 3 there and is None now" in first_difference(before, {**before, "loop": {}})
 
 
 def test_another_configuration_is_refused_naming_the_difference(tmp_path):
