@@ -112,9 +112,9 @@ def import_embeddings(
 
 def _description(name: str, files: Mapping[str, str | Path], model: str | None, pretrained: str | None) -> dict:
     """What the store's manifest and captioners keep in place of an encoder's description."""
-    for path in files.values():
+    for split, path in files.items():
         if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no file {path}")
+            raise FileNotFoundError(f"There is no file {path} (option {split})")
     hashes = {split: {"file": Path(path).name, "sha256": file_sha256(path)} for split, path in files.items()}
     description = {"name": name, "kind": "imported", "model": model, "pretrained": pretrained, "files": hashes}
     if model is None:  # else two imports of unknown encoders would pass for one space

@@ -18,7 +18,7 @@ def read_predictions(path: str | Path) -> dict[str, str]:
 
     Raises FileNotFoundError, and ValueError naming the file and the entry when something is malformed or twice there.
     """
-    content = _read_json(path)
+    content = _read_json(path, "predictions")
     if isinstance(content, dict):
         entries: Iterable[tuple[str, Any, Any]] = ((f"entry {key!r}", key, value) for key, value in content.items())
     elif isinstance(content, list):
@@ -63,7 +63,7 @@ def read_references(path: str | Path, split: str | None = None, image_ids: Itera
 
     Raises FileNotFoundError, and ValueError naming the file and the entry when something is malformed.
     """
-    content = _read_json(path)
+    content = _read_json(path, "references")
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold an object of references, not {_shown(content)}")
     if "annotations" in content:
@@ -144,10 +144,10 @@ def _best_naming(names: list[tuple[str, ...]], image_ids: set[str]) -> int:
     return matches.index(max(matches))
 
 
-def _read_json(path: str | Path) -> Any:
+def _read_json(path: str | Path, option: str) -> Any:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"There is no file {path} (option {option})")
     try:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except UnicodeDecodeError as error:

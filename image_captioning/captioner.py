@@ -302,7 +302,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         folder = next((path for path in folders if (path / "config.json").exists()), next(iter(folders), None))
         if folder is None:
             if str(checkpoint).count("/") != 1:
-                raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}")
+                shipped = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob("*/model.safetensors")))
+                raise FileNotFoundError(f"No captioner in {checkpoint}: {MEND}; in pretrained/ there is {shipped}")
             try:
                 folder = find_hub_folder(checkpoint, **download)
             except FileNotFoundError as error:

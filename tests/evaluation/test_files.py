@@ -162,8 +162,8 @@ def test_malformed_references(write, content, message):
 
 
 def test_missing_and_binary_files(tmp_path):
-    for read in (read_predictions, read_references):
-        with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.json"):
+    for read, option in ((read_predictions, "predictions"), (read_references, "references")):
+        with pytest.raises(FileNotFoundError, match=rf"There is no file .*nowhere\.json \(option {option}\)"):
             read(tmp_path / "nowhere.json")
         (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(ValueError, match=r"binary\.json is not a UTF-8 text file"):

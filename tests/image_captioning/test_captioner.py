@@ -158,6 +158,8 @@ def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
     make_captioner().save_pretrained(tmp_path / "pretrained" / "small")
     monkeypatch.setattr("image_captioning.captioner.PRETRAINED", tmp_path / "pretrained")
     assert Captioner.load("small").dim == 8
+    with pytest.raises(FileNotFoundError, match=r"No captioner in smal: .* in pretrained/ there is small"):
+        Captioner.load("smal")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()  # of pictures, say
     assert Captioner.load("small").dim == 8

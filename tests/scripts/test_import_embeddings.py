@@ -50,7 +50,7 @@ def test_what_is_missing_is_said(options, compose, tmp_path):
     where, _ = options
     with pytest.raises(ValueError, match="Name at least one file"):
         run(compose("import_embeddings", *where))
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pkl"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pkl \(option train\)"):
         run(compose("import_embeddings", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
     with pytest.raises(ValueError, match="use encoder=imported"):
         run(compose("import_embeddings", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
