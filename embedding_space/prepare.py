@@ -244,7 +244,7 @@ def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dic
     told = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
     if len(unreadable) > max_fraction * len(tables.images):
         raise ValueError(
-            f"{told}. Mend dataset.root, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
+            f"{told}. Mend or remove them, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
             "be read is kept"
         )
     splits = tables.images["split"].to_pylist()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from training.config import CONFIGS, override, stage_experiments
+from training.config import CONFIGS, explain, override, stage_experiments
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -18,8 +21,8 @@ USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionErro
 def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], None]:
     """The command line of `run`, which takes the composed `configs/<stage>.yaml`.
 
-    Bad input prints one sentence and exits with 1, an interrupt exits with 130; `DIFFUSION_BRIDGE_TRACEBACK=1` shows
-    the whole traceback instead.
+    Bad input prints one sentence and exits with 1, an interrupt (or SIGTERM) exits with 130;
+    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead.
     """
 
     def guarded(config: DictConfig) -> None:
@@ -30,14 +33,22 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
             sys.exit(130)
         except USER_ERRORS as error:
             fail(error)
+        except Exception:  # a mistake of ours: the frames from here on, without Hydra's
+            traceback.print_exc()
+            sys.exit(1)
 
     def main() -> None:
         quote_paths()
+        if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
+            signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra ends the program itself, and advises to add what is misspelt
         try:
             sys.argv[1:] = stage_experiments(stage, sys.argv[1:])
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
+        except CompactHydraException as error:
+            fail(ValueError(explain(stage, sys.argv[1:], error)))
         except ValueError as error:
             fail(error)
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
 
     return main
 

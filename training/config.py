@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -28,6 +30,35 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
         raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {error}") from error
     finally:
         GlobalHydra.instance().hydra = outer
+
+
+def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
+    """What is wrong with a command line, in the place of Hydra's words, which advise to add a misspelt key with a +."""
+    if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[0]
+        return f"{error.override}: {reason}; quote what holds = or brackets twice, as in 'ddpm=[\"loop.steps=3\"]'"
+    absent = re.match(r"Could not override '(.+?)'", str(error))  # of a key, or of a group such as alignment
+    if absent is None:
+        return str(error).partition("\nConfig search path")[0].strip()
+    key = absent[1]
+    others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
+    try:
+        known = _keys(OmegaConf.to_container(compose_config(stage, *others)))
+    except ValueError:  # something else is wrong, too
+        known = []
+    alike = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = alike or get_close_matches(key, known, n=2, cutoff=0.7)
+    hint = f", but {' and '.join(near)}" if near else ""
+    return f"There is no option {key}{hint}: see configs/{stage}.yaml, and --help for all"
+
+
+def _keys(config: Mapping, above: str = "") -> list[str]:
+    """Every key of the config and of what it holds, with dots."""
+    keys = []
+    for name, value in config.items():
+        keys.append(f"{above}{name}")
+        keys += _keys(value, f"{above}{name}.") if isinstance(value, Mapping) else []
+    return keys
 
 
 # These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.

@@ -48,3 +48,31 @@ def test_unknown_names_and_unknown_keys_are_errors(monkeypatch, tmp_path):
 def test_the_command_line_has_the_last_word():
     config = compose_config("ddpm", "loop.steps=7", "experiment=diffusion_bridge_reference", "denoiser=mlp")
     assert config.loop.steps == 7 and config.denoiser.kind == "mlp" and config.loop.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["loop.step=3"], "There is no option loop.step, but loop.steps"),
+        (["steps=3"], "There is no option steps, but loop.steps:"),
+        (["alignment=c3"], "There is no option alignment: see configs/ddpm.yaml"),
+        (["denoiser=unet"], "unet1d"),
+        (["dataset=[a=b]"], "dataset=[a=b]: "),
+    ],
+)
+def test_a_misspelt_option_is_one_sentence_with_the_nearest(monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["ddpm", *arguments])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # is set by the command, and put back after the test
+    with pytest.raises(SystemExit, match="1"):
+        command("ddpm", print)()
+    told = capsys.readouterr().err
+    assert words in told and "Traceback" not in told and "append" not in told and "search path" not in told
+
+
+def test_a_mistake_of_ours_shows_where_it_is(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["ddpm", f"output_dir={tmp_path}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit, match="1"):
+        command("ddpm", lambda config: config.seed.nothing)()
+    told = capsys.readouterr().err
+    assert "AttributeError" in told and "hydra/_internal" not in told

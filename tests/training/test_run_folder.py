@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import hydra
@@ -56,6 +57,16 @@ def test_users_errors_become_one_sentence_and_an_exit_code(capsys, monkeypatch, 
         command("ddpm", run)()
     assert stopped.value.code == code
     assert str(error) in capsys.readouterr().err
+
+
+def test_an_end_by_sigterm_is_an_interrupt(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["prog", f"output_dir={tmp_path}"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            command("ddpm", lambda config: signal.raise_signal(signal.SIGTERM))()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_values_that_are_more_than_names_are_left_to_hydra(monkeypatch):
