@@ -25,9 +25,14 @@ def plot_sweep(config: DictConfig) -> dict:
     """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
     facts = run_facts()
     patterns = [config.evaluations] if isinstance(config.evaluations, str) else list(config.evaluations)
-    folders = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    found = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    folders = [folder for folder in found if (Path(folder) / "scores.json").is_file()]
     if not folders:
-        raise FileNotFoundError(f"evaluations={config.evaluations} matches no folder: run scripts/eval_coco.py first")
+        raise FileNotFoundError(
+            f"evaluations={config.evaluations} matches no finished evaluation: run scripts/eval_coco.py first"
+        )
+    if unfinished := [folder for folder in found if folder not in folders]:
+        print(f"Left out, for they hold no scores.json: {', '.join(unfinished)}")
     evaluations = [read_evaluation(folder) for folder in folders]
     options = swept_options(evaluations, config.options)
     points = sweep_points(evaluations, options, config.metric)

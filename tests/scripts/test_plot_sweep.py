@@ -35,9 +35,15 @@ def test_two_options_are_a_heat_map_or_lines_and_one_is_a_line(evaluations, comp
     assert "alignment.image_timestep" in capsys.readouterr().out
 
 
+def test_unfinished_evaluations_are_left_out_by_name(evaluations, compose, tmp_path, capsys):
+    (evaluations / "t100_s1" / "scores.json").unlink()
+    plot_sweep(compose("plot_sweep", f"evaluations={evaluations}/t*_s*", f"output_dir={tmp_path}/out", "lines=true"))
+    assert f"no scores.json: {evaluations}/t100_s1\n" in capsys.readouterr().out
+
+
 def test_no_folder_and_no_difference_are_errors(evaluations, compose, tmp_path):
     for pattern, error, message in (
-        ("nothing*", FileNotFoundError, r"nothing\* matches no folder"),
+        ("nothing*", FileNotFoundError, r"nothing\* matches no finished evaluation"),
         ("t100_s1", ValueError, "do not differ"),
     ):
         with pytest.raises(error, match=message):
