@@ -331,12 +331,13 @@ def check_encoder(
         (captioner.encoder, captioner.dim, store, "texts"),
         (chain.image_encoder or captioner.encoder, chain.image_dim or captioner.dim, image_store, "images"),
     ):
-        ours, theirs = _identity(encoder), _identity(rows.manifest["encoder"])
+        theirs = rows.manifest["encoder"]
         found = rows.dim_of(modality) if translates else rows.dim
-        if dim != found or ours != theirs:
+        if dim != found or _identity(encoder) != _identity(theirs):
             raise ValueError(
-                f"The captioner reads embeddings of {ours} with {dim} dimensions, but {rows.path} holds those "
-                f"of {theirs} with {found}: choose the store of the same encoder with encoder=..., or store=..."
+                f"The captioner reads {modality} of {_described(encoder)} with {dim} dimensions, but {rows.path} holds "
+                f"those of {_described(theirs)} with {found}: choose the store of the same encoder with encoder=..., "
+                "or store=..."
             )
 
 
@@ -347,3 +348,8 @@ def same_encoder(store: EmbeddingStore, other: EmbeddingStore) -> bool:
 
 def _identity(encoder: Mapping) -> list:
     return [encoder.get(key) for key in IDENTITY]
+
+
+def _described(encoder: Mapping) -> str:
+    known = [f"{key} {str(encoder[key])[:40]}" for key in IDENTITY if encoder.get(key) is not None]
+    return f"{encoder.get('name', 'an encoder')} ({', '.join(known)})"
