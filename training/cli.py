@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import hydra
 from hydra.errors import CompactHydraException
@@ -40,7 +41,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
     def main() -> None:
         quote_paths()
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
-            signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+            signal.signal(signal.SIGTERM, _as_interrupt)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra ends the program itself, and advises to add what is misspelt
         try:
             sys.argv[1:] = stage_experiments(stage, sys.argv[1:])
@@ -51,6 +52,11 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
             fail(error)
 
     return main
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGINT)  # a training's, which saves first; commands in the background have none
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def fail(error: Exception) -> None:

@@ -59,14 +59,16 @@ def test_users_errors_become_one_sentence_and_an_exit_code(capsys, monkeypatch, 
     assert str(error) in capsys.readouterr().err
 
 
-def test_an_end_by_sigterm_is_an_interrupt(monkeypatch, tmp_path):
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN])  # ignored in the background
+def test_an_end_by_sigterm_is_an_interrupt(monkeypatch, tmp_path, interrupts):
     monkeypatch.setattr(sys, "argv", ["prog", f"output_dir={tmp_path}"])
-    before = signal.getsignal(signal.SIGTERM)
+    before, own = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, interrupts)
     try:
         with pytest.raises(SystemExit, match="130"):
             command("ddpm", lambda config: signal.raise_signal(signal.SIGTERM))()
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, own)
 
 
 def test_values_that_are_more_than_names_are_left_to_hydra(monkeypatch):
