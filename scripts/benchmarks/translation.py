@@ -43,7 +43,7 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
     """
     device = best_device()
     if config.checkpoint is None:
-        translation, pairs = _trained_on_made_up(config, device)
+        translation, pairs = trained_on_made_up(config, device)
     else:
         translation = load_translation(config.checkpoint)
         run = OmegaConf.load(Path(config.checkpoint) / "config.yaml")
@@ -75,7 +75,7 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
     return with_ratios(table, "samples a second")
 
 
-def _trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, MadeUpPairs]:
+def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, MadeUpPairs]:
     """A translation of configs/modality_translation.yaml's model, trained for `train_steps`, and unseen pairs."""
     plain = OmegaConf.to_container(compose_config("modality_translation", *config.overrides), resolve=True)
     torch.manual_seed(0)
@@ -88,6 +88,7 @@ def _trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Trans
         MadeUpPairs(rows, config.image_dim, config.text_dim, seed, device)
         for rows, seed in ((config.train_rows, 3), (1000, 4))
     )
+    translation.fit(training.images, training.texts, training.image_row)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         loop = Loop(LoopConfig(**options), folder)
         loop.fit(translation, TranslationTask(training, unseen, options["batch_size"], 0))

@@ -11,6 +11,7 @@ from image_captioning.data import CaptionTokens
 from scripts.benchmark import BENCHMARKS, run, take_names
 from scripts.benchmarks import captioning, generation, timing
 from scripts.benchmarks.diffusion import random_rows
+from scripts.benchmarks.translation import trained_on_made_up
 
 DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]
 TINY = [
@@ -51,6 +52,14 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
     # Rounding to bf16 is all that sets our rows apart.
     assert all(row["cosine"] > 0.999 for row in results["encode"])
     assert len({row["million parameters"] for row in results["captioner"]}) == 1
+
+
+def test_the_translation_on_made_up_pairs_has_its_projection(compose):
+    """It is solved for, not trained: left as it was made, it points nowhere."""
+    made = compose("benchmark", *TINY, "translation.train_rows=200").translation
+    translation, unseen = trained_on_made_up(made, torch.device("cpu"))
+    projected = translation.translate(unseen.images, "image_to_text", terms="projection")
+    assert (projected * unseen.texts).sum(dim=-1).mean() > 0.5
 
 
 def test_unknown_names_and_no_repeats_are_refused(compose):
