@@ -42,7 +42,7 @@ def image_to_text(images: Tensor, texts: Tensor, image_rows: Tensor) -> Retrieva
     described = torch.unique(image_rows)
     tallies = []
     for rows in _chunks(described, len(texts)):
-        similarity = images[rows] @ texts.T  # (C, M)
+        similarity = _cosines(images[rows], texts)  # (C, M)
         own = image_rows[None, :] == rows[:, None]  # (C, M)
         best = similarity.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)  # (C, 1)
         level = (similarity - best).abs() <= _TIE
@@ -56,7 +56,7 @@ def text_to_image(images: Tensor, texts: Tensor, image_rows: Tensor) -> Retrieva
     images, texts, image_rows = _checked(images, texts, image_rows)
     tallies = []
     for rows in _chunks(torch.arange(len(texts), device=texts.device), len(images)):
-        similarity = texts[rows] @ images.T  # (C, N)
+        similarity = _cosines(texts[rows], images)  # (C, N)
         own = similarity.gather(1, image_rows[rows, None])  # (C, 1)
         above = (similarity > own + _TIE).sum(1)
         level = ((similarity - own).abs() <= _TIE).sum(1) - 1
@@ -105,6 +105,11 @@ def _checked(images: Tensor, texts: Tensor, image_rows: Tensor) -> tuple[Tensor,
             worst_row = int((lengths - 1).abs().nan_to_num(torch.inf).argmax())
             raise ValueError(f"{name} must have unit rows, but row {worst_row} has length {lengths[worst_row]:.3g}")
     return images.float(), texts.float(), image_rows.to(device=images.device, dtype=torch.int64)
+
+
+def _cosines(rows: Tensor, others: Tensor) -> Tensor:
+    with torch.autocast(rows.device.type, enabled=False):  # a training loop's would round them to a few hundred values
+        return rows @ others.T
 
 
 def _shape(tensor: Tensor) -> str:

@@ -55,6 +55,15 @@ def test_equals_slow_loop(monkeypatch, elements):
     assert scores.queries == 80
 
 
+def test_an_autocast_around_it_changes_nothing():
+    """A training loop evaluates under its own, which would round near similarities to one."""
+    images, texts = unit(200, 8), unit(400, 8, seed=1)
+    image_rows = torch.arange(400) // 2
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
+    assert found == [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
+
+
 def test_a_constant_embedding_scores_chance():
     images, texts = unit(1, 16).expand(100, -1), unit(1, 16).expand(500, -1)
     image_rows = torch.arange(500) // 5
