@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from scipy import stats
 
+Numbers = float | np.ndarray
 
-def inner_product_cdf(value: float, dim: int) -> float:
+
+def inner_product_cdf(value: Numbers, dim: int) -> Numbers:
     """P(x·y <= value) for independent uniform unit vectors in `dim` dimensions, at least 2.
 
     (1 + x·y) / 2 is Beta((dim - 1)/2, (dim - 1)/2) distributed. The paper's equation 22 is this with its d = dim - 1: a
@@ -16,10 +17,10 @@ def inner_product_cdf(value: float, dim: int) -> float:
     if dim < 2:
         raise ValueError(f"dim={dim} must be at least 2")
     half = (dim - 1) / 2
-    return float(stats.beta.cdf((1 + value) / 2, half, half))
+    return stats.beta.cdf((1 + value) / 2, half, half)
 
 
-def cosine_bound(alpha: float, projection_energy: float, gamma: float, dim: int) -> float:
+def cosine_bound(alpha: float, projection_energy: Numbers, gamma: float, dim: int) -> Numbers:
     """P(cosine(z, ẑ) >= alpha) in proposition 1 (equations 7, 21 and 23) for ẑ = Pz + γF.
 
     As in its proof, Pz is the unit target's projection, F is perpendicular to it, and the cosine is
@@ -28,13 +29,14 @@ def cosine_bound(alpha: float, projection_energy: float, gamma: float, dim: int)
 
     Args:
         alpha: the cosine to be reached.
-        projection_energy: ‖Pz‖², from 0 to 1, the paper's Σ a².
+        projection_energy: ‖Pz‖², from 0 to 1, the paper's Σ a²; for an array, so is what is returned.
         gamma: γ, above 0.
         dim: h2, of the target.
 
     Raises ValueError outside these.
     """
-    if not gamma > 0 or not 0 <= projection_energy <= 1:
-        raise ValueError(f"gamma={gamma} must be above 0, and projection_energy={projection_energy} from 0 to 1")
-    beta = (alpha * math.sqrt(projection_energy + gamma**2) - projection_energy) / gamma
+    lowest, highest = np.min(projection_energy), np.max(projection_energy)
+    if not gamma > 0 or not 0 <= lowest <= highest <= 1:
+        raise ValueError(f"gamma={gamma} must be above 0, and projection_energy={lowest} to {highest} from 0 to 1")
+    beta = (alpha * np.sqrt(projection_energy + gamma**2) - projection_energy) / gamma
     return 1.0 - inner_product_cdf(beta, dim)

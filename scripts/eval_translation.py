@@ -81,10 +81,10 @@ def _bounds(translation: Translation, pairs: Pairs, alpha: float, sampling: dict
         with torch.no_grad():
             projected = model.projection({"images": pairs.images, "texts": pairs.texts}[source])
         # The bound is of one target; its mean over all is that of a target drawn at random.
-        energies = projected.square().sum(dim=-1).clamp(max=1).tolist()
-        bound = sum(cosine_bound(alpha, energy, chosen.gamma, translation.dims[target]) for energy in energies)
+        energies = projected.square().sum(dim=-1).clamp(max=1).double().cpu().numpy()
+        bound = cosine_bound(alpha, energies, chosen.gamma, translation.dims[target]).mean().item()
         share = share_above(translation, pairs, name, alpha, **sampling)
-        bounds[name] = [{"alpha": alpha, "share": share, "bound": bound / len(energies)}]
+        bounds[name] = [{"alpha": alpha, "share": share, "bound": bound}]
     return bounds
 
 
