@@ -54,6 +54,14 @@ class ImageDecoder:
         """The width of the image embeddings that it reads."""
         return self.pipeline.image_encoder.config.projection_dim
 
+    def check_width(self, dim: int) -> None:
+        """Raises ValueError for embeddings of another width than it reads."""
+        if dim != self.dim:
+            raise ValueError(
+                f"This decoder reads image embeddings of {self.dim} dimensions, and these have {dim}: translate into "
+                "the space of the CLIP that it was trained with (Karlo: OpenAI's ViT-L/14, encoder=clip_vit_l14)"
+            )
+
     @torch.no_grad()
     def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
         """(B, D) float32 embeddings of pictures by the pipeline's own CLIP, not of unit length."""
@@ -74,11 +82,7 @@ class ImageDecoder:
 
         Raises ValueError for rows of another width.
         """
-        if rows.ndim != 2 or rows.shape[1] != self.dim:
-            raise ValueError(
-                f"This decoder reads image embeddings of {self.dim} dimensions, got {tuple(rows.shape)}: translate "
-                "into the space of the CLIP that it was trained with (Karlo: OpenAI's ViT-L/14, encoder=clip_vit_l14)"
-            )
+        self.check_width(rows.shape[-1])
         pictures: list[Image.Image] = []
         encoder = self.pipeline.image_encoder
         for start in range(0, len(rows), batch_size):

@@ -40,11 +40,18 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     """
     if not sentences:
         raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
+    if config.embedding_length is not None and not config.embedding_length > 0:
+        raise ValueError(f"embedding_length={config.embedding_length} must be above 0, or null to measure it")
+    if config.embedding_length is None and config.length_pictures < 1:
+        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or embedding_length= be given")
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
+    decoder.check_width(translation.dims["images"])
     texts = reload_encoder(translation.encoders["texts"]).encode_texts(sentences)
     rows = translation.translate(texts, "text_to_image", **OmegaConf.to_container(config.sampling))
-    length = config.embedding_length or decoder.usual_length(_train_pictures(config))
+    length = config.embedding_length
+    if length is None:
+        length = decoder.usual_length(_train_pictures(config))
     pictures = decoder.generate(
         rows,
         length,
