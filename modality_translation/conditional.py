@@ -14,8 +14,6 @@ from ddpm.bridge import ddim_times
 from ddpm.denoisers import TimeEmbedding
 from ddpm.diffusion import CHOICES, ddim_update
 
-ROWS_AT_ONCE = 4096
-
 
 class ConditionedLayer(nn.Module):
     """One MLP layer of Diffusion Autoencoders' latent DDIM (arXiv 2111.15640, appendix A), scaled by the time; the
@@ -71,7 +69,7 @@ class ConditionalDiffusion(nn.Module):
     """A conditional DDIM (equations 1 to 4) over rows of unit length, given conditions of unit length. These are scaled
     to coordinates of unit mean square, or the layers would hardly hear them beside the state.
 
-    Args (JSON values):
+    Args (JSON values), by default as in the paper; configs/translator/ced.yaml has what we found better:
         dim, condition_dim: of the rows that it makes and of those that it makes them from.
         denoiser: options of `ConditionalMLP`.
         timesteps, schedule, objective: as `TextDiffusion`'s. The paper predicts the noise.
@@ -123,6 +121,11 @@ class ConditionalDiffusion(nn.Module):
     def timesteps(self) -> int:
         return self.process.num_timesteps
 
+    def check_steps(self, steps: int, option: str) -> None:
+        """Raises ValueError for more steps than the chain has."""
+        if steps > self.timesteps:
+            raise ValueError(f"{option}={steps} must not be above the chain's {self.timesteps} (model.cdim.timesteps)")
+
     def forward(
         self, rows: Tensor, condition: Tensor, kept: Tensor, times: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -144,16 +147,9 @@ class ConditionalDiffusion(nn.Module):
     def sample(self, condition: Tensor, noise: Tensor, steps: int, guidance_scale: float) -> Tensor:
         """CDIM(c): condition (B, C), standard normal noise (B, D) -> rows (B, D) of any length, by `steps`
         deterministic DDIM steps (equation 3) with guidance (equation 4; 0 is none)."""
-        parts = [
-            self._sample(*part, steps, guidance_scale)
-            for part in zip(condition.split(ROWS_AT_ONCE), noise.split(ROWS_AT_ONCE), strict=True)
-        ]
-        return torch.cat(parts) if parts else noise
-
-    def _sample(self, condition: Tensor, states: Tensor, steps: int, guidance_scale: float) -> Tensor:
-        times, condition = ddim_times(self.timesteps, steps), self.condition_scale * condition
+        states, condition = noise, self.condition_scale * condition
         nothing = self.no_condition.expand_as(condition)
-        for time, next_time in pairwise(times):
+        for time, next_time in pairwise(ddim_times(self.timesteps, steps)):
             noise, rows = self._predict(states, time, condition)
             if guidance_scale:
                 # A clean row is linear in the noise predicted, so guidance mixes both alike.

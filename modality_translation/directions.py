@@ -22,7 +22,8 @@ TARGETS = ("embedding", "residual")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How equation 5 is evaluated; the values are the checkpoint's, unless overridden.
+    """How equation 5 is evaluated; the values are the checkpoint's, unless overridden. By default the paper's, which
+    does not tell its steps; configs/modality_translation.yaml has those that translate best.
 
     steps: of the DDIM. guidance_scale: ω of equation 4. gamma: γ, weight of the DDIM's direction.
     terms: `both`; `projection`, cM alone (table 7's "w/o DDIM"); `ddim`, F(c) alone ("w/o Projection").
@@ -37,13 +38,14 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self):
-        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (self.steps, self.seed))
-        if not whole or self.steps < 1 or self.seed < 0:
+        if not all(_is_number(value, int) for value in (self.steps, self.seed)) or self.steps < 1 or self.seed < 0:
             raise ValueError(
                 f"sampling: steps={self.steps} must be at least 1 and seed={self.seed} at least 0, both whole"
             )
-        if not self.guidance_scale >= 0 or not self.gamma >= 0:
-            raise ValueError(f"sampling: guidance_scale={self.guidance_scale} and gamma={self.gamma} must be 0 or more")
+        if not all(_is_number(value, (int, float)) and value >= 0 for value in (self.guidance_scale, self.gamma)):
+            raise ValueError(
+                f"sampling: guidance_scale={self.guidance_scale} and gamma={self.gamma} must be numbers, 0 or more"
+            )
         if self.terms not in TERMS:
             raise ValueError(f"sampling.terms={self.terms!r} must be one of {', '.join(TERMS)}")
 
@@ -52,6 +54,10 @@ class Sampling:
         if unknown := set(overrides) - {field.name for field in fields(self)}:
             raise ValueError(f"sampling has no option {sorted(unknown)[0]!r}")
         return replace(self, **{name: value for name, value in overrides.items() if value is not None})
+
+
+def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 class Direction(nn.Module, ABC):
@@ -78,7 +84,7 @@ class ConditionalEncoderDecoder(Direction):
     from the noised target, which costs nothing; k, a sample in k steps from pure noise, without guidance, gradients
     through all of them: what inference does, for k more passes.
 
-    Args (JSON values):
+    Args (JSON values), by default as in the paper; configs/translator/ced.yaml has what we found better:
         dim, condition_dim: D and C.
         cdim: options of `ConditionalDiffusion`.
         sampling: γ and the terms that the reconstruction is made of, as at inference.
@@ -114,18 +120,27 @@ class ConditionalEncoderDecoder(Direction):
                 f"model.ridge={ridge} is for model.projection=closed_form; a learned one has loop.weight_decay: "
                 "set model.ridge=0"
             )
-        if not isinstance(reconstruction_steps, int) or reconstruction_steps < 0:
+        weights = (reconstruction_weight, noise_weight)
+        if not all(_is_number(value, (int, float)) and value >= 0 for value in (*weights, ridge)):
+            raise ValueError(
+                f"model.reconstruction_weight={reconstruction_weight}, model.noise_weight={noise_weight} and "
+                f"model.ridge={ridge} must be numbers, 0 or more"
+            )
+        if not _is_number(reconstruction_steps, int) or reconstruction_steps < 0:
             raise ValueError(f"model.reconstruction_steps={reconstruction_steps} must be a whole number, 0 or more")
         if sampling.terms == "ddim" and target == "residual":
             raise ValueError(
                 "sampling.terms=ddim has no projection, so there is no residual: set model.target=embedding"
             )
         self.sampling, self.target, self.ridge = sampling, target, ridge
-        self.weights = (reconstruction_weight, noise_weight)
+        self.weights = weights
         self.reconstruction_steps = reconstruction_steps
         self.projection = Projection(condition_dim, dim) if sampling.terms != "ddim" else None
         self.closed_form = projection == "closed_form" and self.projection is not None
         self.cdim = ConditionalDiffusion(dim, condition_dim, **cdim) if sampling.terms != "projection" else None
+        if self.cdim is not None:
+            self.cdim.check_steps(reconstruction_steps, "model.reconstruction_steps")
+            self.cdim.check_steps(sampling.steps, "sampling.steps")
         if self.closed_form:
             if self.cdim is None:
                 raise ValueError(
@@ -166,8 +181,7 @@ class ConditionalEncoderDecoder(Direction):
             projected = self._has("projection", sampling)(condition)
         if sampling.terms != "projection":
             cdim = self._has("cdim", sampling)
-            if sampling.steps > cdim.timesteps:
-                raise ValueError(f"sampling.steps={sampling.steps} must not be above the chain's {cdim.timesteps}")
+            cdim.check_steps(sampling.steps, "sampling.steps")
             normal = seeded_normal("cpu", sampling.seed, 7)
             noise = normal(torch.empty(1, cdim.process.seq_length)).to(condition.device)
             noise = noise.expand(len(condition), -1)
@@ -195,6 +209,8 @@ class Regressor(Direction):
         self, dim: int, condition_dim: int, sampling: Sampling, width: int = 1024, depth: int = 2, dropout: float = 0.1
     ):
         super().__init__()
+        if not _is_number(width, int) or not _is_number(depth, int) or width < 1 or depth < 0:
+            raise ValueError(f"model.width={width} must be at least 1 and model.depth={depth} at least 0, both whole")
         self.sampling = sampling
         layers, inputs = [], condition_dim
         for _ in range(depth):

@@ -37,22 +37,22 @@ def fit_projection(
     Raises ValueError for a negative ridge, and for least squares (ridge = 0) with more dimensions than the pairs span.
     """
     if not ridge >= 0:
-        raise ValueError(f"ridge={ridge} must be 0 or more (option model.ridge)")
+        raise ValueError(f"ridge={ridge} must be 0 or more (option model.ridge; ridges, of the row linear)")
     device = conditions.device if conditions.device.type != "mps" else torch.device("cpu")
     wide, count = conditions.shape[1] + 1, row_of.shape[1]
     gram = torch.zeros(wide, wide, dtype=torch.float64, device=device)
     cross = torch.zeros(wide, targets.shape[1], dtype=torch.float64, device=device)
     for rows in row_of.split(rows_at_once, dim=1):
-        condition = conditions[rows[0]].to(device, torch.float64)
+        condition = conditions[rows[0]].to(device).double()
         condition = torch.cat([condition, torch.ones_like(condition[:, :1])], dim=1)
         gram += condition.T @ condition
-        cross += condition.T @ targets[rows[1]].to(device, torch.float64)
+        cross += condition.T @ targets[rows[1]].to(device).double()
     gram.diagonal()[:-1] += ridge * count
     factor, info = torch.linalg.cholesky_ex(gram)
     if info.item() or (ridge == 0 and torch.linalg.matrix_rank(gram, hermitian=True).item() < wide):
         raise ValueError(
             f"The {count:,} pairs do not span the condition's {wide - 1} dimensions, so that least squares has no one "
-            "solution: set model.ridge above 0, such as 1e-4"
+            "solution: set model.ridge (or ridges, of the row linear) above 0, such as 1e-4"
         )
     solution = torch.cholesky_solve(cross, factor)
     with torch.no_grad():

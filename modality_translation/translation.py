@@ -30,7 +30,7 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
     Args (JSON values, so that a checkpoint can be rebuilt):
         image_dim, text_dim: of the two spaces.
         model: `{"kind": "ced" or "mlp", **options}`, see `directions`; each direction has one of its own.
-        sampling: `Sampling`'s options.
+        sampling: `Sampling`'s options, none of them null.
         directions: which of `image_to_text` and `text_to_image` there are.
         encoders: `{"images": description, "texts": description}` of the encoders that the rows come from.
         provenance: data set, split, seed, `uses_pairs`; for results to repeat.
@@ -51,6 +51,8 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
         super().__init__()
         if not directions or set(directions) - set(DIRECTIONS) or len(set(directions)) < len(directions):
             raise ValueError(f"directions={list(directions)} must be among {', '.join(DIRECTIONS)}, each once")
+        if unset := [name for name, value in (sampling or {}).items() if value is None]:
+            raise ValueError(f"sampling.{unset[0]}=null: training needs a value; what was trained can be changed later")
         self.sampling = Sampling().changed(dict(sampling or {}))
         self.encoders, self.provenance = dict(encoders or {}), dict(provenance or {})
         self.dims = {"images": image_dim, "texts": text_dim}

@@ -77,12 +77,12 @@ def test_the_loss_is_the_squared_error_of_what_the_network_predicts(objective):
             torch.testing.assert_close(predicted[n], clean, rtol=1e-3, atol=1e-3)
 
 
-def test_rows_do_not_mix_and_the_condition_matters(monkeypatch):
+def test_rows_do_not_mix_and_the_condition_matters():
     model, condition, noise = make(), normal(7, 4, seed=1), normal(7, 6, seed=2)
     with torch.no_grad():
         together = model.sample(condition, noise, 3, 1.0)
-        monkeypatch.setattr("modality_translation.conditional.ROWS_AT_ONCE", 2)
-        torch.testing.assert_close(model.sample(condition, noise, 3, 1.0), together, rtol=1e-4, atol=1e-4)
+        alone = [model.sample(condition[row : row + 1], noise[row : row + 1], 3, 1.0) for row in range(7)]
+        torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(model.sample(condition.flip(0), noise, 3, 1.0), together, atol=1e-2)
         assert model.sample(condition[:0], noise[:0], 3, 1.0).shape == (0, 6)
 
@@ -126,7 +126,7 @@ def test_the_projection_is_the_ridge_solution(ridge):
 def test_least_squares_without_one_solution_is_refused_and_ridge_has_one():
     conditions, targets = normal(4, 9), normal(4, 3)
     row_of = torch.stack([torch.arange(4)] * 2)
-    with pytest.raises(ValueError, match=r"do not span .* model\.ridge above 0"):
+    with pytest.raises(ValueError, match=r"do not span .* model\.ridge .* above 0"):
         fit_projection(nn.Linear(9, 3), conditions, targets, row_of)
     with pytest.raises(ValueError, match="ridge=-1"):
         fit_projection(nn.Linear(9, 3), conditions, targets, row_of, -1)
@@ -160,6 +160,14 @@ def test_proposition_1_against_monte_carlo(energy, gamma, dim):
         bound = cosine_bound(alpha, energy, gamma, dim)
         assert bound == pytest.approx((cosines >= alpha).double().mean().item(), abs=0.006)
         assert (learnt >= alpha).double().mean().item() >= bound - 0.006  # whoever knows something of z does better
+
+
+def test_the_bound_of_many_targets_is_that_of_each():
+    energies = np.linspace(0, 1, 7)
+    together = cosine_bound(0.4, energies, 0.7, 16)
+    np.testing.assert_allclose(together, [cosine_bound(0.4, energy, 0.7, 16) for energy in energies])
+    with pytest.raises(ValueError, match=r"projection_energy=0\.0 to 1\.25"):
+        cosine_bound(0.4, 1.25 * energies, 0.7, 16)
 
 
 def test_the_bound_falls_with_alpha_and_refuses_nonsense():

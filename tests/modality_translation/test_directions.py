@@ -117,6 +117,11 @@ def test_a_closed_form_projection_is_solved_and_fixed_and_the_residual_is_perpen
         ({"projection": "svd"}, "model.projection='svd'"),
         ({"target": "noise"}, "model.target='noise'"),
         ({"ridge": 0.1}, "model.ridge=0.1 is for"),
+        ({"ridge": -1.0, "projection": "closed_form"}, "model.ridge=-1.0"),
+        ({"noise_weight": -2.0}, "model.noise_weight=-2.0"),
+        ({"reconstruction_weight": "two"}, "model.reconstruction_weight=two"),
+        ({"reconstruction_steps": 51}, r"model\.reconstruction_steps=51 must not be above the chain's 50"),
+        ({"sampling": Sampling(steps=51)}, r"sampling\.steps=51 must not be above the chain's 50"),
         ({"reconstruction_steps": -1}, "reconstruction_steps=-1"),
         ({"sampling": Sampling(terms="ddim"), "target": "residual"}, "no residual"),
         ({"sampling": Sampling(terms="projection"), "projection": "closed_form"}, "nothing to train"),
@@ -128,8 +133,12 @@ def test_bad_models_are_refused(options, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"steps": 2.5}, {"gamma": -1}, {"guidance_scale": -0.1}, {"terms": "all"}, {"seed": -1}]
-)
+    "options",
+    [
+        {"steps": 0}, {"steps": 2.5}, {"gamma": -1}, {"gamma": "half"}, {"guidance_scale": -0.1},
+        {"guidance_scale": None}, {"terms": "all"}, {"seed": -1},
+    ],
+)  # fmt: skip
 def test_bad_sampling_is_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):
         Sampling(**options)
@@ -144,6 +153,9 @@ def test_more_steps_than_the_chain_and_unknown_kinds_are_refused():
         build_direction(6, 4, {"kind": "gan"}, Sampling())
     with pytest.raises(ValueError, match="does not take the options"):
         build_direction(6, 4, {"kind": "mlp", "heads": 2}, Sampling())
+    for options in ({"width": 0}, {"depth": -1}, {"width": 2.5}):
+        with pytest.raises(ValueError, match=r"model\.width=.* model\.depth="):
+            build_direction(6, 4, {"kind": "mlp", **options}, Sampling())
 
 
 def test_a_translation_goes_both_ways_between_widths_and_says_what_it_refuses():
@@ -161,3 +173,5 @@ def test_a_translation_goes_both_ways_between_widths_and_says_what_it_refuses():
         one.translate(unit(3, 6), "text_to_image")
     with pytest.raises(ValueError, match="directions="):
         Translation(4, 6, model, directions=["sideways"])
+    with pytest.raises(ValueError, match=r"sampling\.gamma=null: training needs a value"):
+        Translation(4, 6, model, {"steps": 2, "gamma": None})
