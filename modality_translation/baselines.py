@@ -10,7 +10,7 @@ from modality_translation.pairs import Pairs
 from modality_translation.projection import fit_projection
 from modality_translation.translation import sides
 
-ROWS_AT_ONCE = 1024
+SIMILARITIES_AT_ONCE = 2**23  # 32 MB
 
 
 class Mean:
@@ -50,12 +50,15 @@ class NearestNeighbours:
         self.neighbours = neighbours
         captions = torch.zeros(len(pairs.images), pairs.texts.shape[1], device=pairs.texts.device)
         captions.index_add_(0, pairs.image_row, pairs.texts)
+        own = torch.arange(len(pairs.images), device=pairs.image_row.device)
+        # keys (K, C), targets (T, D), and each key's target (K,)
         self.memories = {
-            "image_to_text": (pairs.images, captions),
-            "text_to_image": (pairs.texts, pairs.images[pairs.image_row]),
+            "image_to_text": (pairs.images, captions, own),
+            "text_to_image": (pairs.texts, pairs.images, pairs.image_row),
         }
 
     def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
-        keys, targets = self.memories[direction]
-        nearest = [(part @ keys.T).topk(self.neighbours).indices for part in rows.split(ROWS_AT_ONCE)]
-        return F.normalize(torch.cat([targets[found].sum(dim=1) for found in nearest]), dim=-1)
+        keys, targets, target_of = self.memories[direction]
+        parts = rows.split(max(1, SIMILARITIES_AT_ONCE // len(keys)))
+        nearest = target_of[torch.cat([(part @ keys.T).topk(self.neighbours).indices for part in parts])]  # (B, k)
+        return F.normalize(F.embedding_bag(nearest, targets, mode="sum"), dim=-1)

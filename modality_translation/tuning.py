@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 
+from modality_translation.directions import Sampling
 from modality_translation.measure import Translator, translated_cosine
 from modality_translation.pairs import Pairs
 from modality_translation.translation import Translation
 
 
-def best_sampling(translator: Translation, validation: Pairs, direction: str, grid: Mapping[str, Sequence]) -> dict:
+def check_grid(grid: Mapping[str, Sequence]) -> None:
+    """Raises ValueError unless every option is one of `Sampling`'s, with a list of values that it may have."""
+    for option, values in grid.items():
+        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+            raise ValueError(f"tune.{option}={values} must be a list of one value or more to choose from")
+        for value in values:
+            Sampling().changed({option: value})
+
+
+def best_sampling(
+    translator: Translation,
+    validation: Pairs,
+    direction: str,
+    grid: Mapping[str, Sequence],
+    sampling: Mapping[str, object] | None = None,
+) -> dict:
     """The combination of the grid's sampling options with the highest similarity on `validation`.
 
-    Values of gamma share a run of the DDIM.
+    sampling: what else to change of the checkpoint's, while choosing. Values of gamma share a run of the DDIM.
+    Raises ValueError as `check_grid`.
     """
-    if not all(grid.values()):
-        raise ValueError(f"tune={dict(grid)} offers nothing to choose from")
+    check_grid(grid)
     others = {name: values for name, values in grid.items() if name != "gamma"}
     rows = validation.images if direction == "image_to_text" else validation.texts
     best, chosen = -math.inf, {}
@@ -25,7 +41,9 @@ def best_sampling(translator: Translation, validation: Pairs, direction: str, gr
         options = dict(zip(others, values, strict=True))
         gammas = grid.get("gamma")
         for gamma, made in zip(
-            gammas or [None], translator.translate_each(rows, direction, gammas, **options), strict=True
+            gammas or [None],
+            translator.translate_each(rows, direction, gammas, **{**(sampling or {}), **options}),
+            strict=True,
         ):
             similarity = translated_cosine(made, validation, direction)
             if similarity > best:
@@ -33,13 +51,11 @@ def best_sampling(translator: Translation, validation: Pairs, direction: str, gr
     return chosen
 
 
-def best_of(make: Callable[[float], Translator], values: Sequence, validation: Pairs, direction: str) -> Translator:
-    """The translator `make(value)` with the highest similarity on `validation`. Raises ValueError without values."""
-    if not values:
-        raise ValueError("There must be at least one value to choose from (options ridges and neighbours)")
+def best_of(candidates: Mapping[Hashable, Translator], validation: Pairs, direction: str) -> Hashable:
+    """The name of the candidate with the highest similarity on `validation`."""
     rows = validation.images if direction == "image_to_text" else validation.texts
 
-    def similarity(made: Translator) -> float:
-        return translated_cosine(made.translate(rows, direction), validation, direction)
+    def similarity(name: Hashable) -> float:
+        return translated_cosine(candidates[name].translate(rows, direction), validation, direction)
 
-    return max((make(value) for value in values), key=similarity)
+    return max(candidates, key=similarity)

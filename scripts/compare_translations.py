@@ -18,18 +18,19 @@ from omegaconf import DictConfig, OmegaConf
 from evaluation.facts import run_facts
 from evaluation.table import Table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.directions import DIRECTIONS
+from modality_translation.directions import DIRECTIONS, Sampling
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
 from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.train import train
 from modality_translation.translation import load_translation
-from modality_translation.tuning import best_of, best_sampling
+from modality_translation.tuning import best_of, best_sampling, check_grid
 from scripts.eval_translation import COLUMNS, table_row
 from training.cli import command
 from training.config import CONFIGS, compose_config
 from training.run_folder import FINISHED, write_whole
 
 BASELINES = ("untranslated", "mean", "nearest", "linear")
+CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best
 KEYS = ("training", "of", "sampling", "tune")
 
 
@@ -45,7 +46,7 @@ class Variant:
 
 
 def find_variants(config: DictConfig) -> list[Variant]:
-    """The variants among `rows`, and those of the sweeps. Raises ValueError for unknown names and keys."""
+    """The variants among `rows`, and those of the sweeps. Raises ValueError for unknown names, keys and values."""
     known = OmegaConf.to_container(config.variants, resolve=True)
     for name, options in known.items():
         if set(options) - set(KEYS) or ("training" in options) == ("of" in options):
@@ -66,9 +67,14 @@ def find_variants(config: DictConfig) -> list[Variant]:
         for option, values in OmegaConf.to_container(config.sweeps).items():
             for value in values:
                 sampling = {**base.sampling, option: value}
-                found.append(
-                    Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, base.tune)
-                )
+                tune = {name: grid for name, grid in base.tune.items() if name != option}
+                found.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
+    for each in found:
+        try:
+            Sampling().changed(each.sampling)
+            check_grid(each.tune)
+        except ValueError as error:
+            raise ValueError(f"variants.{each.name}: {error}") from error
     return found
 
 
@@ -82,6 +88,9 @@ def compare(config: DictConfig) -> dict:
     stores = PairedStores(config.image_store, config.text_store)
     if "untranslated" in config.rows and not stores.is_joint:
         raise ValueError("rows: untranslated needs images and texts in one space, and these are not: leave it out")
+    for option in CHOSEN.values():
+        if not config[option]:
+            raise ValueError(f"{option}={list(config[option])} must name at least one value to choose from")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     splits = (config.dataset.pairs_split, config.validation_split, config.split)
     training, validation, test = (stores.pairs(split, device) for split in splits)
@@ -92,6 +101,7 @@ def compare(config: DictConfig) -> dict:
         **facts,
         "config": OmegaConf.to_container(config, resolve=True),
         **stores.hashes,
+        "uses_pairs": True,
         "pairs": {"training": len(training.texts), "validation": len(validation.texts), "test": len(test.texts)},
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "runs": runs,
@@ -101,10 +111,12 @@ def compare(config: DictConfig) -> dict:
         table, title = _table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
         text.append(f"{title}\n\n{table.text()}")
         markdown.append(f"### {title}\n\n{table.markdown()}")
+    same = config.validation_split == config.split
     notes = (
         f"{config.dataset.name}'s split {config.split}: {len(test.images):,} images, {len(test.texts):,} captions; "
         f"{len(seeds)} seed(s), mean ± standard deviation. All rows but untranslated were trained on "
-        f"{len(training.texts):,} pairs; what is tuned was chosen on {config.validation_split} by similarity."
+        f"{len(training.texts):,} pairs; what is tuned was chosen on {config.validation_split} by similarity"
+        + (", the pairs that all are measured on: tuned rows, nearest and linear are flattered." if same else ".")
     )
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -115,23 +127,22 @@ def compare(config: DictConfig) -> dict:
 
 
 def _baselines(config: DictConfig, training: Pairs, validation: Pairs, test: Pairs) -> Iterator[dict]:
-    made = {
-        "mean": lambda direction: Mean(training),
-        "nearest": lambda direction: best_of(
-            lambda value: NearestNeighbours(training, value), config.neighbours, validation, direction
-        ),
-        "linear": lambda direction: best_of(
-            lambda value: Linear(training, value), config.ridges, validation, direction
-        ),
-    }
+    kinds = {"nearest": NearestNeighbours, "linear": Linear}
     for name in config.rows:
+        started, figures, chosen = time.perf_counter(), {}, {}
         if name == "untranslated":
-            yield {"row": name, "seed": None, "seconds": 0.0, **measure_untranslated(test)}
-        elif name in made:
-            started, figures = time.perf_counter(), {}
+            figures = measure_untranslated(test)
+        elif name == "mean":
+            figures = measure(Mean(training), test, DIRECTIONS)
+        elif name in kinds:
+            candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
             for direction in DIRECTIONS:
-                figures |= measure(made[name](direction), test, (direction,))
-            yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, **figures}
+                value = best_of(candidates, validation, direction)
+                chosen[direction] = {CHOSEN[name]: value}
+                figures |= measure(candidates[value], test, (direction,))
+        else:
+            continue
+        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **figures}
 
 
 def _variants(
@@ -146,7 +157,7 @@ def _variants(
             for direction in translation.directions:
                 sampling = dict(variant.sampling)
                 if variant.tune:
-                    sampling |= best_sampling(translation, validation, direction, variant.tune)
+                    sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
                 figures |= measure(translation, test, (direction,), **sampling)
             seconds = json.loads((Path(run.output_dir) / FINISHED).read_text())["seconds"]

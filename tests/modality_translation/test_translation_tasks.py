@@ -73,6 +73,7 @@ def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tm
         f"demo_{name}_seed{seed}" for name in ("ced", "mlp") for seed in (0, 1)
     ]
     assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale", "steps"}
+    assert by_row["nearest"]["chosen"]["text_to_image"]["neighbours"] in (1, 5) and results["uses_pairs"] is True
     assert by_row["linear"]["image_to_text"]["similarity"] > by_row["mean"]["image_to_text"]["similarity"]
     table = (tmp_path / "table" / "table.md").read_text()
     assert "±" in table and "Sim" not in table and "image to text (sim_txt)" in table
@@ -87,6 +88,14 @@ def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tm
         (("seeds=[0,0]",), "seeds="),
         (("+variants.odd={of: nothing}", "rows=[odd]"), "is no variant that is trained"),
         (("+variants.odd={train: []}", "rows=[odd]"), "must have training or of"),
+        (("+variants.odd={of: ced, sampling: {gama: 1}}", "rows=[odd]"), r"variants\.odd: .*no option 'gama'"),
+        (
+            ("+variants.odd={of: ced, tune: {gamma: 0.5}}", "rows=[odd]"),
+            r"variants\.odd: tune\.gamma=0\.5 must be a list",
+        ),
+        (("+variants.odd={of: ced, tune: {steps: [0]}}", "rows=[odd]"), r"variants\.odd: .*steps=0"),
+        (("rows=[ced]", "sweep_of=ced", "sweeps.gamma=[-1]"), r"variants\.ced, gamma=-1: .*gamma=-1"),
+        (("rows=[linear]", "ridges=[]"), r"ridges=\[\] must name at least one value"),
     ],
 )
 def test_bad_comparisons_are_refused_before_anything_is_trained(comparison, tmp_path, overrides, message):
@@ -105,6 +114,10 @@ def test_shipped_variants_are_known(compose):
     assert found["ced_without_ddim"].trained == "ced" and found["ced_without_ddim"].sampling["terms"] == "projection"
     assert found["joint"].training[0] == "model.projection=joint"
     assert {"ced, gamma=2.0", "ced, guidance_scale=0.0", "ced, steps=50"} <= set(found)
+    # What is swept is not tuned: all values would be one.
+    tuned = find_variants(compose("compare_translations", "rows=[]", "sweep_of=ced_tuned"))
+    for variant in tuned:
+        assert len(variant.tune) == 2 and set(variant.tune).isdisjoint(variant.sampling)
     # The photos' experiment keeps the variants.
     rows = compose("compare_translations", "experiment=photo_translation")
     assert rows.stage_experiment == "photo_translation" and len(find_variants(rows)) == len(rows.rows) - 3

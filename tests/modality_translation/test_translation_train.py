@@ -112,7 +112,7 @@ def test_two_encoders_share_a_data_set_and_other_tables_are_refused(configured, 
         PairedStores(stores.images, stores.texts)
 
 
-def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configured):
+def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configured, monkeypatch):
     stores = PairedStores(configured.towers().path, configured.towers().path)
     training, validation = stores.pairs("pretrain"), stores.pairs("val")
     nearest = NearestNeighbours(training, 3)
@@ -122,14 +122,21 @@ def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configu
         found = sorted(range(48), key=lambda row: -float(training.images[row] @ image))[:3]
         slow = sum(text for row, text in zip(training.image_row.tolist(), training.texts, strict=True) if row in found)
         torch.testing.assert_close(made, F.normalize(slow, dim=-1))
+    by_caption = nearest.translate(validation.texts, "text_to_image")
+    found = (validation.texts[7] @ training.texts.T).topk(3).indices
+    slow = F.normalize(training.images[training.image_row[found]].sum(dim=0), dim=-1)
+    torch.testing.assert_close(by_caption[7], slow)
+    monkeypatch.setattr("modality_translation.baselines.SIMILARITIES_AT_ONCE", 1)
+    torch.testing.assert_close(nearest.translate(validation.texts, "text_to_image"), by_caption)
     with pytest.raises(ValueError, match=r"neighbours=49 must lie in 1\.\.48"):
         NearestNeighbours(training, 49)
     made = Mean(training).translate(validation.texts, "text_to_image")
     torch.testing.assert_close(made[3], F.normalize(training.images[training.image_row].mean(0), dim=-1))
-    linear = best_of(lambda ridge: Linear(training, ridge), [1e-3, 1e3], validation, "image_to_text")
-    worse = Linear(training, 1e3)
-    similarity = [measure(each, validation, DIRECTIONS)["image_to_text"]["similarity"] for each in (linear, worse)]
-    assert similarity[0] > similarity[1]
+    linear = {ridge: Linear(training, ridge) for ridge in (1e3, 1e-3)}
+    similarity = {
+        ridge: measure(each, validation, DIRECTIONS)["image_to_text"]["similarity"] for ridge, each in linear.items()
+    }
+    assert similarity[1e-3] > similarity[1e3] and best_of(linear, validation, "image_to_text") == 1e-3
 
 
 def test_measures_of_a_perfect_translation_and_of_a_joint_space(configured):
@@ -150,7 +157,7 @@ def test_measures_of_a_perfect_translation_and_of_a_joint_space(configured):
     assert stores.is_joint and 0 < plain["text_to_image"]["recall_at_1"] <= 1
 
 
-def test_the_grids_best_is_chosen(configured, tmp_path):
+def test_the_grids_best_is_chosen_under_the_settings_it_is_measured_with(configured, tmp_path, monkeypatch):
     train(configured("run"))
     translation = load_translation(tmp_path / "run")
     pairs = PairedStores(configured.store.path, configured.store.path).pairs("val")
@@ -163,6 +170,14 @@ def test_the_grids_best_is_chosen(configured, tmp_path):
     }
     best = max(scores.values(), key=lambda found: found["similarity"])["similarity"]
     assert scores[chosen["gamma"], chosen["guidance_scale"]]["similarity"] == best
+    asked = []
+    monkeypatch.setattr(
+        translation, "translate_each", lambda *args, **options: asked.append(options) or [pairs.texts[::2]]
+    )
+    best_sampling(
+        translation, pairs, "image_to_text", {"guidance_scale": [0.0, 2.0]}, {"steps": 1, "guidance_scale": 9}
+    )
+    assert asked == [{"steps": 1, "guidance_scale": 0.0}, {"steps": 1, "guidance_scale": 2.0}]
 
 
 def test_captions_of_towers_without_a_joint_space(configured, compose, tmp_path):
