@@ -7,6 +7,7 @@ python scripts/classify.py dataset=images dataset.name=mine encoder=clip_vit_b32
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -51,6 +52,7 @@ def classify(config: DictConfig) -> dict:
         "trained_on": translation.provenance,
         "evaluated_on": {"dataset": config.dataset.name, "split": config.split, "store_hash": store.hash},
         "uses_pairs": True,
+        "sampling": asdict(translation.sampling.changed(sampling)),
         "classes": names,
         "templates": templates,
         **figures,
@@ -60,6 +62,8 @@ def classify(config: DictConfig) -> dict:
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_whole(output_dir / "scores.json", json.dumps(results, indent=2) + "\n")
     shown = {"top-1 %": "top_1", "top-5 %": "top_5", "per class %": "mean_per_class"}
+    if len(names) <= 5:
+        del shown["top-5 %"]  # all are
     table = [
         {"rows": name, **{column: 100 * own[key] for column, key in shown.items()}} for name, own in figures.items()
     ]

@@ -6,6 +6,7 @@ python scripts/eval_translation.py checkpoint=outputs/modality_translation/demo_
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ def evaluate(config: DictConfig) -> dict:
         "trained_on": translation.provenance,
         "evaluated_on": {"dataset": config.dataset.name, "split": config.split, **stores.hashes},
         "uses_pairs": True,
-        "sampling": {name: value for name, value in sampling.items() if value is not None},
+        "sampling": asdict(translation.sampling.changed(sampling)),
         **found,
         "proposition_1": _bounds(translation, pairs, config.alpha, sampling),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -48,7 +49,8 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     decoder = ImageDecoder(config.weights)
     decoder.check_width(translation.dims["images"])
     texts = reload_encoder(translation.encoders["texts"]).encode_texts(sentences)
-    rows = translation.translate(texts, "text_to_image", **OmegaConf.to_container(config.sampling))
+    sampling = OmegaConf.to_container(config.sampling)
+    rows = translation.translate(texts, "text_to_image", **sampling)
     length = config.embedding_length
     if length is None:
         length = decoder.usual_length(_train_pictures(config))
@@ -69,6 +71,8 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     results = {
         **run_facts(),
         "translation": translation.provenance,
+        "uses_pairs": True,
+        "sampling": asdict(translation.sampling.changed(sampling)),
         "weights": str(config.weights),
         "embedding_length": length,
         "mean_cosine": sum(cosines) / len(cosines),

@@ -61,6 +61,9 @@ def _keys(config: Mapping, above: str = "") -> list[str]:
     return keys
 
 
+# ${base_name:${checkpoint}}: the name of a run folder
+OmegaConf.register_new_resolver("base_name", lambda path: Path(str(path)).name, replace=True)
+
 # These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
 GIVE_ON = ("compare_methods", "compare_translations")
 

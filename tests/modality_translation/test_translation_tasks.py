@@ -26,7 +26,8 @@ def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configur
     )  # fmt: skip
     results = evaluate(config)
     assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == results
-    assert results["uses_pairs"] and results["sampling"] == {"steps": 2}
+    assert results["uses_pairs"] and results["sampling"]["steps"] == 2  # all that it was made with, not changes alone
+    assert results["sampling"].keys() == {"steps", "guidance_scale", "gamma", "terms", "seed"}
     assert results["trained_on"]["pairs_split"] == "pretrain" and results["evaluated_on"]["split"] == "test"
     for direction in ("image_to_text", "text_to_image"):
         for rows in ("translated", "untranslated"):
@@ -35,6 +36,10 @@ def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configur
         assert 0 <= share["bound"] <= 1 and 0 <= share["share"] <= 1
     assert "Proposition 1" in capsys.readouterr().out
     config.image_store = config.text_store = str(configured.towers().path)
+    # Two translations evaluated on one data set have a folder each.
+    assert compose("eval_translation", "checkpoint=runs/coco_seed1", "split=test").output_dir.endswith(
+        "/coco_seed1_on_demo_test"
+    )
     with pytest.raises(ValueError, match="trained on images of the encoder 'words', but"):
         evaluate(config)
 
