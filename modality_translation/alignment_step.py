@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,7 +48,7 @@ class ModalityTranslation(Step):
     def of(cls, translation: Translation, **sampling: object) -> ModalityTranslation:
         """The step that a trained translation makes. Raises ValueError when it has no image_to_text."""
         options = translation.options(DIRECTION)
-        step = cls({**options, "sampling": {**options["sampling"], **_given(sampling)}})
+        step = cls({**options, "sampling": asdict(translation.sampling.changed(sampling))})
         weights = translation.directions[DIRECTION].state_dict()
         step.translation.directions[DIRECTION].load_state_dict(weights)
         return step
@@ -123,7 +124,3 @@ def check_encoder(translation: Translation, side: str, encoder: Mapping, what: s
             f"but {what} holds those of {encoder.get('name')!r}, or of other weights: run python -m "
             "modality_translation.train on the stores that you use, or name those that it was trained on"
         )
-
-
-def _given(sampling: Mapping) -> dict:
-    return {name: value for name, value in sampling.items() if value is not None}

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modality_translation.directions import DIRECTIONS
 from modality_translation.pairs import Pairs
 from modality_translation.projection import fit_projection
-from modality_translation.translation import sides
 
 SIMILARITIES_AT_ONCE = 2**23  # 32 MB
 
@@ -17,23 +17,21 @@ class Mean:
     """The mean of the training targets, whatever the row: how much similarity a narrow cone gives for nothing."""
 
     def __init__(self, pairs: Pairs):
-        self.means = {"images": pairs.images.mean(dim=0), "texts": pairs.texts.mean(dim=0)}
+        self.means = {direction: pairs.between(direction)[1].mean(dim=0) for direction in DIRECTIONS}
 
     def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
-        return F.normalize(self.means[sides(direction)[1]], dim=-1).expand(len(rows), -1)
+        return F.normalize(self.means[direction], dim=-1).expand(len(rows), -1)
 
 
 class Linear:
     """Ridge regression with bias over all pairs (equation 13, with a penalty); one map a direction."""
 
     def __init__(self, pairs: Pairs, ridge: float):
-        text_row = torch.arange(len(pairs.texts), device=pairs.image_row.device)
-        rows = {"images": (pairs.images, pairs.image_row), "texts": (pairs.texts, text_row)}
         self.maps = {}
-        for direction in ("image_to_text", "text_to_image"):
-            (conditions, of_condition), (targets, of_target) = (rows[side] for side in sides(direction))
+        for direction in DIRECTIONS:
+            conditions, targets, row_of = pairs.between(direction)
             linear = nn.Linear(conditions.shape[1], targets.shape[1]).to(conditions.device)
-            fit_projection(linear, conditions, targets, torch.stack([of_condition, of_target]), ridge)
+            fit_projection(linear, conditions, targets, row_of, ridge)
             self.maps[direction] = linear
 
     @torch.no_grad()

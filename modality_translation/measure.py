@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from evaluation.retrieval import image_to_text, paired_cosine, text_to_image
 from modality_translation.pairs import Pairs
 
+ROWS_AT_ONCE = 8192
 SIMILARITY = {"image_to_text": "sim_txt", "text_to_image": "sim_img"}  # the paper's names
 
 
@@ -59,8 +61,8 @@ def measure_untranslated(pairs: Pairs) -> dict[str, dict]:
 
 def share_above(translator: Translator, pairs: Pairs, direction: str, alpha: float, **sampling: object) -> float:
     """The share of pairs whose translated row has a cosine of at least alpha to its target; Proposition 1 bounds it."""
-    if direction == "image_to_text":
-        made, wanted = translator.translate(pairs.images, direction, **sampling)[pairs.image_row], pairs.texts
-    else:
-        made, wanted = translator.translate(pairs.texts, direction, **sampling), pairs.images[pairs.image_row]
-    return ((made * wanted).sum(dim=-1) >= alpha).double().mean().item()
+    conditions, targets, row_of = pairs.between(direction)
+    made = translator.translate(conditions, direction, **sampling)
+    parts = row_of.split(ROWS_AT_ONCE, dim=1)
+    cosines = torch.cat([(made[of_condition] * targets[of_target]).sum(dim=-1) for of_condition, of_target in parts])
+    return (cosines >= alpha).double().mean().item()

@@ -1,11 +1,13 @@
-"""Image-text pairs of one split, seen by two encoders: the image tower of one store, the text tower of another."""
+"""Image-text pairs, seen by two encoders: the image tower of one store, the text tower of another."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from embedding_space.store import EmbeddingStore
 
@@ -47,22 +49,27 @@ class PairedStores:
         return {"image_store": self.images.hash, "text_store": self.texts.hash}
 
     def pairs(self, split: str, device: torch.device | str = "cpu") -> Pairs:
-        return Pairs(self, split, device)
+        """The pairs of one split. Raises ValueError when a text of it has no image there."""
+        image_row = torch.from_numpy(self.images.pairs(split))
+        # Float16 rows are unit only to a thousandth.
+        rows = (F.normalize(stored, dim=-1) for stored in (self.images.images(split), self.texts.texts(split)))
+        return Pairs(*(tensor.to(device) for tensor in (*rows, image_row)))
 
 
+@dataclass(frozen=True, eq=False)
 class Pairs:
-    """The pairs of one split, on a device.
+    """Image-text pairs on a device.
 
-    Attributes:
-        images: (N, D_images) float32 unit rows. texts: (M, D_texts), likewise.
-        image_row: (M,) int64, each text's image.
-
-    Raises ValueError when a text of the split has no image there.
+    images: (N, D_images) float32 unit rows. texts: (M, D_texts), likewise. image_row: (M,) int64, each text's image.
     """
 
-    def __init__(self, stores: PairedStores, split: str, device: torch.device | str):
-        self.split = split
-        self.image_row = torch.from_numpy(stores.images.pairs(split)).to(device)
-        # Float16 rows are unit only to a thousandth.
-        self.images = F.normalize(stores.images.images(split), dim=-1).to(device)
-        self.texts = F.normalize(stores.texts.texts(split), dim=-1).to(device)
+    images: Tensor
+    texts: Tensor
+    image_row: Tensor
+
+    def between(self, direction: str) -> tuple[Tensor, Tensor, Tensor]:
+        """What a direction goes from (N, C) and to (M, D), and the rows (2, P) of each that are paired."""
+        row_of = torch.stack([self.image_row, torch.arange(len(self.texts), device=self.image_row.device)])
+        if direction == "image_to_text":
+            return self.images, self.texts, row_of
+        return self.texts, self.images, row_of.flip(0)

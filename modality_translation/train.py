@@ -44,7 +44,7 @@ def train(config: DictConfig) -> dict[str, float]:
     loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
     training = stores.pairs(config.dataset.pairs_split, loop.device)
     validation = stores.pairs(config.validation_split, loop.device)
-    translation.fit(training.images, training.texts, training.image_row)  # a resumed run loads the same again
+    translation.fit(training)  # a resumed run loads the same again
     task = TranslationTask(training, validation, loop_config.batch_size, config.seed)
     return loop.fit(translation, task, resume=state == "unfinished")
 

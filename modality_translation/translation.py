@@ -11,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from modality_translation.directions import DIRECTIONS, Sampling, build_direction
+from modality_translation.pairs import Pairs
 from training.checkpoint import load_checkpoint
 from training.random import StepRandom
 
@@ -62,13 +63,10 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
             source, target = sides(name)
             self.directions[name] = build_direction(self.dims[target], self.dims[source], model, self.sampling)
 
-    def fit(self, images: Tensor, texts: Tensor, image_row: Tensor) -> None:
-        """Solve for what is not learned, from the pairs (images[image_row[m]], texts[m])."""
-        text_row = torch.arange(len(texts), device=image_row.device)
-        rows = {"images": (images, image_row), "texts": (texts, text_row)}
+    def fit(self, pairs: Pairs) -> None:
+        """Solve for what is not learned, before the training on the same pairs."""
         for name, direction in self.directions.items():
-            (conditions, of_condition), (targets, of_target) = (rows[side] for side in sides(name))
-            direction.fit(conditions, targets, torch.stack([of_condition, of_target]))
+            direction.fit(*pairs.between(name))
 
     def forward(self, images: Tensor, texts: Tensor, random: StepRandom) -> dict[str, Tensor]:
         """Training losses of pairs of unit rows (B, D_images) and (B, D_texts): each direction's, and their sum."""

@@ -35,7 +35,7 @@ def best_sampling(
     """
     check_grid(grid)
     others = {name: values for name, values in grid.items() if name != "gamma"}
-    rows = validation.images if direction == "image_to_text" else validation.texts
+    rows = validation.between(direction)[0]
     best, chosen = -math.inf, {}
     for values in product(*others.values()):
         options = dict(zip(others, values, strict=True))
@@ -53,7 +53,7 @@ def best_sampling(
 
 def best_of(candidates: Mapping[Hashable, Translator], validation: Pairs, direction: str) -> Hashable:
     """The name of the candidate with the highest similarity on `validation`."""
-    rows = validation.images if direction == "image_to_text" else validation.texts
+    rows = validation.between(direction)[0]
 
     def similarity(name: Hashable) -> float:
         return translated_cosine(candidates[name].translate(rows, direction), validation, direction)

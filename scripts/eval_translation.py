@@ -19,7 +19,7 @@ from modality_translation.bound import cosine_bound
 from modality_translation.directions import ConditionalEncoderDecoder
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated, share_above
 from modality_translation.pairs import PairedStores, Pairs
-from modality_translation.translation import Translation, load_translation, sides
+from modality_translation.translation import Translation, load_translation
 from training.cli import command
 from training.run_folder import write_whole
 
@@ -78,12 +78,12 @@ def _bounds(translation: Translation, pairs: Pairs, alpha: float, sampling: dict
     for name, model in translation.directions.items():
         if not isinstance(model, ConditionalEncoderDecoder) or chosen.terms != "both" or chosen.gamma == 0:
             continue
-        source, target = sides(name)
+        conditions, targets, _ = pairs.between(name)
         with torch.no_grad():
-            projected = model.projection({"images": pairs.images, "texts": pairs.texts}[source])
+            projected = model.projection(conditions)
         # The bound is of one target; its mean over all is that of a target drawn at random.
         energies = projected.square().sum(dim=-1).clamp(max=1).double().cpu().numpy()
-        bound = cosine_bound(alpha, energies, chosen.gamma, translation.dims[target]).mean().item()
+        bound = cosine_bound(alpha, energies, chosen.gamma, targets.shape[1]).mean().item()
         share = share_above(translation, pairs, name, alpha, **sampling)
         bounds[name] = [{"alpha": alpha, "share": share, "bound": bound}]
     return bounds

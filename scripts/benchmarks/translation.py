@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from evaluation.retrieval import paired_cosine
-from modality_translation.pairs import PairedStores
+from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.task import TranslationTask
 from modality_translation.translation import Translation, load_translation
 from scripts.benchmarks.timing import best_device, median_seconds, parameters, with_ratios
@@ -19,21 +19,16 @@ from training.config import compose_config
 from training.loop import Loop, LoopConfig
 
 
-class MadeUpPairs:
-    """Pairs of made-up spaces: a text is its image's row through a fixed linear map, and something not linear.
+def made_up_pairs(rows: int, image_dim: int, text_dim: int, seed: int, device: torch.device) -> Pairs:
+    """Pairs of made-up spaces: a text is its image's row through a fixed linear map, and something not linear."""
 
-    Attributes as those of `Pairs`.
-    """
+    def normal(*shape: int, seed: int) -> Tensor:
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
-    def __init__(self, rows: int, image_dim: int, text_dim: int, seed: int, device: torch.device):
-        def normal(*shape: int, seed: int) -> Tensor:
-            return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-        images = F.normalize(normal(rows, image_dim, seed=seed), dim=-1)
-        linear, bent = (normal(image_dim, text_dim, seed=map_seed) for map_seed in (1, 2))
-        texts = F.normalize(images @ linear, dim=-1) + F.normalize(torch.sin(3 * images @ bent), dim=-1)
-        self.images, self.texts = images.to(device), F.normalize(texts, dim=-1).to(device)
-        self.image_row = torch.arange(rows, device=device)
+    images = F.normalize(normal(rows, image_dim, seed=seed), dim=-1)
+    linear, bent = (normal(image_dim, text_dim, seed=map_seed) for map_seed in (1, 2))
+    texts = F.normalize(images @ linear, dim=-1) + F.normalize(torch.sin(3 * images @ bent), dim=-1)
+    return Pairs(images.to(device), F.normalize(texts, dim=-1).to(device), torch.arange(rows, device=device))
 
 
 def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
@@ -75,7 +70,7 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
     return with_ratios(table, "samples a second")
 
 
-def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, MadeUpPairs]:
+def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, Pairs]:
     """A translation of configs/modality_translation.yaml's model, trained for `train_steps`, and unseen pairs."""
     plain = OmegaConf.to_container(compose_config("modality_translation", *config.overrides), resolve=True)
     torch.manual_seed(0)
@@ -85,10 +80,10 @@ def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Transl
     options = {**plain["loop"], "steps": config.train_steps, "evaluate_every": None, "checkpoint_every": None}
     options["warmup_steps"] = min(options["warmup_steps"], config.train_steps // 2)
     training, unseen = (
-        MadeUpPairs(rows, config.image_dim, config.text_dim, seed, device)
+        made_up_pairs(rows, config.image_dim, config.text_dim, seed, device)
         for rows, seed in ((config.train_rows, 3), (1000, 4))
     )
-    translation.fit(training.images, training.texts, training.image_row)
+    translation.fit(training)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         loop = Loop(LoopConfig(**options), folder)
         loop.fit(translation, TranslationTask(training, unseen, options["batch_size"], 0))

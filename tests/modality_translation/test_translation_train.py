@@ -98,6 +98,13 @@ def test_two_encoders_share_a_data_set_and_other_tables_are_refused(configured, 
     pairs = stores.pairs("val")
     assert torch.equal(pairs.images, F.normalize(towers.images("val"), dim=-1))
     assert torch.equal(pairs.image_row, torch.from_numpy(store.pairs("val")))
+    for direction, wanted in (
+        ("image_to_text", (pairs.images, pairs.texts)),
+        ("text_to_image", (pairs.texts, pairs.images)),
+    ):
+        conditions, targets, row_of = pairs.between(direction)
+        assert conditions is wanted[0] and targets is wanted[1]
+        assert torch.equal(row_of[0 if direction == "image_to_text" else 1], pairs.image_row)
     train(configured("mixed", f"image_store={towers.path}"))
     assert load_translation(tmp_path / "mixed").dims == {"images": 24, "texts": 16}
     # The words' captioner reads the towers' images through it.
