@@ -3,6 +3,7 @@ regressor to hold it against."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -203,7 +204,10 @@ class ConditionalEncoderDecoder(Direction):
 
 
 class Regressor(Direction):
-    """The plain baseline: an MLP trained by the squared error; `sampling` has nothing to say."""
+    """The plain baseline: an MLP trained by the squared error; `sampling` has nothing to say.
+
+    It works between coordinates of unit mean square, as the conditional encoder-decoder does.
+    """
 
     def __init__(
         self, dim: int, condition_dim: int, sampling: Sampling, width: int = 1024, depth: int = 2, dropout: float = 0.1
@@ -222,10 +226,14 @@ class Regressor(Direction):
         """Nothing is solved for."""
 
     def losses(self, condition, rows, random):
-        return {"loss": (self.network(condition).float() - rows).square().sum(dim=-1).mean()}
+        return {"loss": (self._made(condition) - rows).square().sum(dim=-1).mean()}
 
     def translate_each(self, condition, sampling, gammas):
-        return [F.normalize(self.network(condition).float(), dim=-1)] * len(gammas)
+        return [F.normalize(self._made(condition), dim=-1)] * len(gammas)
+
+    def _made(self, condition: Tensor) -> Tensor:
+        made = self.network(math.sqrt(condition.shape[-1]) * condition).float()
+        return made / math.sqrt(made.shape[-1])
 
 
 KINDS = {"ced": ConditionalEncoderDecoder, "mlp": Regressor}
