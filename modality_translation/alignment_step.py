@@ -46,11 +46,19 @@ class ModalityTranslation(Step):
 
     @classmethod
     def of(cls, translation: Translation, **sampling: object) -> ModalityTranslation:
-        """The step that a trained translation makes. Raises ValueError when it has no image_to_text."""
-        options = translation.options(DIRECTION)
-        step = cls({**options, "sampling": asdict(translation.sampling.changed(sampling))})
-        weights = translation.directions[DIRECTION].state_dict()
-        step.translation.directions[DIRECTION].load_state_dict(weights)
+        """The step that a trained translation makes, of the parts that the sampling's `terms` need.
+
+        Raises ValueError when it has no image_to_text, or was trained without one of them.
+        """
+        changed = translation.sampling.changed(sampling)
+        step = cls({**translation.options(DIRECTION), "sampling": asdict(changed)})
+        own, weights = step.translation.directions[DIRECTION], translation.directions[DIRECTION].state_dict()
+        if own.state_dict().keys() - weights.keys():
+            raise ValueError(
+                f"terms={changed.terms} needs a part that this translation was trained without "
+                f"(sampling.terms={translation.sampling.terms}): leave it, or train one with sampling.terms=both"
+            )
+        own.load_state_dict({name: weights[name] for name in own.state_dict()})
         return step
 
     @classmethod

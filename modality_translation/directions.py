@@ -143,11 +143,6 @@ class ConditionalEncoderDecoder(Direction):
             self.cdim.check_steps(reconstruction_steps, "model.reconstruction_steps")
             self.cdim.check_steps(sampling.steps, "sampling.steps")
         if self.closed_form:
-            if self.cdim is None:
-                raise ValueError(
-                    "sampling.terms=projection with model.projection=closed_form leaves nothing to train: "
-                    "set model.projection=joint model.ridge=0, or compare with the row `linear`"
-                )
             self.projection.requires_grad_(False)
 
     def fit(self, conditions: Tensor, targets: Tensor, row_of: Tensor) -> None:

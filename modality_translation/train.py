@@ -37,6 +37,11 @@ def train(config: DictConfig) -> dict[str, float]:
             "uses_pairs": True,
         },
     )
+    if not any(weight.requires_grad for weight in translation.parameters()):
+        raise ValueError(
+            "sampling.terms=projection with model.projection=closed_form leaves nothing to train: "
+            "set model.projection=joint model.ridge=0, or compare with the row `linear`"
+        )
     state = open_run(config.output_dir, config, config.overwrite, stores.hashes)
     if state == "finished":
         return reuse_run(config.output_dir)

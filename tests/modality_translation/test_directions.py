@@ -124,7 +124,6 @@ def test_a_closed_form_projection_is_solved_and_fixed_and_the_residual_is_perpen
         ({"sampling": Sampling(steps=51)}, r"sampling\.steps=51 must not be above the chain's 50"),
         ({"reconstruction_steps": -1}, "reconstruction_steps=-1"),
         ({"sampling": Sampling(terms="ddim"), "target": "residual"}, "no residual"),
-        ({"sampling": Sampling(terms="projection"), "projection": "closed_form"}, "nothing to train"),
     ],
 )
 def test_bad_models_are_refused(options, message):

@@ -235,6 +235,30 @@ def test_any_captioner_can_be_fed_translated_images(configured, compose, tmp_pat
     assert len(captioner.caption_images(images[:3], progress=False)) == 3
 
 
+@pytest.mark.parametrize("terms", ["projection", "ddim"])
+def test_the_step_holds_what_its_terms_need(configured, tmp_path, terms):
+    train(configured("run"))
+    step = {"step": "ModalityTranslation", "translation": str(tmp_path / "run"), "terms": terms}
+    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], configured.store)
+    rebuilt = Alignment(json.loads(json.dumps(chain.options())))
+    rebuilt.load_state_dict(chain.state_dict())
+    other = {"projection": "cdim", "ddim": "projection"}[terms]
+    assert chain.state_dict() and not any(f".{other}." in name for name in chain.state_dict())
+    images = configured.store.images("test")
+    made = load_translation(tmp_path / "run").translate(images, "image_to_text", terms=terms)
+    torch.testing.assert_close(rebuilt.eval().image(images), made, rtol=0, atol=1e-3)
+    train(configured("one", f"sampling.terms={terms}", "model.projection=joint", "model.ridge=0"))
+    with pytest.raises(ValueError, match=f"terms=both needs a part .*sampling.terms={terms}"):
+        step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
+        Alignment.from_store([NORMALIZE, step, NORMALIZE], configured.store)
+
+
+def test_nothing_to_train_is_refused(configured, tmp_path):
+    with pytest.raises(ValueError, match=r"leaves nothing to train: set model\.projection=joint"):
+        train(configured("run", "sampling.terms=projection"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_step_is_rebuilt_from_json_and_has_its_place(configured, tmp_path):
     train(configured("run"))
     step = {"step": "ModalityTranslation", "translation": str(tmp_path / "run"), "gamma": 0.5, "steps": 2}
