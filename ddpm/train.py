@@ -9,6 +9,7 @@ from torch import Tensor
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from embedding_space.alignment import Alignment
+from embedding_space.commands import warn_of_text_split
 from embedding_space.store import EmbeddingStore
 from training.cli import command
 from training.loop import Loop, LoopConfig
@@ -24,6 +25,7 @@ def _no_noise(rows: Tensor) -> Tensor:
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
     store = EmbeddingStore(config.store)
+    warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     plain = OmegaConf.to_container(config, resolve=True)
     prefix = Alignment.from_store(plain["prefix"], store)
     torch.manual_seed(config.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from pathlib import Path
@@ -9,6 +10,18 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from embedding_space.located import ROOT
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_text_split(store: Path, prepared: str, wanted: str) -> None:
+    """Say that training reads the texts that the store was prepared with, if the options name another split."""
+    if prepared != wanted:
+        logger.warning(
+            "dataset.text_split=%s has no effect on training: %s was prepared with %s, and that is trained on. For the "
+            "other run %s, into another folder (dataset.name=...)",
+            wanted, store, prepared, preparing(store, f"dataset.text_split={wanted}"),
+        )  # fmt: skip
 
 
 def preparing(store: Path, *options: str) -> str:

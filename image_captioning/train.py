@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from embedding_space.alignment import Alignment
+from embedding_space.commands import warn_of_text_split
 from embedding_space.store import EmbeddingStore
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -50,6 +51,7 @@ def train(config: DictConfig) -> dict[str, float]:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
     output_dir = Path(config.output_dir)
     store = EmbeddingStore(config.store)
+    warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
     chosen = choose(config, store)
     loop_config = _loop_config(config, len(chosen.rows))

@@ -198,3 +198,10 @@ def test_two_processes_train_what_one_does(configured, tmp_path):
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
     logged = [metrics(tmp_path / name)[0]["loss"] for name in ("one", "two")]
     assert logged[0] == pytest.approx(logged[1], rel=1e-5) and logged[0] != logged[1]  # summed in another order
+
+
+def test_another_text_split_than_the_stores_is_warned_of(configured, caplog):
+    config = configured("run", "loop.steps=1", "dataset.text_split=train+extra")
+    train(config)
+    assert "dataset.text_split=train+extra has no effect on training" in caplog.text
+    assert "prepare_data.py" in caplog.text
