@@ -247,17 +247,17 @@ def _finished(output_dir: Path, inputs: dict, refuse: bool) -> dict | None:
     if they are to be refused."""
     path = output_dir / "scores.json"
     figures = json.loads(path.read_text()) if path.exists() else {}
-    difference = first_difference(figures["inputs"], inputs) if "inputs" in figures else "of unknown inputs"
-    if not difference:
-        if refuse:
-            print(f"Already evaluated: {output_dir} (again with overwrite=true)")
-        return figures
-    if refuse and "inputs" in figures:
+    if "inputs" not in figures:
+        return None
+    difference = first_difference(figures["inputs"], inputs)
+    if refuse and difference:
         raise ValueError(
             f"{output_dir} holds another evaluation ({difference}): give this one a folder of its own with "
             "output_dir=..., or replace the old one with overwrite=true"
         )
-    return None
+    if refuse:
+        print(f"Already evaluated: {output_dir} (again with overwrite=true)")
+    return None if difference else figures
 
 
 def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: Mapping[str, Any]) -> Alignment:
