@@ -96,7 +96,8 @@ def read_comparison(folder: str | Path) -> dict:
         )
     results = json.loads(path.read_text())
     missing = [key for key in NEEDED if key not in results]
-    missing += [f"runs.{key}" for key in ("evaluation",) if any(key not in run for run in results.get("runs", ()))]
+    if any("evaluation" not in run for run in results.get("runs", ())):
+        missing.append("runs.evaluation")
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}: run the command that made it again, which re-uses what is finished: "

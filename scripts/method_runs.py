@@ -153,10 +153,8 @@ class MethodRuns:
             training_seconds += _seconds(diffusion_dir)
         train_captioner(config)
         training_seconds += _seconds(self.captioner_dir(method, seed))
-        captioner, store = (
-            Captioner.load(self.captioner_dir(method, seed)),
-            EmbeddingStore(self.test_store or self.store),
-        )
+        captioner = Captioner.load(self.captioner_dir(method, seed))
+        store = EmbeddingStore(self.test_store or self.store)
         elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
