@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from modality_translation.image_generation import ImageDecoder, pipeline_class
@@ -35,6 +37,12 @@ def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configur
         (share,) = results["proposition_1"][direction]
         assert 0 <= share["bound"] <= 1 and 0 <= share["share"] <= 1
     assert "Proposition 1" in capsys.readouterr().out
+    # Cross-domain: another data set, here a copy, of which other pairs are taken, prepared with the same encoder.
+    there = shutil.copytree(path.parent, tmp_path / "data" / "elsewhere") / path.name
+    config.image_store = config.text_store = str(there)
+    elsewhere = evaluate(OmegaConf.merge(config, {"dataset": {"name": "elsewhere"}, "split": "val"}))
+    assert elsewhere["evaluated_on"]["dataset"] == "elsewhere" and elsewhere["trained_on"] == results["trained_on"]
+    assert elsewhere["translated"]["image_to_text"] != results["translated"]["image_to_text"]
     config.image_store = config.text_store = str(configured.towers().path)
     # Two translations evaluated on one data set have a folder each.
     assert compose("eval_translation", "checkpoint=runs/coco_seed1", "split=test").output_dir.endswith(
