@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Idle threads sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
+
 .PHONY: demo test test-all lint clean
 .DEFAULT_GOAL := demo
 

@@ -154,7 +154,7 @@ class FrozenFeatures:
             "what": what,
             "rows": rows,
             "tables_hash": self.tables.hash,
-            "precision": self.encoder.precision,
+            "precision": self.encoder.requested_precision,  # auto: features of other hardware do
             **{key: known[key] for key in depends_on},
         }
         written = json.dumps(identity, indent=2, default=list)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from common.device import announce, autocast, best_device, checked_device, choose_precision
 from embedding_space.pictures import open_picture
 
 KINDS = ("open_clip", "towers", "imported")
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EncodedImages(NamedTuple):
@@ -39,11 +38,12 @@ class Encoder:
 
     Args:
         batch_size: pictures or sentences a forward pass.
-        precision: autocast to fp32 (none), bf16 or fp16.
+        precision: autocast to fp32 (none), bf16 or fp16; auto: what the device computes natively.
         workers: processes that decode pictures.
-        device: by default CUDA where there is one.
+        device: by default `common.device.best_device()`.
 
     Attributes:
+        precision: what `requested_precision` means on this device: fp32, bf16 or fp16.
         description: JSON that `load_encoder(**description)` makes the encoder from again; kept in stores' manifests
             and in captioners.
         dims: {"images": width of image rows, "texts": width of text rows}.
@@ -57,16 +57,15 @@ class Encoder:
     dims: dict[str, int]
     joint: bool = True
     cut_texts: int = 0
+    requested_precision: str = "fp32"
 
     def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"precision={precision!r} (option encoder.precision) must be one of {', '.join(PRECISIONS)}"
-            )
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} (option encoder.batch_size) must be at least 1")
-        self.batch_size, self.precision, self.workers = batch_size, precision, workers
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.batch_size, self.workers = batch_size, workers
+        self.device = checked_device(device, "encoder.device") if device else best_device()
+        self.requested_precision = precision
+        self.precision = choose_precision(precision, self.device, "encoder.precision")
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
@@ -198,8 +197,8 @@ class Encoder:
 
     @torch.inference_mode()
     def _run(self, encode: Callable, batch: Any) -> Any:
-        dtype = PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+        announce("Encoding", self.device, self.precision)
+        with autocast(self.device, self.precision):
             return encode(batch)
 
 
@@ -248,17 +247,13 @@ def reload_encoder(description: Mapping[str, Any], **options: Any) -> Encoder:
 
     Args:
         description: `Encoder.description`.
-        options: `precision`, `batch_size`, `workers`, `device` in the place of the description's, or of `Encoder`'s
-            defaults. A GPU's fp16 gives way to fp32 on a CPU unless it is asked for: few CPUs compute in it, and rows
-            of another precision lie in the same space.
+        options: `precision`, `batch_size`, `workers`, `device`. By default the precision is this machine's (auto),
+            not that of the machine that described the encoder: rows of another precision are in the same space.
 
     Raises as `load_encoder`.
     """
     encoder = dict(description)
-    device = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-    if encoder.get("precision") == "fp16" and torch.device(device).type == "cpu":
-        encoder["precision"] = "fp32"
-    return load_encoder(**{**encoder, **options})
+    return load_encoder(**{**encoder, "precision": "auto", **options})
 
 
 def file_sha256(path: str | Path) -> str:

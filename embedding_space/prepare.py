@@ -71,6 +71,8 @@ def write_store(
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
     identity = _identity(tables, encoder, text_split, image_mean_split, patches)
+    if encoder.requested_precision == "auto":
+        identity = _in_precision_of(identity, final / "manifest.json", partial / "identity.json")
     if (final / "manifest.json").exists():
         return _reuse(final, identity)
     if final.is_file() or (final.is_dir() and any(final.iterdir())):
@@ -127,6 +129,20 @@ def _identity(
     if patches:
         identity["patches"] = list(encoder.patch_shape)
     return identity
+
+
+def _in_precision_of(identity: dict, *earlier: Path) -> dict:
+    """`identity` in the precision of the first of these files that is there: other hardware chose another one, which is
+    no reason to encode anew."""
+    path = next((path for path in earlier if path.exists()), None)
+    then = json.loads(path.read_text())["encoder"].get("precision") if path else None
+    now = identity["encoder"].get("precision")
+    if then in (None, now):
+        return identity
+    print(
+        f"{path.parent} was begun in {then}, which auto is not on this machine ({now}): it is re-used", file=sys.stderr
+    )
+    return {**identity, "encoder": {**identity["encoder"], "precision": then}}
 
 
 def _reuse(final: Path, identity: dict) -> EmbeddingStore:

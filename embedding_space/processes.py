@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 from accelerate import PartialState
 
+from common.device import best_device
+
 Result = TypeVar("Result")
 
 
@@ -26,7 +28,7 @@ class Processes:
     """
 
     def __init__(self):
-        accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+        accelerated = best_device().type != "cpu"
         gloo = {"backend": "gloo"} if accelerated and "LOCAL_RANK" in os.environ else {}
         # One process may wait for another's whole share: hours.
         state = PartialState(cpu=not accelerated, timeout=timedelta(days=30), **gloo)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import open_clip
 
-from embedding_space.warn import warn_once
+from common.warn import warn_once
 
 QUICK = "-quickgelu"  # ends the names of open_clip's models with QuickGELU
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own archives

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.warn import warn_once
 from embedding_space.commands import preparing
 from embedding_space.tables import Tables, read_tables
-from embedding_space.warn import warn_once
 
 FORMAT = 1
 MANIFEST_KEYS = ("encoder", "dim", "rows", "tables_hash", "text_split", "text_mean_split", "image_mean_split", "hash")

@@ -15,8 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from common.device import announce, autocast, best_device, choose_precision
 from embedding_space.alignment import Alignment
-from embedding_space.encoders import PRECISIONS, Encoder, reload_encoder
+from embedding_space.encoders import Encoder, reload_encoder
 from embedding_space.steps import NormalSampler
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, beam_hypotheses, generate
@@ -206,7 +207,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
         Args:
             precision: autocast of mapper and decoder to fp32 (none), bf16 or fp16, which may be twice as fast; rounding
-                then decides between words that are almost as probable.
+                then decides between words that are almost as probable. auto: what the device computes natively.
 
         Raises ValueError for rows of another width than the captioner's and for rows that are not finite.
         """
@@ -243,10 +244,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
     @torch.no_grad()
     def _caption(self, embeddings, dim, align, decoding, batch_size, progress, precision) -> list[str]:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision!r} must be one of {', '.join(PRECISIONS)}")
-        dtype = PRECISIONS[precision]
-        autocast = torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+        precision = choose_precision(precision, self.device)
+        announce("Captioning", self.device, precision)
         if embeddings.ndim != 2 or embeddings.shape[1] != dim:
             raise ValueError(
                 f"This captioner reads embeddings of {dim} dimensions from the encoder "
@@ -261,7 +260,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             )
         end, banned = self.tokenizer.eos_token_id, self.banned_tokens()
         captions: list[str] = []
-        with _evaluating(self), autocast, tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar:
+        with (
+            _evaluating(self),
+            autocast(self.device, precision),
+            tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar,
+        ):
             for start in range(0, len(embeddings), batch_size):
                 raw = embeddings[start : start + batch_size].to(self.device)
                 prefix = self.mapper(align(raw))
@@ -315,7 +318,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {MEND}") from error
         captioner.alignment.restore()
         captioner.folder = folder
-        return captioner.to("cuda" if torch.cuda.is_available() else "cpu")
+        return captioner.to(best_device())
 
     @classmethod
     def _from_pretrained(

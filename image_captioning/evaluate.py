@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.device import choose_precision, computing_on
 from embedding_space.alignment import Alignment
 from embedding_space.steps import Center
 from embedding_space.store import EmbeddingStore
@@ -168,6 +169,8 @@ def evaluate_captioner(
         "gap": gap_figures(aligned, targets, image_row),
         "evaluated_on": {"dataset": store.path.parent.name, "store_hash": store.hash},
         "image_mean": mean_origin,
+        "precision": choose_precision(precision, captioner.device),
+        "device": computing_on(captioner.device, choose_precision(precision, captioner.device)),
         "seconds": {"captioning": seconds, "scoring": scores.seconds},
         "inputs": inputs,
     }

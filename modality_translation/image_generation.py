@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from common.device import best_device
+
 EXTRA = 'pip install -e ".[generation]"'
 
 
@@ -47,7 +49,7 @@ class ImageDecoder:
                 f"weights={weights} is no unCLIP pipeline that can be loaded ({reason}): where there is a network, run "
                 "`hf download kakaobrain/karlo-v1-alpha-image-variations --local-dir FOLDER`, and give weights=FOLDER"
             ) from error
-        self.pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.pipeline.to(device or best_device())
 
     @property
     def dim(self) -> int:

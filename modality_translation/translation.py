@@ -10,6 +10,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from common.device import best_device
 from modality_translation.directions import DIRECTIONS, Sampling, build_direction
 from modality_translation.pairs import Pairs
 from training.checkpoint import load_checkpoint
@@ -137,4 +138,4 @@ def load_translation(folder: str | Path) -> Translation:
     """
     mend = "run python -m modality_translation.train dataset=..."
     translation = load_checkpoint(Translation, folder, "translation", mend)
-    return translation.to("cuda" if torch.cuda.is_available() else "cpu")
+    return translation.to(best_device())

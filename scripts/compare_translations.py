@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
+from common.device import best_device
 from evaluation.facts import run_facts
 from evaluation.table import Table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
@@ -91,7 +91,7 @@ def compare(config: DictConfig) -> dict:
     for option in CHOSEN.values():
         if not config[option]:
             raise ValueError(f"{option}={list(config[option])} must name at least one value to choose from")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     splits = (config.dataset.pairs_split, config.validation_split, config.split)
     training, validation, test = (stores.pairs(split, device) for split in splits)
     runs = [*_baselines(config, training, validation, test), *_variants(config, variants, seeds, validation, test)]

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from common.device import best_device
 from embedding_space.alignment import Alignment
 from embedding_space.encoders import reload_encoder
 from embedding_space.steps import ROWS_AT_ONCE
@@ -35,7 +36,7 @@ RECALLS = {"R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10"}
 def evaluate(config: DictConfig) -> dict:
     """Measure as `configs/evaluate_retrieval.yaml` says, print the table and return what `retrieval.json` holds."""
     store = EmbeddingStore(config.store)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     images, texts = store.images(config.split).to(device), store.texts(config.split).to(device)
     image_rows = torch.from_numpy(store.pairs(config.split)).to(device)
     task = _zero_shot(config, store)
@@ -116,7 +117,9 @@ def _alignments(config: DictConfig, store: EmbeddingStore) -> Iterator[tuple[str
         yield Path(checkpoint).name, captioner.alignment
 
 
-def _sides(alignment: Alignment | None, device: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+def _sides(
+    alignment: Alignment | None, device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """What becomes of all image rows and of all text rows."""
     if alignment is None:
         return (lambda rows: rows), (lambda rows: rows)

@@ -168,6 +168,7 @@ class MethodRuns:
                 caption_from=method.caption_from,
                 cache_dir=self.cache_dir,
                 earlier="renew",
+                precision="auto",
                 **elsewhere,
             )
             seconds = training_seconds + figures["seconds"]["captioning"]

@@ -1,8 +1,13 @@
+# ruff: noqa: E402
 """Shared fixtures: tiny synthetic stores, and composed configs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from common.process_setup import set_up_process
+
+set_up_process()  # before torch is imported, as in every command
 
 import numpy as np
 import pytest

@@ -9,14 +9,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
-    "embedding_space": set(),
-    "training": set(),
-    "evaluation": {"embedding_space"},
-    "contrastive": {"embedding_space", "training", "evaluation"},
-    "ddpm": {"embedding_space", "training", "evaluation"},
-    "image_captioning": {"embedding_space", "training", "evaluation"},
-    "modality_translation": {"embedding_space", "training", "evaluation", "ddpm"},
-    "demo_world": {"embedding_space"},
+    "common": set(),
+    "embedding_space": {"common"},
+    "training": {"common"},
+    "evaluation": {"common", "embedding_space"},
+    "contrastive": {"common", "embedding_space", "training", "evaluation"},
+    "ddpm": {"common", "embedding_space", "training", "evaluation"},
+    "image_captioning": {"common", "embedding_space", "training", "evaluation"},
+    "modality_translation": {"common", "embedding_space", "training", "evaluation", "ddpm"},
+    "demo_world": {"common", "embedding_space"},
 }
 ROOMS = {*MAY_IMPORT, "scripts", "tests"}
 

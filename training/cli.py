@@ -14,6 +14,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from common.process_setup import set_up_process
 from training.config import CONFIGS, explain, override, stage_experiments
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
@@ -39,6 +40,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
             sys.exit(1)
 
     def main() -> None:
+        set_up_process()
         quote_paths()
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
             signal.signal(signal.SIGTERM, _as_interrupt)

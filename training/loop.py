@@ -6,6 +6,7 @@ import atexit
 import json
 import math
 import signal
+import sys
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from ema_pytorch import EMA
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from common.device import announce, best_device, choose_precision, computing_on
 from training.compiler import check_compiler
 from training.loop_config import LoopConfig
 from training.random import StepRandom, mixed_seed
@@ -66,13 +68,14 @@ class Loop:
         # would refuse the second. The processes' group lives in PartialState and stays for the next stage.
         AcceleratorState._reset_state()
         atexit.unregister(_leave_group)
-        has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-        if config.precision == "fp16" and not has_gpu:
-            raise ValueError("loop.precision=fp16 needs a GPU: set it to bf16 or no")
+        device = best_device()
+        self.precision = choose_precision(config.precision, device, "loop.precision")
+        if self.precision == "fp16" and device.type == "cpu":
+            raise ValueError("loop.precision=fp16 needs a GPU: set it to auto, bf16 or fp32")
         self.accelerator = Accelerator(
-            mixed_precision=config.precision,
+            mixed_precision="no" if self.precision == "fp32" else self.precision,
             # Else accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
-            cpu=not has_gpu,
+            cpu=device.type == "cpu",
             log_with="wandb" if tracker and tracker.name == "wandb" else None,
             # Our buffers (means, schedules, memories) never change while training: nothing to send around.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
@@ -112,7 +115,9 @@ class Loop:
         if config.compile:
             check_compiler(self.device)
             model.compile()  # in place: the names of its weights stay, and so do checkpoints
-        state = _State(model, optimizer, ema, accelerator.scaler, step=0)
+        state = _State(model, optimizer, ema, accelerator.scaler, step=0, precision=self.precision)
+        if accelerator.is_main_process:
+            announce(f"Training {self.output_dir.name}", self.device, self.precision)
         if resume:
             self._best = state.load(self.output_dir / RESUME)
             if accelerator.is_main_process:
@@ -128,7 +133,14 @@ class Loop:
             samples = state.step * config.batch_size
             finish_run(
                 self.output_dir,
-                {"steps": state.step, "samples": samples, "seconds": round(state.seconds, 1), **figures},
+                {
+                    "steps": state.step,
+                    "samples": samples,
+                    "seconds": round(state.seconds, 1),
+                    "precision": state.precision,
+                    "device": computing_on(self.device, self.precision),
+                    **figures,
+                },
             )
         accelerator.wait_for_everyone()
         atexit.register(_leave_group)  # not after an error: the other processes would be waited for
@@ -215,7 +227,7 @@ class Loop:
         if broken:
             raise ValueError(
                 f"{broken} at step {state.step}: lower loop.learning_rate (now {self.config.learning_rate}) "
-                "or set loop.precision=no; checkpoints so far stand"
+                "or set loop.precision=fp32; checkpoints so far stand"
             )
 
     @torch.no_grad()
@@ -278,12 +290,14 @@ class _State:
     ema: EMA | None
     scaler: Any
     step: int
+    precision: str = "fp32"  # "bf16, fp32" after a resumption on other hardware
     seconds: float = 0.0  # spent training, interruptions left out
 
     def save(self, path: Path, best: float) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         temporary = path.with_suffix(".partial")
-        torch.save({"step": self.step, "seconds": self.seconds, "best": best, **parts}, temporary)
+        own = {"step": self.step, "seconds": self.seconds, "precision": self.precision, "best": best}
+        torch.save({**own, **parts}, temporary)
         temporary.replace(path)
 
     def load(self, path: Path) -> float:
@@ -292,8 +306,13 @@ class _State:
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
             self.step, self.seconds = saved["step"], saved["seconds"]
+            before = saved.get("precision", self.precision)  # runs of earlier versions did not say
         except Exception as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
             raise ValueError(f"{path} cannot be resumed from ({error}): start afresh with overwrite=true") from error
+        if self.precision not in before:
+            print(f"{path.parent.name}: begun in {before}, goes on in {self.precision}", file=sys.stderr)
+            before += f", {self.precision}"
+        self.precision = before
         return saved["best"]
 
     def _parts(self) -> dict[str, Any]:

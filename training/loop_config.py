@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from common import device
 from training.schedule import SCHEDULES
 
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = (*device.PRECISIONS, "no")
 
 
 @dataclass
@@ -26,7 +27,7 @@ class LoopConfig:
     warmup_steps: int = 0
     clip_norm: float | None = 1.0
     gradient_accumulation: int = 1  # micro-batches a step
-    precision: str = "no"  # no, bf16 or fp16 autocast
+    precision: str = "fp32"  # auto, fp32, bf16 or fp16 autocast; "no" is fp32
     compile: bool = False  # torch.compile
     ema_decay: float | None = None
     ema_every: int = 1

@@ -65,8 +65,10 @@ def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
 
 def reuse_run(output_dir: str | Path) -> dict[str, float]:
     """Say that the run in this folder is finished, and return its closing figures."""
-    print(f"Already trained: {output_dir} (train it again with overwrite=true)")
-    return json.loads((Path(output_dir) / FINISHED).read_text())
+    figures = json.loads((Path(output_dir) / FINISHED).read_text())
+    where = f" on {figures['device']}" if "device" in figures else ""
+    print(f"Already trained{where}: {output_dir} (train it again with overwrite=true)")
+    return figures
 
 
 def finish_run(output_dir: str | Path, summary: dict) -> None:
@@ -94,4 +96,11 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
             if difference:
                 return difference
         return None
+    if key.rpartition(".")[2] == "precision" and _same_precision(before, now):
+        return None
     return None if before == now else f"{key} was {before!r} there and is {now!r} now"
+
+
+def _same_precision(before: object, now: object) -> bool:
+    """What `auto` became is for the hardware to say: it is no other configuration. fp32 was called "no"."""
+    return "auto" in (before, now) or {before, now} == {"no", "fp32"}

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from common.device import best_device
 from embedding_space.alignment import Alignment
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -22,7 +23,6 @@ from scripts.benchmarks.diffusion import random_rows
 from scripts.benchmarks.timing import (
     ClockedTask,
     StepClock,
-    best_device,
     endless,
     parameters,
     with_ratios,

@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from common.device import best_device
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from scripts.benchmarks.timing import (
     ClockedTask,
     StepClock,
-    best_device,
     endless,
     median_seconds,
     parameters,

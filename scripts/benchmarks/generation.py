@@ -10,11 +10,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from common.device import best_device
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding, generate
 from scripts.benchmarks.captioning import made_up_captions, make_captioner
 from scripts.benchmarks.diffusion import random_rows
-from scripts.benchmarks.timing import best_device, median_seconds, parameters, with_ratios
+from scripts.benchmarks.timing import median_seconds, parameters, with_ratios
 
 
 def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:

@@ -14,10 +14,6 @@ from training.loop import Evaluation, Task
 from training.random import StepRandom
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def now() -> float:
     """Seconds, once the accelerator has done all that it was given."""
     if torch.cuda.is_available():

@@ -218,5 +218,5 @@ def test_a_lower_precision_is_that_of_an_autocast_and_is_checked(captioner):
     with torch.autocast("cpu", torch.bfloat16):
         expected = captioner.caption_images(images, progress=False)
     assert captioner.caption_images(images, progress=False, precision="bf16") == expected
-    with pytest.raises(ValueError, match="precision='bf32' must be one of fp32, bf16, fp16"):
+    with pytest.raises(ValueError, match="precision='bf32' must be one of auto, fp32, bf16, fp16"):
         captioner.caption_images(images, precision="bf32")

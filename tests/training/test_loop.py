@@ -283,3 +283,12 @@ def test_a_damaged_resume_state_is_refused(tmp_path):
     (tmp_path / "resume.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="start afresh with overwrite=true"):
         run(tmp_path, resume=True)
+
+
+def test_a_run_that_goes_on_in_another_precision_says_so(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Regression(8, interrupt_at=5), precision="fp32")
+    run(tmp_path, resume=True, precision="bf16")
+    summary = json.loads((tmp_path / "finished.json").read_text())
+    assert summary["precision"] == "fp32, bf16" and summary["device"].startswith("cpu (")
+    assert "begun in fp32, goes on in bf16" in capsys.readouterr().err

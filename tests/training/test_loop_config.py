@@ -37,7 +37,7 @@ def test_counts_are_whole_numbers_from_one(name, value):
         ({"betas": [0.9]}, "must be two numbers from 0 to below 1"),
         ({"betas": 0.9}, "loop.betas=0.9 must be two numbers"),
         ({"schedule": "step"}, "loop.schedule='step' must be one of constant, linear, cosine"),
-        ({"precision": "int8"}, "loop.precision='int8' must be one of no, bf16, fp16"),
+        ({"precision": "int8"}, "loop.precision='int8' must be one of auto, fp32, bf16, fp16, no"),
     ],
 )
 def test_bad_values_are_refused_naming_the_option(changes, message):

@@ -133,3 +133,13 @@ def test_wandb_runs_offline_into_the_run_folder(tmp_path, monkeypatch):
     tracker.log_tables(accelerator, {"samples": (["reference", "caption"], [["a dog", "a cat"]])}, step=1)
     accelerator.end_training()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+@pytest.mark.parametrize(("before", "now"), [("bf16", "auto"), ("auto", "fp16"), ("no", "fp32"), ("fp32", "no")])
+def test_what_auto_became_on_other_hardware_is_no_other_configuration(before, now):
+    assert first_difference({"loop": {"precision": before}}, {"loop": {"precision": now}}) is None
+    assert first_difference({"precision": before}, {"precision": now}) is None
+
+
+def test_another_precision_that_was_asked_for_is_another_configuration():
+    assert "precision was 'bf16'" in first_difference({"precision": "bf16"}, {"precision": "fp32"})
