@@ -14,10 +14,12 @@ _ALLOCATOR_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRI
 
 
 def set_up_process() -> None:
-    """Make the three settings below. What the user has set stays as it is; a second call changes nothing."""
+    """Make the settings below. What the user has set stays as it is; a second call changes nothing."""
     wait_passively()
     limit_threads()
     keep_freed_memory()
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "30")  # seconds: a log shall not fill with progress bars
 
 
 def wait_passively() -> None:

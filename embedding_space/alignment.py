@@ -55,6 +55,21 @@ def _step_and_options(entry: Mapping, from_store: bool) -> tuple[type[Step], dic
     return step, options
 
 
+def text_side(steps: Iterable[Mapping]) -> list[dict]:
+    """What of a config's steps concerns texts. Chains for which it is equal do the same to texts, so that a decoder
+    that was trained through one of them reads what the others make of images."""
+    kept: list[dict] = []
+    for entry in steps:
+        step = step_class(entry["step"])
+        own = {name: value for name, value in entry.items() if name not in step.image_options}
+        if "auto" not in own.values():
+            own.pop("estimate", None)  # it was for an option of the image side
+        again = kept and own == kept[-1] == {"step": "Normalize"}
+        if step.changes_texts and not again:
+            kept.append(own)
+    return kept
+
+
 class Alignment(nn.Module):
     """A chain of steps. Its last step must be Normalize, so that the decoder always sees unit rows.
 

@@ -23,7 +23,7 @@ from evaluation.plots import save_plot
 from evaluation.sweep_plots import plot_lines
 from image_captioning.evaluate import IMAGE_MEANS, same_encoder
 from image_captioning.generation import Decoding
-from scripts.method_runs import MethodRuns, find_methods
+from scripts.method_runs import MethodRuns, find_methods, shared_trainings
 from training.cli import command
 from training.config import CONFIGS, compose_config
 from training.run_folder import write_whole
@@ -71,7 +71,10 @@ def compare(config: DictConfig) -> dict:
     }
     if fewer:
         results["plots"].append(_plot_few_captions(results["few_captions"], output_dir))
-    results |= {"minutes": round((time.perf_counter() - started) / 60, 1), "notes": _notes(config, results)}
+    results |= {
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "notes": [*_notes(config, results), *shared_trainings(runs)],
+    }
     text = write_comparison(output_dir, results, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(results['notes'])}\n\nTables, figures and report.html: {output_dir}")
     return results

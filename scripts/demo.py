@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from common.stages import Stage, StageClock
 from ddpm.analysis import bridged_cosines
 from ddpm.bridge import load_text_diffusion
 from embedding_space.store import EmbeddingStore
@@ -23,11 +24,17 @@ from evaluation.plots import plot_cosine_against_timestep, plot_embedding_pca, s
 from evaluation.retrieval import centroid_distance, paired_cosine
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from scripts.method_runs import MethodRuns, find_methods
+from scripts.method_runs import MethodRuns, find_methods, shared_trainings
 from scripts.prepare_data import prepare
 from training.cli import command
 from training.config import compose_config, override
 
+REPORT = Stage("writing the report", "report", 20)
+SUMMARY = (
+    "Ways across the gap between images and texts, on the demo world: a decoder is trained on {train:,} captions "
+    "without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
+    "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0)."
+)
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
 
 
@@ -41,31 +48,32 @@ def run_demo(config: DictConfig) -> dict:
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    store = prepare(preparing)
-    runs = list(method_runs.run(config.seeds))
+    clock = StageClock([Stage("preparing the data", "preparing", 90), *method_runs.plan(config.seeds), REPORT])
+    with clock.stage("preparing the data"):
+        store = prepare(preparing)
+    runs = list(method_runs.run(config.seeds, clock))
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
-    results = {
-        **facts,
-        "title": "Captioning images after training on text alone",
-        "summary": "Ways across the gap between images and texts, on the demo world: a decoder is trained on "
-        f"{train:,} captions without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
-        "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0).",
-        "config": OmegaConf.to_container(config, resolve=True),
-        "world": world["world_hash"],
-        "store": store.hash,
-        "store_path": str(store.path),
-        "split": config.split,
-        "seeds": list(config.seeds),
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "intervals": cider_intervals(runs, None),
-        "runs": runs,
-        "notes": _notes(config, world),
-        "plots": _plots(config, store, method_runs, output_dir),
-    }
-    text = write_comparison(output_dir, results, config.examples, config.picture_side)
+    with clock.stage(REPORT.label):
+        results = {
+            **facts,
+            "title": "Captioning images after training on text alone",
+            "summary": SUMMARY.format(train=train, test=test),
+            "config": OmegaConf.to_container(config, resolve=True),
+            "world": world["world_hash"],
+            "store": store.hash,
+            "store_path": str(store.path),
+            "split": config.split,
+            "seeds": list(config.seeds),
+            "minutes": round((time.perf_counter() - started) / 60, 1),
+            "intervals": cider_intervals(runs, None),
+            "runs": runs,
+            "notes": [*_notes(config, world), *shared_trainings(runs)],
+            "plots": _plots(config, store, method_runs, output_dir),
+        }
+        text = write_comparison(output_dir, results, config.examples, config.picture_side)
+        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
-    save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"Report: {output_dir / 'report.html'}   figures: {output_dir / 'results.json'}")
     return results
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from common.stages import Stage, StageClock
 from ddpm.train import train as train_ddpm
+from embedding_space.alignment import Alignment, text_side
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import ORACLES
 from image_captioning.captioner import Captioner
@@ -20,7 +22,7 @@ from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.train import train as train_captioner
 from training.config import CONFIGS, compose_config
-from training.run_folder import FINISHED, difference_from
+from training.run_folder import FINISHED, NOT_PART_OF_THE_RUN, difference_from
 
 VARIANT_KEYS = ("alignment", "captioner", "ddpm")
 OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on")
@@ -118,8 +120,8 @@ class MethodRuns:
                 if key in OWN_OPTIONS or key.split(".")[0] in ("dataset", "encoder"):
                     raise ValueError(f"{text} stands in overrides of a stage, but {key} is for the comparison to set")
             for seed in seeds:
-                configs = [self._captioner_config(method, seed)]
-                if _has_bridge(configs[0]):
+                configs = [self._captioner_config(self.trained_as(method, seed), seed)]
+                if _has_bridge(self._captioner_config(method, seed)):
                     configs.append(self._ddpm_config(method, seed))
                 elif method.ddpm:
                     raise ValueError(
@@ -132,28 +134,60 @@ class MethodRuns:
                             "folders of their own (option name or runs_dir), or delete that one"
                         )
 
-    def run(self, seeds: Sequence[int]) -> Iterator[dict]:
-        """Train and evaluate, seed by seed: the figures of each evaluation. What is finished is re-used."""
-        done, total = 0, len(seeds) * len(self.methods)
+    def plan(self, seeds: Sequence[int]) -> list[Stage]:
+        """What `run` will do. The seconds are those of the demo on two CPU cores; what is done already takes none."""
+        stages, planned = [], set()
         for seed in seeds:
             for method in self.methods:
-                done += 1
-                runs = list(self._run(method, seed))
+                trainings = {f"training {method.name}": ("training", 90, self.captioner_dir(method, seed))}
+                if _has_bridge(self._captioner_config(method, seed)):
+                    diffusion = {"training the diffusion model": ("ddpm", 30, self.diffusion_dir(method, seed))}
+                    trainings = diffusion | trainings
+                for label, (kind, seconds, folder) in trainings.items():
+                    if folder not in planned:
+                        planned.add(folder)
+                        done = (Path(folder) / FINISHED).exists()
+                        stages.append(Stage(_with_seed(label, seed, seeds), kind, 0 if done else seconds))
+                seconds = 20.0 * len(self.decodings)
+                stages.append(Stage(_with_seed(f"captioning with {method.name}", seed, seeds), "captioning", seconds))
+        return stages
+
+    def run(self, seeds: Sequence[int], clock: StageClock | None = None) -> Iterator[dict]:
+        """Train and evaluate, seed by seed: the figures of each evaluation. What is finished is re-used.
+
+        clock: of a longer plan that `plan(seeds)` is the next part of.
+        """
+        clock, trained = clock or StageClock(self.plan(seeds)), set()
+        for seed in seeds:
+            for method in self.methods:
+                if _has_bridge(self._captioner_config(method, seed)):
+                    folder = self.diffusion_dir(method, seed)
+                    if folder not in trained:
+                        with clock.stage(_with_seed("training the diffusion model", seed, seeds)):
+                            train_ddpm(self._ddpm_config(method, seed))
+                        trained.add(folder)
+                leader = self.trained_as(method, seed)
+                if (folder := self.captioner_dir(method, seed)) not in trained:
+                    with clock.stage(_with_seed(f"training {method.name}", seed, seeds)):
+                        train_captioner(self._captioner_config(leader, seed))
+                    trained.add(folder)
+                with clock.stage(_with_seed(f"captioning with {method.name}", seed, seeds)):
+                    runs = list(self._evaluate(method, leader, seed))
                 ciders = {run["decoding_name"]: run["metrics"].get("CIDEr") for run in runs}
-                shown = ", ".join(f"{'none' if c is None else f'{c:.1f}'} {name}" for name, c in ciders.items())
-                trained = f"trained in {_seconds(self.captioner_dir(method, seed)):.0f} s"
-                print(f"[{done}/{total}] seed {seed} {method.name}: {trained}, CIDEr {shown}", flush=True)
+                shown = ", ".join(f"{'none' if c is None else f'{c:.1f}'} ({name})" for name, c in ciders.items())
+                print(f"    {method.name}: CIDEr {shown}", flush=True)
                 yield from runs
 
-    def _run(self, method: Method, seed: int) -> Iterator[dict]:
-        config, training_seconds = self._captioner_config(method, seed), 0.0
+    def _evaluate(self, method: Method, leader: Method, seed: int) -> Iterator[dict]:
+        config = self._captioner_config(method, seed)
+        training_seconds = _seconds(self.captioner_dir(method, seed))
         if _has_bridge(config):
-            diffusion_dir = self.diffusion_dir(method, seed)
-            train_ddpm(self._ddpm_config(method, seed))
-            training_seconds += _seconds(diffusion_dir)
-        train_captioner(config)
-        training_seconds += _seconds(self.captioner_dir(method, seed))
+            training_seconds += _seconds(self.diffusion_dir(method, seed))
         captioner = Captioner.load(self.captioner_dir(method, seed))
+        alignment = None
+        if leader.alignment != method.alignment:
+            steps = OmegaConf.to_container(config.alignment, resolve=True)["steps"]
+            alignment = Alignment.from_store(steps, EmbeddingStore(self.store))
         store = EmbeddingStore(self.test_store or self.store)
         elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
         for label, decoding in self.decodings.items():
@@ -169,13 +203,49 @@ class MethodRuns:
                 cache_dir=self.cache_dir,
                 earlier="renew",
                 precision="auto",
+                alignment=alignment,
                 **elsewhere,
             )
             seconds = training_seconds + figures["seconds"]["captioning"]
             row = {"method": method.name, "seed": seed, "decoding_name": label, "evaluation": folder}
-            yield {**row, "total_seconds": seconds, **figures}
+            yield {
+                **row,
+                "total_seconds": seconds,
+                **figures,
+                "alignment": method.alignment,
+                "trained_as": leader.name,
+            }
+
+    def trained_as(self, method: Method, seed: int) -> Method:
+        """The method in whose folder `method`'s captioner is trained: one that differs at inference alone, or itself.
+
+        A training of its own that is there already is kept; else a finished one of the others is taken, else the
+        first's.
+        """
+        key = self._training_key(method, seed)
+        alike = [other for other in self.methods if other.trained == other.name]
+        alike = [other for other in alike if self._training_key(other, seed) == key] or [method]
+        done = [other for other in alike if self._is_trained(other, seed)]
+        return method if method in done else (done or alike)[0]
+
+    def _training_key(self, method: Method, seed: int) -> str:
+        """What decides how a captioner is trained: equal for methods that differ at inference alone."""
+        config = OmegaConf.to_container(self._captioner_config(method, seed), resolve=True)
+        steps = text_side(config.pop("alignment")["steps"])
+        for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
+            config.pop(key, None)
+        return json.dumps([steps, config], sort_keys=True)
+
+    def _is_trained(self, method: Method, seed: int) -> bool:
+        config = self._captioner_config(method, seed)
+        done = (Path(config.output_dir) / FINISHED).exists()
+        return done and not config.overwrite and difference_from(config.output_dir, config) is None
 
     def captioner_dir(self, method: Method, seed: int) -> str:
+        """The run folder of the captioner that `method` captions with."""
+        return self._own_dir(self.trained_as(method, seed), seed)
+
+    def _own_dir(self, method: Method, seed: int) -> str:
         return f"{self.runs_dir}/image_captioning/{self.name}_{method.trained}_seed{seed}"
 
     def diffusion_dir(self, method: Method, seed: int) -> str:
@@ -190,7 +260,7 @@ class MethodRuns:
 
     def _captioner_config(self, method: Method, seed: int) -> DictConfig:
         overrides = (f"alignment={method.alignment}", f"train_on={method.train_on}", *self.captioner, *method.captioner)
-        config = self._config("image_captioning", self.captioner_dir(method, seed), seed, overrides)
+        config = self._config("image_captioning", self._own_dir(method, seed), seed, overrides)
         if _has_bridge(config):
             config.alignment.diffusion = self.diffusion_dir(method, seed)
         return config
@@ -207,6 +277,20 @@ class MethodRuns:
 @cache
 def _composed(stage: str, overrides: tuple[str, ...]) -> DictConfig:
     return compose_config(stage, *overrides)
+
+
+def shared_trainings(runs: Sequence[Mapping]) -> list[str]:
+    """A sentence for each method whose captioner another one's training made."""
+    shared = {run["method"]: run["trained_as"] for run in runs if run["trained_as"] != run["method"]}
+    return [
+        f"{method} captions with the decoder of {trained_as}: both do the same to texts, so one training serves both."
+        for method, trained_as in shared.items()
+        if method not in ORACLES
+    ]
+
+
+def _with_seed(label: str, seed: int, seeds: Sequence[int]) -> str:
+    return f"seed {seed}: {label}" if len(seeds) > 1 else label
 
 
 def _has_bridge(captioner_config: DictConfig) -> bool:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding_space.alignment import STEP_MODULES, Alignment, step_class
+from embedding_space.alignment import STEP_MODULES, Alignment, step_class, text_side
 from embedding_space.steps import Step, TextMemory
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
@@ -160,3 +160,24 @@ def test_bad_chains_are_refused_in_one_sentence(make_store, steps, message):
 
 def test_the_registry_names_steps_and_nothing_else():
     assert all(issubclass(step_class(name), Step) for name in STEP_MODULES)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ([{"step": "Normalize"}], [{"step": "Normalize"}, {"step": "TextMemory"}, {"step": "Normalize"}], True),
+        ([{"step": "TextMemory", "temperature": 0.1}], [], True),
+        ([{"step": "DiffusionBridge", "image_timestep": 3}], [{"step": "DiffusionBridge", "image_timestep": 4}], True),
+        ([{"step": "DiffusionBridge", "text_timestep": 3}], [{"step": "DiffusionBridge", "text_timestep": 4}], False),
+        ([{"step": "DiffusionBridge", "eta": 0.0}], [{"step": "DiffusionBridge", "eta": 0.5}], False),
+        ([{"step": "GaussianNoise", "noise_std": 1}], [{"step": "GaussianNoise", "noise_std": 2}], False),
+        ([{"step": "Center"}, {"step": "Normalize"}], [{"step": "Normalize"}, {"step": "Center"}], False),
+        (
+            [{"step": "GaussianNoise", "noise_std": "auto", "estimate": {"data": "pairs"}}],
+            [{"step": "GaussianNoise", "noise_std": "auto", "estimate": {"data": "unpaired"}}],
+            False,
+        ),
+    ],
+)
+def test_the_text_side_of_a_config_leaves_out_what_concerns_images_alone(one, other, alike):
+    assert (text_side(one) == text_side(other)) is alike

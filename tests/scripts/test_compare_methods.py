@@ -73,7 +73,8 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
     )
     results = compare(config)
     printed = capsys.readouterr().out
-    assert "[1/10] seed 0 c2_collapse: trained in" in printed and "[10/10] seed 1 oracle_text" in printed
+    assert "[1/22] seed 0: training c2_collapse ... 0:0" in printed and "s left" in printed
+    assert "[22/22] seed 1: captioning with oracle_text ... 0:0" in printed and "    oracle_text: CIDEr" in printed
     assert [(run["seed"], run["method"]) for run in results["runs"][::2]] == [
         (seed, method) for seed in (0, 1) for method in [*config.methods, *config.oracles]
     ]
@@ -123,8 +124,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     results = compare(config)
     assert len(results["runs"]) == 2 and len(results["cross_domain"]) == 2 and len(results["few_captions"]) == 6
     trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
-    methods = ("c1", "decap_memory")
-    assert trained == {f"tiny{part}_{m}_seed0" for part in ("", "_10pct", "_30captions") for m in methods}
+    assert trained == {f"tiny{part}_c1_seed0" for part in ("", "_10pct", "_30captions")}  # decap_memory's as well
     few = {(run["share"], run["method"]): run for run in results["few_captions"]}
     assert [few[share, "c1"]["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
     assert few["100 %", "c1"]["metrics"] == results["runs"][0]["metrics"]
@@ -214,3 +214,26 @@ def test_a_folder_that_holds_another_run_is_found_before_anything_trains(config,
     ):
         compare(config)
     assert not (tmp_path / "outputs/image_captioning/tiny_c3_seed0").exists()
+
+
+@pytest.mark.usefixtures("without_java")
+def test_methods_that_do_the_same_to_texts_share_a_training_and_caption_as_if_trained_alone(config, tmp_path):
+    config = OmegaConf.merge(config, {"seeds": [0], "baseline": None})
+    alone = compare(OmegaConf.merge(config, {"methods": ["memory_bridge"], "runs_dir": str(tmp_path / "alone")}))
+    methods = ["c3", "diffusion_bridge", "bridge_early", "memory_bridge"]
+    shared = compare(OmegaConf.merge(config, {"methods": methods}))
+    trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
+    assert trained == {"tiny_c3_seed0", "tiny_diffusion_bridge_seed0"}
+    assert [run["trained_as"] for run in shared["runs"]] == ["c3", *["diffusion_bridge"] * 3]
+    assert "memory_bridge captions with the decoder of diffusion_bridge" in shared["notes"][-1]
+    captions = [Path(runs["runs"][-1]["evaluation"]) / "predictions.json" for runs in (alone, shared)]
+    assert captions[0].read_text() == captions[1].read_text()
+    assert shared["runs"][-1]["alignment"] == "memory_bridge"
+
+
+def test_a_training_of_its_own_that_is_there_is_kept(config, tmp_path):
+    config.methods, config.seeds, config.baseline = ["memory_bridge"], [0], None
+    compare(config)
+    config.methods = ["diffusion_bridge", "memory_bridge"]
+    results = compare(config)
+    assert {run["trained_as"] for run in results["runs"]} == {"memory_bridge"}
