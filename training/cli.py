@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from training.config import CONFIGS, explain, override, stage_experiments
+from training.terminal import print_any_character
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -39,6 +40,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
             sys.exit(1)
 
     def main() -> None:
+        print_any_character()
         quote_paths()
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
             signal.signal(signal.SIGTERM, _as_interrupt)
