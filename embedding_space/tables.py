@@ -119,9 +119,8 @@ class Tables:
         ids = self.images["image_id"].take(pa.array(rows)).to_pylist()
         by_row: dict[int, list[str]] = {int(row): [] for row in rows}
         _, chosen = _unknown(self.captions, split)
-        own = pc.and_(
-            pc.is_in(self.captions["image_row"], pa.array(rows)), pc.is_in(self.captions["split"], pa.array(chosen))
-        )
+        splits = pa.array(chosen, pa.string())  # none, where the images of the split have no captions
+        own = pc.and_(pc.is_in(self.captions["image_row"], pa.array(rows)), pc.is_in(self.captions["split"], splits))
         captions = self.captions.filter(own)
         for row, caption in zip(captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True):
             by_row[row].append(caption)

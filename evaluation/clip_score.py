@@ -1,20 +1,23 @@
 """CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv:2104.08718): captions judged by an encoder's own embeddings.
 
-Images and references are taken from a store, the candidate captions are encoded by the encoder that made it. An encoder
-whose embeddings the captioner was trained on judges its own work: prefer another one (`ClipScoring.store`), and see
+Images are taken from a store; candidates and references are encoded by the encoder that made it. An encoder whose
+embeddings the captioner was trained on judges its own work: prefer another one (`ClipScoring.store`), and see
 `training_encoder` in the results. Figures of different encoders, prefixes or weights are not comparable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from embedding_space.encoders import reload_encoder
+from embedding_space.encoders import Encoder, reload_encoder
 from embedding_space.store import EmbeddingStore
+from evaluation.characters import whole_characters
 
 NAMES = ("CLIPScore", "RefCLIPScore")
 
@@ -24,8 +27,8 @@ class ClipScoring:
     """How CLIPScore is measured: options `clip_score.*`.
 
     store: folder of the store whose encoder judges; None: the one that is evaluated.
-    prefix: stands before each candidate where it is held against an image. The authors' code puts it before the
-        references, too; here both sides of the text-text cosine go without, as the store has the references.
+    prefix: stands before each candidate and each reference, as in the authors' code (jmhessel/clipscore, class
+        `CLIPCapDataset`).
     weight: w of equation 1, which stretches CLIP's usual cosines over 0 to 1; 2.5 suits CLIP ViT-B/32.
     """
 
@@ -44,9 +47,26 @@ class ClipScoring:
             "dataset": store.path.parent.name,
             "store_hash": store.hash,
             "prefix": self.prefix,
-            "reference_prefix": "",
+            "reference_prefix": self.prefix,
             "weight": self.weight,
         }
+
+    def prompts(self, captions: Iterable[str]) -> list[str]:
+        """The captions as the encoder reads them."""
+        before = f"{self.prefix.rstrip()} " if self.prefix else ""
+        return [before + whole_characters(caption) for caption in captions]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipScores:
+    """What `score_with_store` finds of N captions.
+
+    values: {"CLIPScore": (N,), "RefCLIPScore": (N,)}.
+    cut_texts: {"captions": …, "references": …}, how many were longer, with the prefix, than the encoder reads.
+    """
+
+    values: dict[str, Tensor]
+    cut_texts: dict[str, int]
 
 
 def clip_score(images: Tensor, captions: Tensor, weight: float = 2.5) -> Tensor:
@@ -66,14 +86,12 @@ def ref_clip_score(clip_scores: Tensor, captions: Tensor, references: Tensor, im
 
 def score_with_store(
     captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
     store: EmbeddingStore,
     split: str,
     options: ClipScoring | None = None,
-    left_out: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """CLIPScore (N,) of captions {image_id: caption}, in their order, and RefCLIPScore where all have references.
-
-    left_out: rows of the split's captions that are no references.
+) -> ClipScores:
+    """CLIPScore and RefCLIPScore of captions {image_id: caption}, in their order, against the same images' references.
 
     Raises ValueError for an image that the split does not have, and for an encoder without a joint space or one that
     cannot be loaded any more (`load_encoder`).
@@ -87,23 +105,27 @@ def score_with_store(
             "missing): name the store and the split of the images with clip_score.store=... split=..."
         )
     rows = torch.tensor([place[image_id] for image_id in captions])
-    encoder, texts = reload_encoder(store.manifest["encoder"]), list(captions.values())
-    bare = encoder.encode_texts(texts)
-    prefixed = encoder.encode_texts([f"{options.prefix.rstrip()} {text}" for text in texts]) if options.prefix else bare
-    scores = {"CLIPScore": clip_score(store.images(split)[rows], prefixed, options.weight)}
-    if store.tables.has("captions", split):
-        references, image_row = _references(store, split, rows, left_out)
-        if len(torch.unique(image_row)) == len(rows):
-            scores["RefCLIPScore"] = ref_clip_score(scores["CLIPScore"], bare, references, image_row)
-    return scores
+    encoder = reload_encoder(store.manifest["encoder"])
+    ours, cut = _encoded(encoder, options.prompts(captions.values()))
+    there = [references[image_id] for image_id in captions]
+    image_row = torch.tensor([row for row, texts in enumerate(there) for _ in texts])
+    prompts = options.prompts(text for texts in there for text in texts)
+    key = hashlib.sha256(json.dumps([store.manifest["encoder"], prompts]).encode()).hexdigest()
+    if key not in _references:
+        _references.clear()
+        _references[key] = _encoded(encoder, prompts)
+    theirs, cut_references = _references[key]
+    scores = clip_score(store.images(split)[rows], ours, options.weight)
+    both = ref_clip_score(scores, ours, theirs, image_row)
+    return ClipScores({"CLIPScore": scores, "RefCLIPScore": both}, {"captions": cut, "references": cut_references})
 
 
-def _references(store: EmbeddingStore, split: str, rows: Tensor, left_out: Tensor | None) -> tuple[Tensor, Tensor]:
-    """References (M, D) of the images `rows` (N,) of the split, and which of those each is for (M,)."""
-    position = torch.full((len(store.tables.image_rows(split)),), -1)
-    position[rows] = torch.arange(len(rows))
-    image_row = position[torch.from_numpy(store.pairs(split))]
-    used = image_row >= 0
-    if left_out is not None:
-        used[left_out] = False
-    return store.texts(split)[used], image_row[used]
+# The last references' rows: methods that are compared are judged by the same ones.
+_references: dict[str, tuple[Tensor, int]] = {}
+
+
+def _encoded(encoder: Encoder, texts: list[str]) -> tuple[Tensor, int]:
+    """Unit rows (M, D), and how many of the texts the encoder cut."""
+    counted = encoder.cut_texts  # a method, or how many so far
+    rows = encoder.encode_texts(texts)
+    return rows, counted(texts) if callable(counted) else encoder.cut_texts - counted

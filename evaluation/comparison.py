@@ -11,12 +11,13 @@ over seeds says how much it depends on the training. A difference that is to hol
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
+
+from evaluation.reading import read_object
 
 RESAMPLES = 10_000
 _ELEMENTS_A_CHUNK = 2**22  # drawn row numbers in memory at a time: 32 MB
@@ -104,7 +105,7 @@ def bootstrap_means(by_image: np.ndarray, resamples: int = RESAMPLES, seed: int 
 
 def read_per_image(folder: str | Path, metric: str) -> tuple[list[str], np.ndarray] | None:
     """Image ids and a metric's values (N,) of an evaluation's `per_image.json`; None when it could not run."""
-    content = json.loads((Path(folder) / "per_image.json").read_text(encoding="utf-8"))
+    content = read_object(Path(folder) / "per_image.json", "evaluation")
     return (content["image_ids"], np.array(content[metric])) if metric in content else None
 
 

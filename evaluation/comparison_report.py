@@ -17,6 +17,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
 from evaluation.forest import cider_forests
 from evaluation.gallery import gallery_examples
+from evaluation.reading import read_object
 from evaluation.report import write_report
 from evaluation.table import Table
 
@@ -25,6 +26,7 @@ SPREADS = {  # further runs in results.json: the key of their column, and what t
     "few_captions": ("share", "CIDEr after training on some of the captions"),
 }
 FACTS = ("command", "commit", "date", "machine", "versions")
+_ANY = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may hold what UTF-8 lacks
 NEEDED = ("runs", "intervals", "store_path", "split", "config", "title")
 
 
@@ -32,11 +34,11 @@ def write_comparison(folder: str | Path, results: Mapping, pictures: int, pictur
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
     folder, tables = Path(folder), comparison_tables(results).values()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     parts = [table.markdown() for _, table in tables]
-    (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n")
+    (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n", **_ANY)
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
-    (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
+    (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n", **_ANY)
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
     return "\n\n".join([table.text() for _, table in tables])
 
@@ -94,7 +96,7 @@ def read_comparison(folder: str | Path) -> dict:
         raise FileNotFoundError(
             f"No results.json in comparison={folder}: run python scripts/compare_methods.py output_dir={folder}"
         )
-    results = json.loads(path.read_text())
+    results = read_object(path, "comparison")
     missing = [key for key in NEEDED if key not in results]
     if any("evaluation" not in run for run in results.get("runs", ())):
         missing.append("runs.evaluation")

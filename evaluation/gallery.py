@@ -73,12 +73,13 @@ def gallery_examples(
     captions = {method: read_predictions(folder / "predictions.json") for method, folder in folders.items()}
     found = {method: read_per_image(folder, "CIDEr") for method, folder in folders.items()}
     by_id = {m: dict(zip(ids, 100 * values, strict=True)) for m, (ids, values) in _there(found).items()}
-    image_ids, references = store.image_ids(split), store.tables.references(split)
+    references = store.tables.references(split)
+    paths = dict(zip(references, store.tables.image_paths(store.tables.image_rows(split)), strict=True))
+    image_ids = [image_id for image_id in references if references[image_id]]  # the others were not scored
     scores = np.array([[by_id[method][image_id] for image_id in image_ids] for method in by_id])
-    paths = store.tables.image_paths(store.tables.image_rows(split))
     return [
         Example(
-            paths[row],
+            paths[image_ids[row]],
             image_ids[row],
             references[image_ids[row]],
             {method: own[image_ids[row]] for method, own in captions.items()},

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from embedding_space.store import EmbeddingStore
 from evaluation.clip_score import NAMES, ClipScoring, score_with_store
@@ -17,31 +16,38 @@ from evaluation.training_text import compare_with_training_text
 
 logger = logging.getLogger(__name__)
 
-CLIP_SCORE = "CLIPScore"  # among `metrics`, beside evaluation.metrics.METRICS
-
 
 def with_clip_scores(
     scores: CaptionScores,
     captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
     store: EmbeddingStore,
     split: str,
     options: ClipScoring,
-    left_out: Tensor | None = None,
-) -> CaptionScores:
-    """`scores` with CLIPScore and RefCLIPScore, see `score_with_store`; None, and why, where they cannot be had."""
+) -> tuple[CaptionScores, dict]:
+    """`scores` with CLIPScore and RefCLIPScore, see `score_with_store`, or None, and why, where they cannot be had; and
+    how they were measured, the section `clip_score` of a results file."""
+    facts, values, unavailable, warnings = options.facts(store), {}, {}, []
     try:
-        found = score_with_store({i: captions[i] for i in scores.image_ids}, store, split, options, left_out)
-        reason = f"{store.path} has no references of every image in its split {split!r}"
+        found = score_with_store({i: captions[i] for i in scores.image_ids}, references, store, split, options)
     except Exception as error:  # as for the other metrics: whatever stops this one, the others stand
-        found, reason = {}, str(error)
-        logger.warning("CLIPScore could not run: %s", reason)
-    values = {name: found[name].double().numpy() for name in NAMES if name in found}
-    return replace(
+        unavailable = dict.fromkeys(NAMES, str(error) or type(error).__name__)
+        logger.warning("CLIPScore could not run: %s", unavailable[NAMES[0]])
+    else:
+        values = {name: rows.double().numpy() for name, rows in found.values.items()}
+        facts["cut_texts"] = found.cut_texts
+        if cut := {what: count for what, count in found.cut_texts.items() if count}:
+            told = " and ".join(f"{count} {what}" for what, count in cut.items())
+            warnings.append(f"CLIPScore's encoder reads {told} only up to its context length: they are too long for it")
+    corpus = {name: float(values[name].mean()) if name in values else None for name in NAMES}
+    scores = replace(
         scores,
-        corpus=scores.corpus | {name: float(values[name].mean()) if name in values else None for name in NAMES},
+        corpus=scores.corpus | corpus,
         per_image=scores.per_image | values,
-        unavailable=scores.unavailable | {name: reason for name in NAMES if name not in values},
+        unavailable=scores.unavailable | unavailable,
+        warnings=[*scores.warnings, *warnings],
     )
+    return scores, facts
 
 
 def with_text_figures(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import torch
 from torch import Tensor
 
 from embedding_space.store import EmbeddingStore
+from evaluation.entries import ID_FIELDS, EntryReader
+from evaluation.reading import read_entries, shown
 from evaluation.zero_shot import labels_from_captions
 
 
@@ -20,8 +20,8 @@ def read_labels(
     """Class names (C), the rows (N,) of the images of `split` that have a class, and their classes' numbers (N,).
 
     labels: `folder`, the name of the folder that a picture lies in (underscores are spaces); a JSON file {image_id:
-    class}, or a CSV file with the columns image_id and class; or `captions`: images whose references name one of
-    `classes` and no other. classes: by default, those that images have, sorted.
+    class}, or a CSV, TSV or JSON Lines file with the columns image_id and class; or `captions`: images whose references
+    name one of `classes` and no other. classes: by default, those that images have, sorted.
 
     Raises ValueError for a class that is not among `classes`, for fewer than two, and when no image has one;
     FileNotFoundError for a file that is not there.
@@ -52,17 +52,31 @@ def read_labels(
 
 
 def _read(path: Path) -> dict[str, str]:
+    """{image_id: class} of a file; in tables and lists, the columns or fields `image_id` and `class`."""
     if not path.is_file():
         raise FileNotFoundError(f"labels={path} is neither 'folder' nor 'captions' nor a JSON or CSV file")
     try:
-        if path.suffix.lower() == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                return {row["image_id"]: row["class"] for row in csv.DictReader(file)}
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(found, dict):
-            raise ValueError("it must be a JSON object")
-        return {str(image_id): str(name) for image_id, name in found.items()}
-    except (ValueError, KeyError) as error:
+        return _classes(path)
+    except ValueError as error:
         raise ValueError(
-            f"labels={path} must be JSON {{image_id: class}} or CSV with the columns image_id and class ({error})"
+            f"labels={path} must be JSON {{image_id: class}}, or CSV, TSV or JSON Lines with "
+            f"the columns image_id and class ({error})"
         ) from error
+
+
+def _classes(path: Path) -> dict[str, str]:
+    content, reader = read_entries(path, "labels"), EntryReader(path)
+    if not content:
+        raise ValueError("it must be a JSON object or a list that is not empty")
+    if isinstance(content, dict):
+        entries = [(f"entry {key!r}", key, name) for key, name in content.items()]
+    else:
+        entries = [(at, reader.field(at, e, *ID_FIELDS), reader.field(at, e, "class")) for at, e in content]
+    found: dict[str, str] = {}
+    for where, image_id, name in entries:
+        key = reader.image_id(where, image_id)
+        if isinstance(name, bool) or not isinstance(name, int | str) or not str(name).strip():
+            raise reader.error(where, f": a class must be a name or a number, not {shown(name)}")
+        if found.setdefault(key, str(name).strip()) != str(name).strip():
+            raise reader.error(where, f": image {key} has the class {found[key]!r} already")
+    return found

@@ -151,6 +151,8 @@ class CaptionScorer:
                 per_image[name] = np.asarray(image_values, dtype=np.float64)
 
         warnings = _warnings(hypotheses, corpus)
+        if left := [image_id for image_id in self.references if image_id not in predictions]:
+            warnings.append(f"{_count(left, 'image')} with references but without a prediction left out")
         return CaptionScores(corpus, per_image, image_ids, unavailable, warnings, time.perf_counter() - started)
 
     def close(self) -> None:
@@ -168,7 +170,7 @@ class CaptionScorer:
     def _start_meteor(self) -> None:
         try:
             self._meteor = take_meteor()
-        except JavaError:  # told by score(), which tries again
+        except (JavaError, OSError):  # told by score(), which tries again
             self._meteor = None
 
     def _meteor_scores(self, references: References, hypotheses: Tokens) -> Values:
@@ -259,6 +261,8 @@ def _matching_ids(predictions: Mapping[str, str], references: References, allow_
         complaints.append(f"{_count(unpredicted, 'image')} with references but without a prediction")
     if complaints:
         hint = "" if unknown else ", or allow missing predictions (allow_missing) to score the others alone"
+        if predictions and len(unknown) == len(predictions):
+            hint = ", and name them alike, by their ids or by their file names"
         raise ValueError(f"predictions and references differ: {'; '.join(complaints)}: use the same images{hint}")
     if not predictions:
         raise ValueError("there are no predictions to score")

@@ -7,12 +7,16 @@ Here nothing is downloaded: what is missing is named, with the command that gets
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evaluation.cache import usable_folder
 from evaluation.java import JavaError, find_java, java_version, pycocoevalcap_folder, run_java
+
+logger = logging.getLogger(__name__)
 
 _MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _INSTALL = 'python -c "from pycocoevalcap.spice.get_stanford_models import get_stanford_models as get; get()"'
@@ -25,7 +29,8 @@ def spice_scores(
     """Corpus SPICE (the mean F score) and one value an image, in the order of `hypotheses` (0 to 1; an image whose
     scene graphs are empty is NaN, as in pycocoevalcap), of PTB-tokenised captions.
 
-    With `cache_dir`, parsed references are kept there. Raises JavaError when the models are missing or Java is too new.
+    With `cache_dir`, parsed references are kept there, if it can be used. Raises JavaError when the models are missing
+    or Java is too new.
     """
     folder = pycocoevalcap_folder() / "spice"
     if not all((folder / "lib" / name).is_file() for name in _MODELS):
@@ -43,14 +48,20 @@ def spice_scores(
         ]
         captions.write_text(json.dumps(entries), encoding="utf-8")
         cache: list[str] = []
-        if cache_dir is not None:
-            parsed = Path(cache_dir).resolve() / "spice"
-            parsed.mkdir(parents=True, exist_ok=True)
+        if cache_dir is not None and (parsed := usable_folder(Path(cache_dir).resolve() / "spice")):
             cache = ["-cache", str(parsed)]
         jar = str(folder / "spice-1.0.jar")
-        arguments = ("-Xmx8G", "-jar", jar, str(captions), *cache, "-out", str(results), "-subset", "-silent")
-        run_java(*arguments, timeout_seconds=_TIMEOUT_SECONDS)
-        by_row = {entry["image_id"]: entry["scores"]["All"]["f"] for entry in json.loads(results.read_text())}
+        options = ("-out", str(results), "-subset", "-silent")
+        try:
+            run_java("-Xmx8G", "-jar", jar, str(captions), *cache, *options, timeout_seconds=_TIMEOUT_SECONDS)
+        except JavaError as error:
+            if not cache:
+                raise
+            # Another evaluation may hold the cache's lock, or have left it damaged.
+            logger.warning("SPICE with its cache %s: %s; once more without it", cache[1], error)
+            run_java("-Xmx8G", "-jar", jar, str(captions), *options, timeout_seconds=_TIMEOUT_SECONDS)
+        entries = json.loads(results.read_text(encoding="utf-8"))
+        by_row = {entry["image_id"]: entry["scores"]["All"]["f"] for entry in entries}
     values = [_number(by_row[row]) for row in range(len(image_ids))]
     return sum(values) / len(values), values
 

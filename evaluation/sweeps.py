@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from evaluation.reading import read_object
 from evaluation.table import Column, Table
 
 # They say where a run reads and writes; what it read shows in its other options.
@@ -53,7 +53,9 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     folder = Path(folder)
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(f"No scores.json in {folder} (option evaluations): it holds no finished evaluation")
-    figures = json.loads((folder / "scores.json").read_text())
+    figures = read_object(folder / "scores.json", "evaluations")
+    if figures.get("unfinished"):
+        raise ValueError(f"{folder} (option evaluations) holds an evaluation that was stopped: run its command again")
     inputs, own = figures.get("inputs", {}), _config(folder)
     checkpoint = figures.get("checkpoint") or own.get("checkpoint")
     training = _config(Path(checkpoint)) if checkpoint else {}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evaluation.cache import read_cached, write_cached
 from evaluation.java import JavaError, pycocoevalcap_folder, run_java
 
 _OPTIONS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
@@ -48,20 +48,16 @@ def tokenize_references(
     """PTB tokens of every reference, {image_id: [tokens joined by spaces]}, in the order given.
 
     With `cache_dir` the result is kept in a file named by a hash of the references' content, and read back the next
-    time; a damaged file is made anew. Raises JavaError as `ptb_tokenize`.
+    time; a damaged file is made anew, and where nothing can be kept a warning says so. Raises JavaError as
+    `ptb_tokenize`.
     """
     path = None if cache_dir is None else Path(cache_dir) / f"references-{_content_hash(references)}.json"
-    if path is not None and path.is_file():
-        cached = _read_cache(path, references)
-        if cached is not None:
-            return cached
+    if path is not None and (cached := _read_cache(path, references)) is not None:
+        return cached
     tokens = iter(ptb_tokenize([caption for captions in references.values() for caption in captions]))
     tokenized = {image_id: [next(tokens) for _ in captions] for image_id, captions in references.items()}
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(tokenized), encoding="utf-8")
-        unfinished.replace(path)
+        write_cached(path, json.dumps(tokenized))
     return tokenized
 
 
@@ -71,10 +67,14 @@ def _content_hash(references: Mapping[str, Sequence[str]]) -> str:
 
 
 def _read_cache(path: Path, references: Mapping[str, Sequence[str]]) -> dict[str, list[str]] | None:
+    text = read_cached(path)
+    if text is None:
+        return None
     try:
-        cached = json.loads(path.read_text(encoding="utf-8"))
+        cached = json.loads(text)
         same = list(cached) == list(references)
         same = same and all(len(cached[i]) == len(captions) for i, captions in references.items())
-    except (OSError, ValueError, TypeError, KeyError):
+        same = same and all(isinstance(tokens, str) for captions in cached.values() for tokens in captions)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return cached if same else None

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.characters import whole_characters
+
 # Apostrophes and hyphens belong to a word that they stand within.
 _PASSES = ((r"[^\p{L}\p{M}\p{N}'’-]+", " "), (r"(?:^|\s)['’-]+|['’-]+(?:\s|$)", " "), (r"\s+", " "))
 
 
 def bare_words(captions: Sequence[str] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The words of each caption, joined by single spaces; "" where there are none."""
-    words = captions if isinstance(captions, pa.ChunkedArray) else pa.array(captions, pa.string())
-    words = pc.utf8_lower(words)
+    if not isinstance(captions, pa.ChunkedArray):
+        captions = pa.array([whole_characters(caption) for caption in captions], pa.string())
+    words = pc.utf8_lower(captions)
     for pattern, replacement in _PASSES:
         words = pc.replace_substring_regex(words, pattern, replacement)
     return pc.utf8_trim_whitespace(words)

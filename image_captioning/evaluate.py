@@ -20,20 +20,20 @@ from embedding_space.steps import Center
 from embedding_space.store import EmbeddingStore
 from evaluation.clip_score import ClipScoring
 from evaluation.files import write_predictions
-from evaluation.judging import CLIP_SCORE, with_clip_scores, with_text_figures
-from evaluation.metrics import METRICS, CaptionScores, score_captions
+from evaluation.judging import with_text_figures
+from evaluation.metrics import METRICS
 from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
+from evaluation.scoring import Scoring, check_metrics, left_out_figures, named, split_references
 from image_captioning.captioner import Captioner, checkpoint_sha256
+from image_captioning.evaluation_folder import earlier_figures, measure_inputs, write_scores
 from image_captioning.generation import Decoding
 from training.config import given
-from training.run_folder import first_difference
+from training.run_folder import write_whole
 
 logger = logging.getLogger(__name__)
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
-EARLIER = ("replace", "renew", "keep")
-MEASURES = (*METRICS, CLIP_SCORE)
 # Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
 IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
 
@@ -57,12 +57,13 @@ def evaluate_captioner(
     training_store: str | Path | None = None,
     image_store: EmbeddingStore | None = None,
 ) -> dict:
-    """Caption every image of `split` and score the captions.
+    """Caption every image of `split` that has captions to be scored against, and score what is written.
 
     Writes `predictions.json` (COCO results format), then `references.json`, then `scores.json`, the returned figures.
     Beside the metrics the figures tell how varied the captions are (`diversity`), how likely the captioner itself finds
     them (`log_likelihood`: nats a token; its own captions, so a high one means no more than certainty), how many stand
-    in its training text (`training_text`), and what is suspicious (`warnings`, which are logged, too).
+    in its training text (`training_text`), what is suspicious (`warnings`, which are logged, too), and which images
+    have no captions (`left_out`).
 
     A split of several parts (NoCaps' domains) is scored whole and part by part, each with n-gram weights of its own
     references, as when it were the only one.
@@ -76,9 +77,10 @@ def evaluate_captioner(
         image_side: other values for options of the alignment's image side (`Alignment.with_image_side`).
         alignment: a chain in the place of the captioner's, with the same text side; the captioner's image mean stays.
         earlier: what becomes of scores in `output_dir`. `replace`: all is done again. Else those of the same files,
-            embeddings and options are returned, and those of others replaced (`renew`) or refused (`keep`).
+            embeddings and options are returned, after another try at metrics that failed, and those of others replaced
+            (`renew`) or refused (`keep`).
         precision: of the decoder, as for `Captioner.caption_images`.
-        metrics: names from `MEASURES`.
+        metrics: names from `evaluation.scoring.MEASURES`.
         clip_score: how CLIPScore, if it is among the metrics, is measured; by default by this store's encoder.
         training_store: where the captioner's training text is, if it is not in `store`.
         image_store: where the images' embeddings are, if another encoder made them: another view of the same data set,
@@ -87,19 +89,30 @@ def evaluate_captioner(
     Raises:
         ValueError: a store was made by another encoder than the captioner's, or has other dimensions, or the two are of
             different data sets; or there is no image mean although `image_mean_from` is `store`; or the image side is
-            refused, or the folder; or `training_store` is not what the captioner was trained on.
+            refused, or the folder; or `training_store` is not what the captioner was trained on; or no image of the
+            split has captions.
         FileNotFoundError: no store where `clip_score` or `training_store` says.
     """
     if image_mean_from not in IMAGE_MEANS:
         raise ValueError(f"image_mean_from={image_mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
     if caption_from not in INPUTS:
         raise ValueError(f"caption_from={caption_from!r} must be one of {', '.join(INPUTS)}")
-    if earlier not in EARLIER:
-        raise ValueError(f"earlier={earlier!r} must be one of {', '.join(EARLIER)}")
     image_store = image_store or store
     check_encoder(captioner, store, image_store, alignment)
     check_metrics(metrics)
     clip_score = clip_score or ClipScoring()
+    clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
+    if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+        raise ValueError(
+            f"clip_score.store={clip_store.path} was made from other tables than {store.path}: it has to hold the same "
+            "images and captions"
+        )
+    references, left_out = split_references(store, split)
+    if caption_from == "texts":
+        _check_read_texts(references)
+        references = {image_id: captions[1:] for image_id, captions in references.items()}
+    parts = {part: store.image_ids(part) for part in store.tables.parts(split)}
+    scoring = Scoring(tuple(metrics), cache_dir, clip_score, clip_store, split, parts)
     output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
     inputs = {
         "checkpoint": captioner.folder and checkpoint_sha256(captioner.folder),
@@ -112,26 +125,19 @@ def evaluate_captioner(
         "image_side": image_side,
         "decoding": {name: value for name, value in asdict(decoding).items() if value is not None},
         "precision": precision,
-        "metrics": list(metrics),
-        "clip_score": asdict(clip_score),
+        **measure_inputs(scoring),
         "training_store": training_store and str(training_store),
     }
-    if earlier != "replace" and (figures := _finished(output_dir, inputs, refuse=earlier == "keep")):
+    if figures := earlier_figures(output_dir, inputs, earlier, scoring, references):
         return figures
     chain = _image_chain(captioner, alignment, image_side)
-    clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
-    if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
-        raise ValueError(
-            f"clip_score.store={clip_store.path} was made from other tables than {store.path}: it has to hold the same "
-            "images and captions"
-        )
     training = _training_text(captioner, store, training_store)
     output_dir.mkdir(parents=True, exist_ok=True)
-    image_ids, references = store.image_ids(split), store.tables.references(split)
-    images, texts, image_row = image_store.images(split), store.texts(split), torch.from_numpy(store.pairs(split))
+    image_ids = list(references)
+    images, texts, image_row = _described_rows(image_store, store, split, set(image_ids))
     mean, mean_origin = _image_mean(captioner, chain, store, image_mean_from)
     chain = chain if mean is None else chain.with_image_mean(mean)
-    first = None if caption_from == "images" else _first_rows(image_row, image_ids)
+    first = None if caption_from == "images" else _first_rows(image_row, len(image_ids))
     (output_dir / "scores.json").unlink(missing_ok=True)  # those of other predictions
     started = time.perf_counter()
     with _through(captioner, chain):
@@ -139,23 +145,22 @@ def evaluate_captioner(
             captions = captioner.caption_images(images, decoding, batch_size, precision=precision)
         else:
             captions = captioner.caption_texts(texts[first], decoding, batch_size, precision=precision)
-            references = {image_id: captions[1:] for image_id, captions in references.items()}
         seconds = time.perf_counter() - started
         predictions = dict(zip(image_ids, captions, strict=True))
         write_predictions(output_dir / "predictions.json", predictions)
-        (output_dir / "references.json").write_text(json.dumps(references, ensure_ascii=False, indent=0))
+        write_whole(output_dir / "references.json", json.dumps(references, ensure_ascii=False, indent=0))
         aligned = _in_parts(captioner, captioner.align_images, images)
     targets = _in_parts(captioner, captioner.clean_texts, texts)
     read = aligned if first is None else targets[first]
     likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)
-    scores = score_captions(predictions, references, [name for name in metrics if name in METRICS], cache_dir)
+    scores, measured = scoring.measure(predictions, references)
+    write_scores(output_dir, {"unfinished": True, **scores.to_dict()}, scores)  # whatever may stop what follows
     scores, sections = with_text_figures(scores, predictions, references, *training)
+    sections |= measured
     if "init_from" in captioner.provenance:
         sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
-    if CLIP_SCORE in metrics:
-        scores = with_clip_scores(scores, predictions, clip_store, split, clip_score, first)
-        facts, ours = clip_score.facts(clip_store), _identity(captioner.encoder)
-        sections["clip_score"] = {**facts, "training_encoder": _identity(facts["encoder"]) == ours}
+    if facts := sections.get("clip_score"):
+        facts["training_encoder"] = _identity(facts["encoder"]) == _identity(captioner.encoder)
     scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
@@ -164,6 +169,7 @@ def evaluate_captioner(
         "caption_from": caption_from,
         "decoding": inputs["decoding"],
         **scores.to_dict(),
+        **left_out_figures(left_out),
         **sections,
         "log_likelihood": {"per_token": (likelihoods.sum() / tokens.sum()).item(), "tokens": int(tokens.sum())},
         "gap": gap_figures(aligned, targets, image_row),
@@ -177,35 +183,10 @@ def evaluate_captioner(
     if alignment is not None:
         figures["image_alignment"] = alignment.options()
         figures["uses_pairs"] = figures.get("uses_pairs", False) or alignment.uses_pairs
-    parts = store.tables.parts(split)
-    if len(parts) > 1:
-        figures["parts"] = {
-            part: _score_part(scores, predictions, references, store.image_ids(part), metrics, cache_dir)
-            for part in parts
-        }
+    for warning in figures["warnings"]:
+        logger.warning("%s", warning)
     write_scores(output_dir, figures, scores)
     return figures
-
-
-def check_metrics(metrics: Iterable[str]) -> None:
-    """Raises ValueError for a name that is not among `MEASURES`, and when none of `METRICS` is left."""
-    if unknown := set(metrics) - set(MEASURES):
-        raise ValueError(f"Unknown metrics {sorted(unknown)} (option metrics); known: {', '.join(MEASURES)}")
-    if not set(metrics) & set(METRICS):
-        raise ValueError(f"metrics={list(metrics)} must name at least one of {', '.join(METRICS)}")
-
-
-def _score_part(
-    whole: CaptionScores, predictions: dict, references: dict, image_ids: list[str], metrics, cache_dir
-) -> dict:
-    some = ({image_id: captions[image_id] for image_id in image_ids} for captions in (predictions, references))
-    own = score_captions(*some, [name for name in metrics if name in METRICS], cache_dir).to_dict()
-    chosen = set(image_ids)
-    rows = [row for row, image_id in enumerate(whole.image_ids) if image_id in chosen]
-    for name in [name for name in whole.corpus if name not in own["metrics"]]:  # CLIPScore, image by image
-        values = whole.per_image.get(name)
-        own["metrics"][name] = None if values is None else 100 * float(values[rows].mean())
-    return own
 
 
 def _training_text(
@@ -245,24 +226,6 @@ def _image_mean(
     return None, {"from": origin, **known, "store_hash": captioner.provenance.get("store_hash")}
 
 
-def _finished(output_dir: Path, inputs: dict, refuse: bool) -> dict | None:
-    """The figures in `output_dir` of the same inputs, None where there are none. Raises ValueError for those of others,
-    if they are to be refused."""
-    path = output_dir / "scores.json"
-    figures = json.loads(path.read_text()) if path.exists() else {}
-    if "inputs" not in figures:
-        return None
-    difference = first_difference(figures["inputs"], inputs)
-    if refuse and difference:
-        raise ValueError(
-            f"{output_dir} holds another evaluation ({difference}): give this one a folder of its own with "
-            "output_dir=..., or replace the old one with overwrite=true"
-        )
-    if refuse:
-        print(f"Already evaluated: {output_dir} (again with overwrite=true)")
-    return None if difference else figures
-
-
 def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: Mapping[str, Any]) -> Alignment:
     """What the images to caption go through; refused unless the captioner's decoder was trained on its text side."""
     chain = captioner.alignment
@@ -283,17 +246,6 @@ def _through(captioner: Captioner, chain: Alignment) -> Iterator[None]:
         captioner.alignment = own
 
 
-def write_scores(output_dir: Path, figures: dict, scores: CaptionScores) -> None:
-    """`scores.json`, the figures; `per_image.json`, the metrics image by image, for intervals and paired tests.
-
-    What is suspicious about them is logged."""
-    for warning in figures["warnings"]:
-        logger.warning("%s", warning)
-    per_image = {name: values.tolist() for name, values in scores.per_image.items()}
-    (output_dir / "per_image.json").write_text(json.dumps({"image_ids": scores.image_ids, **per_image}))
-    (output_dir / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
-
-
 def gap_figures(aligned: Tensor, targets: Tensor, image_row: Tensor) -> dict[str, float]:
     """How near aligned images (N, D) come to their own aligned texts (M, D); texts take the text side without diffusion
     or noise, so that all methods are held to the same target."""
@@ -306,15 +258,40 @@ def gap_figures(aligned: Tensor, targets: Tensor, image_row: Tensor) -> dict[str
     }
 
 
-def _first_rows(image_row: Tensor, image_ids: list[str]) -> Tensor:
-    """(N,) the first caption's row of each image. Raises ValueError for an image with fewer than two captions."""
-    counts = torch.bincount(image_row, minlength=len(image_ids))
-    if (counts < 2).any():
+def check_references(store: EmbeddingStore, split: str, read_first: bool = False) -> list[str]:
+    """The ids of the split's images that will be left out, as they have no captions.
+
+    read_first: whether the first caption of each image is read (`caption_from=texts`), so that two are needed.
+
+    Raises ValueError when the split cannot be evaluated: there is no such split, or none of its images has captions.
+    """
+    references, left_out = split_references(store, split)
+    if read_first:
+        _check_read_texts(references)
+    return left_out
+
+
+def _check_read_texts(references: Mapping[str, list[str]]) -> None:
+    if lonely := [image_id for image_id, captions in references.items() if len(captions) < 2]:
         raise ValueError(
-            f"Image {image_ids[int(counts.argmin())]!r} has fewer than two captions: caption_from=texts needs one to "
-            "read and one to score against"
+            f"{named(lonely)} with fewer than two captions: an oracle that reads texts (caption_from=texts, "
+            "oracle_text) needs one to read and one to score against"
         )
-    first = torch.full((len(image_ids),), len(image_row))
+
+
+def _described_rows(
+    image_store: EmbeddingStore, store: EmbeddingStore, split: str, described: set[str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Image rows (N, D) of the images that have captions, text rows (M, D) of the split, and each text's image (M,)."""
+    rows = torch.tensor([row for row, image_id in enumerate(store.image_ids(split)) if image_id in described])
+    place = torch.full((int(rows.max()) + 1,), -1)
+    place[rows] = torch.arange(len(rows))
+    return image_store.images(split)[rows], store.texts(split), place[torch.from_numpy(store.pairs(split))]
+
+
+def _first_rows(image_row: Tensor, images: int) -> Tensor:
+    """(N,) the first caption's row of each image."""
+    first = torch.full((images,), len(image_row))
     return first.scatter_reduce(0, image_row, torch.arange(len(image_row)), reduce="amin")
 
 

@@ -68,14 +68,16 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     decoding, progress = Decoding(**config.decoding), len(kept) > 1
     texts = captioner.caption_images(rows, decoding, config.batch_size, progress, config.precision)
     captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
-    for path, text in captions.items():
-        print(f"{path}: {text}")
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    (output_dir / "captions.json").write_text(json.dumps(captions, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    with (output_dir / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+    # What UTF-8 lacks, as in names of files that are not UTF-8, is written as JSON's own escapes.
+    how = {"encoding": "utf-8", "errors": "backslashreplace"}
+    (output_dir / "captions.json").write_text(json.dumps(captions, indent=2, ensure_ascii=False) + "\n", **how)
+    with (output_dir / "captions.csv").open("w", newline="", **how) as file:
         csv.writer(file).writerows([("path", "caption"), *captions.items()])
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    for path, text in captions.items():
+        print(f"{path}: {text}")
     return captions
 
 

@@ -20,8 +20,9 @@ from evaluation.comparison_report import write_comparison
 from evaluation.comparison_tables import cider_intervals
 from evaluation.facts import run_facts
 from evaluation.plots import save_plot
+from evaluation.scoring import named
 from evaluation.sweep_plots import plot_lines
-from image_captioning.evaluate import IMAGE_MEANS, same_encoder
+from image_captioning.evaluate import IMAGE_MEANS, check_references, same_encoder
 from image_captioning.generation import Decoding
 from scripts.method_runs import MethodRuns, find_methods, shared_trainings
 from training.cli import command
@@ -39,7 +40,7 @@ def compare(config: DictConfig) -> dict:
     method_runs = _method_runs(config)
     method_runs.check(config.seeds)
     store = EmbeddingStore(config.store)
-    store.tables.references(config.split)  # a split that is not there stops it here
+    _check_references(config, method_runs, store)
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
     output_dir = Path(config.output_dir)
@@ -80,6 +81,14 @@ def compare(config: DictConfig) -> dict:
     return results
 
 
+def _check_references(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> None:
+    """Say which images will not be scored. Refuses a split that cannot be evaluated, before anything trains."""
+    read_first = any(method.caption_from == "texts" for method in method_runs.methods)
+    if left_out := check_references(store, config.split, read_first):
+        images = f"{named(left_out)} of {store.path.parent.name}'s split {config.split}"
+        print(f"Left out, for there are no captions to score against: {images}")
+
+
 def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[str, MethodRuns]:
     """{data set: the same captioners, evaluated on it}. Refuses what cannot be evaluated, before anything trains."""
     mean_from = config.test_image_mean_from
@@ -97,7 +106,7 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
     found = {}
     for name, path in zip(config.test_on, paths, strict=True):
         other = EmbeddingStore(path)
-        other.tables.references(config.split)
+        _check_references(config, method_runs, other)
         if not same_encoder(store, other):
             raise ValueError(f"test_on={name}: {path} was made by another encoder than {store.path}")
         mean = "_image_mean_from_store" if mean_from == "store" else ""
@@ -191,6 +200,10 @@ def _notes(config: DictConfig, results: Mapping) -> list[str]:
         f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "
         f"over seeds; they hold for these trained models. The smallest p to be had so is {2 / (RESAMPLES + 1):.2g}.",
     ]
+    for run in {run["evaluated_on"]["dataset"]: run for run in (*results["runs"], *results["cross_domain"])}.values():
+        if "left_out" in run:
+            some = named(run["left_out"]["image_ids"])
+            notes.append(f"Left out, as they have no captions: {some} of {run['evaluated_on']['dataset']}.")
     if config.baseline is not None:
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""

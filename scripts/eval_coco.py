@@ -6,7 +6,9 @@ python scripts/eval_coco.py predictions=captions.json references=captions_val201
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -16,18 +18,23 @@ from omegaconf import DictConfig, OmegaConf
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from evaluation.clip_score import ClipScoring
-from evaluation.files import read_predictions, read_references, write_predictions
-from evaluation.judging import CLIP_SCORE, with_clip_scores, with_text_figures
-from evaluation.metrics import METRICS, score_captions
+from evaluation.files import read_predictions, write_predictions
+from evaluation.judging import with_text_figures
+from evaluation.reading import ENDINGS
+from evaluation.references import read_reference_file
+from evaluation.scoring import CLIP_SCORE, Scoring, check_metrics, left_out_figures, named, with_words
 from evaluation.table import Table
 from image_captioning.captioner import PRETRAINED, Captioner
-from image_captioning.evaluate import check_metrics, evaluate_captioner, write_scores
+from image_captioning.evaluate import evaluate_captioner
+from image_captioning.evaluation_folder import earlier_figures, measure_inputs, write_scores
 from image_captioning.generation import Decoding
 from modality_translation.alignment_step import TranslatedAlignment, check_encoder
 from modality_translation.translation import load_translation
 from training.cli import command
 from training.config import compose_config, given
 from training.tracking import Tracker, start_tracker
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> dict:
@@ -40,6 +47,8 @@ def evaluate(config: DictConfig) -> dict:
     figures = _score_file(config, output_dir) if config.predictions else _score_captioner(config, output_dir)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     print(_table(figures).text())
+    if "left_out" in figures:
+        print(f"Left out, for there are no captions to score against: {named(figures['left_out']['image_ids'])}")
     print(f"Predictions and scores: {output_dir}")
     _track(config, figures, output_dir)
     return figures
@@ -92,29 +101,50 @@ def _clip_scoring(config: DictConfig) -> ClipScoring:
 
 def _score_file(config: DictConfig, output_dir: Path) -> dict:
     predictions = read_predictions(config.predictions)
-    references = read_references(config.references, config.references_split, predictions)
-    write_predictions(output_dir / "predictions.json", predictions)
+    file = read_reference_file(config.references, config.references_split, predictions)
+    references, blank = with_words(file.captions, str(config.references))
+    left_out = [image_id for image_id in (*file.uncaptioned, *blank) if image_id in predictions]
+    predictions = {image_id: caption for image_id, caption in predictions.items() if image_id not in set(left_out)}
     check_metrics(config.metrics)
     clip_score, training = _clip_scoring(config), None
+    judge = EmbeddingStore(clip_score.store) if clip_score.store and CLIP_SCORE in config.metrics else None
     if config.training_store:
         training = (store := EmbeddingStore(config.training_store)), store.text_split
-    metrics = [name for name in config.metrics if name in METRICS]
-    scores = score_captions(predictions, references, metrics, config.cache_dir, config.allow_missing)
+    scoring = Scoring(tuple(config.metrics), config.cache_dir, clip_score, judge, config.split, file.parts)
+    inputs = {
+        "predictions": _content_hash(predictions),
+        "references": _content_hash([references, file.parts]),
+        **({"allow_missing": True} if config.allow_missing else {}),
+        **measure_inputs(scoring),
+        **({"clip_store": judge.hash, "split": config.split} if judge else {}),
+        "training_store": training and training[0].hash,
+    }
+    earlier = "replace" if config.overwrite else "keep"
+    if figures := earlier_figures(output_dir, inputs, earlier, scoring, references):
+        return figures
+    write_predictions(output_dir / "predictions.json", predictions)
+    scores, measured = scoring.measure(predictions, references, config.allow_missing)
+    write_scores(output_dir, {"unfinished": True, **scores.to_dict()}, scores)  # whatever may stop what follows
     unknown = "name the store of the text that the captioner was trained on with training_store=..."
     scores, sections = with_text_figures(scores, predictions, references, training, unknown)
-    if clip_score.store and CLIP_SCORE in config.metrics:
-        judge = EmbeddingStore(clip_score.store)
-        scores = with_clip_scores(scores, predictions, judge, config.split, clip_score)
-        sections["clip_score"] = clip_score.facts(judge)
     figures = {
         "predictions": str(config.predictions),
         "references": str(config.references),
         **scores.to_dict(),
+        **left_out_figures(left_out),
         **sections,
+        **measured,
         "seconds": {"scoring": scores.seconds},
+        "inputs": inputs,
     }
+    for warning in figures["warnings"]:
+        logger.warning("%s", warning)
     write_scores(output_dir, figures, scores)
     return figures
+
+
+def _content_hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _table(figures: dict) -> Table:
@@ -156,7 +186,7 @@ def _run_name(
     translation: str | None = None,
 ) -> str:  # fmt: skip
     if predictions is not None:
-        name = f"scored_{Path(predictions).stem}"
+        name = _file_name(Path(predictions))
     else:
         name = f"{Path(checkpoint or 'nothing').name}_{split}_{_decoding_label(decoding)}"
         name += "_from_texts" if caption_from == "texts" else ""
@@ -167,6 +197,18 @@ def _run_name(
         name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
         name += f"_{precision}" if precision not in ("auto", "fp32") else ""
     return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _file_name(predictions: Path) -> str:
+    """The name of a file's evaluation: files of one name and other contents, as all runs write, have folders apart."""
+    name = predictions.name
+    while Path(name).suffix.lower() in (*ENDINGS, ".gz"):
+        name = Path(name).stem
+    try:
+        content = f"_{hashlib.sha256(predictions.read_bytes()).hexdigest()[:8]}"
+    except OSError:  # reading it will say what is wrong
+        content = ""
+    return f"scored_{name}{content}"
 
 
 def _decoding_label(options: DictConfig) -> str:

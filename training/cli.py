@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from common.process_setup import set_up_process
+from common.terminal import print_any_character
 from training.config import CONFIGS, explain, override, stage_experiments
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
@@ -41,6 +42,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
 
     def main() -> None:
         set_up_process()
+        print_any_character()
         quote_paths()
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
             signal.signal(signal.SIGTERM, _as_interrupt)

@@ -81,7 +81,8 @@ def finish_run(output_dir: str | Path, summary: dict) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file of which no reader, and no later run after a kill, ever sees a part."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(text, encoding="utf-8")
+    # Names of files that are not UTF-8 hold half characters: written as JSON's escapes of them.
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(path)
 
 

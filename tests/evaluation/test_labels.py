@@ -32,3 +32,38 @@ def test_labels_come_from_folders_captions_json_and_csv(make_store, tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(ValueError, match="must be JSON"):
         read_labels(str(tmp_path / "list.json"), store, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.json", '{"a": null}', "entry 'a': a class must be a name or a number, not null"),
+        ("l.json", '{"a": ["x"]}', "a class must be a name"),
+        ("l.json", '{"a": " "}', "a class must be a name"),
+        ("l.csv", "image_id,class\na,x,y\n", "line 2 has 3 cells"),
+        ("l.csv", "image_id,class\na\n", "line 2 has 1 cells"),
+        ("l.csv", "image_id,class\na,x\na,y\n", "line 3: image a has the class 'x' already"),
+        ("l.csv", "image_id,label\na,x\n", "line 2 must be an object with `class`"),
+        ("l.json", '[{"image_id": null, "class": "x"}]', "entry 0: an image id must be"),
+        ("l.jsonl", '{"image_id": "a", "class"', "line 1 is not valid JSON"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_refused(make_store, tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"labels=.*{message}"):
+        read_labels(str(tmp_path / name), make_store(images=1), "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.json", '\ufeff{"test_0": "x", "test_1": 7}'),
+        ("l.tsv", "image_id\tclass\ntest_0\tx\ntest_1\t7\n"),
+        ("l.csv", "\ufefffile_name, Class\r\ntest_0,x\r\ntest_1,7\r\n"),
+        ("l.jsonl", '{"image_id": "test_0", "class": "x"}\n{"image_id": "test_1", "class": 7}\n'),
+    ],
+)
+def test_labels_come_from_every_kind_of_file(make_store, tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    names, rows, labels = read_labels(str(tmp_path / name), make_store(images=2), "test")
+    assert names == ["7", "x"] and rows.tolist() == [0, 1] and labels.tolist() == [1, 0]

@@ -9,7 +9,6 @@ import torch
 
 from evaluation import clip_score, metrics
 from evaluation.clip_score import ClipScoring
-from image_captioning import evaluate as room
 from image_captioning.evaluate import evaluate_captioner
 from scripts.eval_coco import _clip_scoring, _table
 from scripts.eval_coco import evaluate as evaluate_command
@@ -136,11 +135,14 @@ def test_each_warning_is_said_once_and_kept(captioner, store, tmp_path, caplog, 
 
 def test_the_oracle_is_judged_by_the_references_that_it_did_not_read(captioner, store, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(
-        room, "with_clip_scores", lambda scores, *arguments: seen.update(left_out=arguments[-1]) or scores
-    )
+
+    def judge(scores, captions, references, *options):
+        seen.update(references)
+        return scores, {"encoder": {}}
+
+    monkeypatch.setattr("evaluation.scoring.with_clip_scores", judge)
     evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr", "CLIPScore"], caption_from="texts")
-    assert seen["left_out"].tolist() == list(range(0, 80, 2))
+    assert seen == {image_id: captions[1:] for image_id, captions in store.tables.references("test").items()}
 
 
 def test_metrics_must_be_known(captioner, store, tmp_path):
@@ -162,6 +164,9 @@ def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compos
     figures = evaluate_command(config)
     assert "CLIPScore" not in figures["metrics"] and "training_store=" in figures["training_text"]["unavailable"]
     config.clip_score.store = config.training_store = str(store.path)
+    with pytest.raises(ValueError, match=r"holds another evaluation .*output_dir=.*overwrite=true"):
+        evaluate_command(config)
+    config.overwrite = True
     figures = evaluate_command(config)
     assert figures["metrics"]["CLIPScore"] > 0 and figures["clip_score"]["encoder"] == store.manifest["encoder"]
     assert figures["training_text"]["copied_captions"] == 1

@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
 import scripts.method_runs
+from embedding_space.prepare import write_store
 from scripts.compare_methods import compare
 from scripts.method_runs import find_methods
 
@@ -237,3 +239,35 @@ def test_a_training_of_its_own_that_is_there_is_kept(config, tmp_path):
     config.methods = ["diffusion_bridge", "memory_bridge"]
     results = compare(config)
     assert {run["trained_as"] for run in results["runs"]} == {"memory_bridge"}
+
+
+def without_captions(store: str, encoder: type, of: tuple[str, ...]) -> None:
+    """Takes the captions whose ids begin so from the tables, of which the store now knows less."""
+    path = Path(store).parent / "captions.parquet"
+    captions = pq.read_table(path)
+    pq.write_table(captions.filter([not name.startswith(of) for name in captions["caption_id"].to_pylist()]), path)
+    shutil.rmtree(store)
+    write_store(path.parent, encoder(16), name="words", text_split="train", image_mean_split="pretrain")
+
+
+@pytest.mark.usefixtures("without_java")
+def test_photos_without_captions_are_named_before_anything_trains(config, word_encoder, tmp_path, capsys, monkeypatch):
+    without_captions(config.store, word_encoder, ("test_0_", "test_3_"))
+    config = OmegaConf.merge(config, {"methods": ["c1", "c3"], "seeds": [0]})
+    with monkeypatch.context() as patched:
+        patched.setattr(scripts.method_runs, "train_captioner", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            compare(config)
+    assert "2 images (test_0, test_3) of tiny's split test" in capsys.readouterr().out
+    results = compare(config)
+    assert all(run["images"] == 6 and run["left_out"]["image_ids"] == ["test_0", "test_3"] for run in results["runs"])
+    assert "2 images (test_0, test_3)" in (tmp_path / "table/table.md").read_text()
+
+
+def test_a_split_without_captions_is_refused_before_anything_trains(config, word_encoder, monkeypatch):
+    for stage in ("train_ddpm", "train_captioner"):
+        monkeypatch.setattr(scripts.method_runs, stage, lambda *a: pytest.fail("trained"))
+    without_captions(config.store, word_encoder, ("test_",))
+    config.methods = ["c3"]
+    with pytest.raises(ValueError, match=r"None of the 8 images of the split 'test' of .* has captions.*split="):
+        compare(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import scripts.eval_coco as eval_script
 from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import results_table
+from evaluation.files import read_predictions
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from scripts.caption import caption, find_pictures, take_paths
@@ -197,7 +199,7 @@ def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_pa
     def fail(*args, **kwargs):
         raise RuntimeError("scoring died")
 
-    monkeypatch.setattr("image_captioning.evaluate.score_captions", fail)
+    monkeypatch.setattr("evaluation.scoring.score_captions", fail)
     config = compose(
         "eval_coco",
         f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",
@@ -233,6 +235,21 @@ def test_caption_reads_files_and_folders_of_any_name_and_skips_what_is_broken(de
     assert "broken.png cannot be read" in printed.err and all(name in printed.out for name in NAMES)
     assert json.loads((pictures / "out/captions.json").read_text()) == captions
     assert len((pictures / "out/captions.csv").read_text().splitlines()) == len(NAMES) + 1
+
+
+def test_a_file_name_that_is_not_utf8_is_captioned_and_its_captions_can_be_scored(demo, compose, tmp_path):
+    folder, *_ = demo
+    (tmp_path / "pictures").mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.new("RGB", (50, 50)).save(tmp_path / "pictures" / name)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    config = compose("caption", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}")
+    captions = caption(config, [tmp_path / "pictures"])
+    assert json.loads((tmp_path / "captions.json").read_text(encoding="utf-8")) == captions
+    assert read_predictions(tmp_path / "captions.json") == captions
+    assert "caf" in (tmp_path / "captions.csv").read_text(encoding="utf-8")
 
 
 def test_a_checkpoint_made_in_half_precision_on_a_gpu_captions_on_a_cpu(demo, pictures, compose, monkeypatch):

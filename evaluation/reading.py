@@ -1,0 +1,221 @@
+"""Files of captions as the entries that they hold: JSON, JSON Lines, CSV and TSV, each of them also gzip-compressed.
+
+A file is read as what its ending says, if its content agrees, or else refused: nothing is guessed, and nothing skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+_LINES, _TABLES = (".jsonl", ".ndjson"), {".csv": ",", ".tsv": "\t"}
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# A line of RFC 4180: quotes are around a whole cell, and doubled within.
+_CELL = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
+_CSV_LINE = re.compile(rf"{_CELL}(?:,{_CELL})*(?:\r\n|\r|\n)?")
+
+Entries = list[tuple[str, Any]]  # what is read and where that is, such as ("line 7", {"image_id": 7, "caption": "…"})
+
+
+def read_entries(path: str | Path, option: str) -> dict[str, Any] | Entries:
+    """A JSON file's object, or the entries of a JSON list, of JSON Lines, or of a table with a header line.
+
+    option: the option that names the file, for messages.
+
+    Raises FileNotFoundError, and ValueError with file, line and remedy for whatever is not of the kind that its ending
+    and its content say.
+    """
+    path = Path(path)
+    if not path.is_file():
+        hint = ": it is a folder" if path.is_dir() else ""
+        raise FileNotFoundError(f"There is no file {path} (option {option}){hint}")
+    text = _text(path)
+    kind, content = ending(path), text.lstrip()
+    if kind not in ENDINGS:
+        kind = ".json" if content[:1] in ("{", "[") else kind
+    if kind in _TABLES:
+        if content[:1] in ("{", "["):
+            raise ValueError(f"{path} holds JSON, no table: let its name end in .json, or .jsonl for an object a line")
+        return list(_table_entries(path, text, _TABLES[kind]))
+    if kind in _LINES:
+        return list(_line_entries(path, text))
+    if kind != ".json":
+        raise ValueError(
+            f"{path} (option {option}) holds no JSON, and its ending does not say what it is: let its name end in "
+            f"{', '.join(ENDINGS)}, or one of them with .gz"
+        )
+    try:
+        value = _parsed(text, path)
+    except ValueError:
+        if not _is_lines(text):
+            raise
+        return list(_line_entries(path, text))
+    if isinstance(value, list):
+        return [(f"entry {n}", entry) for n, entry in enumerate(value)]
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a list or an object of {option}, not {shown(value)}")
+    return value
+
+
+def read_object(path: str | Path, option: str) -> dict[str, Any]:
+    """A JSON file's object; raises as `read_entries`."""
+    content = read_entries(path, option)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, not {shown([entry for _, entry in content])}")
+    return content
+
+
+def ending(path: str | Path) -> str:
+    """The ending in lower case, without .gz: ".json" of "A.JSON.gz"."""
+    path = Path(str(path).lower())
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, shortened, for messages."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged gzip file ({error}): copy it again") from error
+    elif path.suffix.lower() == ".gz":
+        raise ValueError(f"{path} is not compressed with gzip, as its ending says: take .gz off its name")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if content.startswith(_UTF16):
+            raise ValueError(f"{path} is not a UTF-8 text file but UTF-16: save it as UTF-8") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not a UTF-8 text file ({error.reason} at byte {error.start}, line {line}): save it as UTF-8"
+        ) from error
+
+
+class _DuplicateKey(ValueError):
+    """A JSON object with the same key twice, of which Python's reader would drop the first silently."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise _DuplicateKey(repr(key))
+    return content
+
+
+def _parsed(text: str, path: Path, line: int | None = None) -> Any:
+    where = f"{path}, line {line}" if line else str(path)
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{where} is not valid JSON: {error.msg} at {at}: it may be cut; write it again") from error
+    except _DuplicateKey as error:
+        raise ValueError(f"{where} holds the key {error} twice in one object") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets a thousand deep
+        raise ValueError(f"{where} is not valid JSON: {error}") from error
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers; unlike `str.splitlines`, not cut at U+2028 and the like."""
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
+        if line.strip():
+            yield number, line
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a file that is no JSON holds an object a line, as its first line tells."""
+    lines = [line for (_, line), _ in zip(_numbered(text), range(2), strict=False)]
+    try:
+        return len(lines) == 2 and isinstance(json.loads(lines[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _line_entries(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    for number, line in _numbered(text):
+        entry = _parsed(line, path, number)
+        if not isinstance(entry, dict):
+            hint = ": let the name of a file with one JSON list end in .json" if isinstance(entry, list) else ""
+            raise ValueError(f"{path}, line {number} must be a JSON object, not {shown(entry)}{hint}")
+        yield f"line {number}", entry
+
+
+def _table_entries(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
+    rows = _table_rows(path, text, delimiter)
+    _, header, _ = next(rows, (0, [], ""))
+    names = [name.strip().casefold() for name in header]
+    if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
+        raise ValueError(f"{path}, line 1 names the column {twice[0]!r} more than once")
+    for number, cells, raw in rows:
+        if len(cells) != len(names):
+            remedy = "quote a caption that holds a comma" if delimiter == "," else "a caption must hold no tab"
+            raise ValueError(
+                f"{path}, line {number} has {len(cells)} cells, but the header has {len(names)} "
+                f"({', '.join(header)}): {remedy}; the line: {shown(raw.rstrip())}"
+            )
+        yield f"line {number}", dict(zip(names, cells, strict=True))
+
+
+def _table_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """(number of its first line, cells, the line as it is) of each row that is not blank."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    # Quotes are a part of the text in TSV.
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    reader, width = csv.reader(lines(), delimiter=delimiter, quoting=quoting, strict=True), None
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {number} is no CSV ({error}): {_QUOTES}") from error
+        raw = "".join(taken)
+        taken.clear()
+        if not raw.strip():
+            continue
+        if "\0" in raw:
+            raise ValueError(f"{path}, line {number} holds a NUL byte, so it is no text: write the file again")
+        width = width or len(cells)
+        if quoting == csv.QUOTE_MINIMAL:
+            _check_quotes(path, number, cells, raw, width)
+        yield number, cells, raw
+
+
+_QUOTES = 'put quotes around the whole cell, and write a quote within it as ""'
+
+
+def _check_quotes(path: Path, number: int, cells: list[str], raw: str, width: int) -> None:
+    """Refuse a stray quote, and a cell that seems to have swallowed the rows up to the next one."""
+    if not _CSV_LINE.fullmatch(raw):
+        raise ValueError(f"{path}, line {number} has a stray quote: {_QUOTES}; the line: {shown(raw.rstrip())}")
+    for cell in cells:
+        for inner in re.split("\r\n|\r|\n", cell)[1:]:
+            if inner.count(",") == width - 1:
+                raise ValueError(
+                    f"{path}, line {number} opens a quote that closes lines later, after what looks like another row "
+                    f"({shown(inner)}): {_QUOTES}, and each caption on one line"
+                )
