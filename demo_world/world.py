@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +29,7 @@ SPLITS = {"pretrain": 0, "train": 1, "val": 2, "test": 3}  # the codes seed the 
 IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" are only told, never drawn
 HASHED_SCENES = 256
 CHUNK = 4096  # scenes held in memory at a time
+SCENES_WORTH_PROCESSES = 5000  # each process first draws all sprites, for some seconds
 
 
 def scene_and_captions(seed: int, split: str, index: int) -> tuple[Scene, list[str]]:
@@ -130,13 +136,15 @@ def _finished(root: Path, settings: dict, fingerprint: str) -> dict | None:
 def _write_tables(
     root: Path, scenes: dict[str, int], seed: int, image_size: int, heldout: frozenset[str], progress: bool
 ) -> dict:
-    """Write pictures and tables, a chunk of scenes at a time."""
+    """Write pictures and tables, a chunk of scenes at a time, drawn by as many processes as there are cores."""
     captions_written = dict.fromkeys(SPLITS, 0)
     dropped, overlapping, image_row = 0, set(), 0
-    bar = tqdm(total=sum(scenes.values()), desc="demo world", unit="scene", disable=not progress)
+    total = sum(scenes.values())
+    bar = tqdm(total=total, desc="demo world", unit="scene", disable=not progress, dynamic_ncols=True)
     tables = {name: root / f"{name}.parquet.tmp" for name in ("images", "captions")}
     with (
         bar,
+        _drawing(total) as each,
         pq.ParquetWriter(tables["images"], IMAGE_SCHEMA) as image_writer,
         pq.ParquetWriter(tables["captions"], CAPTION_SCHEMA) as caption_writer,
     ):
@@ -145,13 +153,12 @@ def _write_tables(
             drawn = split in IMAGE_SPLITS
             if drawn:
                 (root / "images" / split).mkdir(parents=True, exist_ok=True)
-            for index in indices:
-                scene, captions = scene_and_captions(seed, split, index)
+            for index, captions in zip(
+                indices, each(partial(_draw, root, seed, image_size, split), indices), strict=True
+            ):
                 name = f"{split}_{index:06d}"
                 if drawn:
-                    path = f"images/{split}/{index:06d}.png"
-                    Image.fromarray(render(scene, image_size)).save(root / path, compress_level=1)
-                    image_rows.append({"image_id": name, "path": path, "split": split})
+                    image_rows.append({"image_id": name, "path": _picture(split, index), "split": split})
                 for number, caption in enumerate(captions):
                     if split == "train" and caption in heldout:
                         overlapping.add(caption)
@@ -173,6 +180,30 @@ def _write_tables(
     for name, temporary in tables.items():
         temporary.replace(root / f"{name}.parquet")
     return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}
+
+
+@contextmanager
+def _drawing(scenes: int) -> Iterator[Callable]:
+    """A `map` over the numbers of scenes: in this process for few, else in as many as there are cores for us."""
+    workers = joblib.cpu_count() if scenes >= SCENES_WORTH_PROCESSES else 1
+    if workers == 1:
+        yield map
+        return
+    # Spawned, since torch's threads do not survive a fork, and Windows has none.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield partial(pool.map, chunksize=32)
+
+
+def _draw(root: Path, seed: int, image_size: int, split: str, index: int) -> list[str]:
+    """Write the picture of a scene, if its split has pictures, and return its captions."""
+    scene, captions = scene_and_captions(seed, split, index)
+    if split in IMAGE_SPLITS:
+        Image.fromarray(render(scene, image_size)).save(root / _picture(split, index), compress_level=1)
+    return captions
+
+
+def _picture(split: str, index: int) -> str:
+    return f"images/{split}/{index:06d}.png"
 
 
 def _chunks(scenes: dict[str, int]) -> Iterator[tuple[str, range]]:

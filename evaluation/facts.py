@@ -13,16 +13,20 @@ from pathlib import Path
 
 import torch
 
+from common.device import best_device, choose_precision, device_name
+
 
 def run_facts() -> dict[str, str]:
     """Facts of this process: command, commit (with '+changes' if the checkout has any), date, machine, versions."""
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cpu, device = torch.device("cpu"), best_device()
+    accelerator = device_name(device) if device.type != "cpu" else "no GPU"
     packages = ("torch", "transformers", "open_clip_torch", "denoising-diffusion-pytorch")
     return {
         "command": _command(),
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), {accelerator}",
+        "machine": f"{os.cpu_count()} CPU cores ({device_name(cpu)}, {platform.machine()}), {accelerator}",
+        "auto_precision": choose_precision("auto", device),
         "versions": ", ".join(
             [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
         ),

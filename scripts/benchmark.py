@@ -18,11 +18,13 @@ from scripts.benchmarks.captioning import benchmark_captioner
 from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
+from scripts.benchmarks.hardware import benchmark_hardware
 from scripts.benchmarks.scoring import benchmark_scoring
 from scripts.benchmarks.translation import benchmark_translation
 from training.cli import command
 
 BENCHMARKS = {
+    "hardware": benchmark_hardware,
     "encode": benchmark_encode,
     "ddpm": benchmark_ddpm,
     "bridge": benchmark_bridge,

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from common.device import best_device
+from common.device import best_device, computes_bf16
 from embedding_space.alignment import Alignment
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -33,25 +33,37 @@ from training.loop import Loop, LoopConfig
 
 def benchmark_captioner(config: DictConfig, repeats: int) -> list[dict]:
     """Training at equal batch and equal weights; tokens are those of captions, padding does not count."""
+    ways = {f"batches of like length, {precision}": precision for precision in measured_precisions()}
+    ways["padded to the longest, DataLoader, fp32 (reference)"] = None
+    size = parameters(make_captioner(config, made_up_captions(config.captions)))
+    table = [
+        {
+            "captioner": name,
+            "million parameters": size,
+            "tokens a second": benchmark_training(config, repeats, precision)[0],
+        }
+        for name, precision in ways.items()
+    ]
+    return with_ratios(table, "tokens a second")
+
+
+def measured_precisions() -> list[str]:
+    """fp32, and before it bf16 where the hardware has instructions for it."""
+    return [*(["bf16"] if computes_bf16(best_device()) else []), "fp32"]
+
+
+def benchmark_training(config: DictConfig, repeats: int, precision: str | None) -> tuple[float, float]:
+    """Tokens, and steps, per second of training; without a precision, as the reference does it."""
     captions = made_up_captions(config.captions)
     steps = config.warmup + config.steps * repeats
-    ways = [
-        ("batches of like length, bf16", "bf16"),
-        ("batches of like length, float32", "no"),
-        ("padded to the longest, DataLoader, float32 (reference)", None),
-    ]
-    table = []
-    for name, precision in ways:
-        captioner = make_captioner(config, captions)
-        tokens = CaptionTokens.encode(captions, captioner.tokenizer, max(map(len, captions)))
-        rows, clock = random_rows(len(captions), config.dim), StepClock()
-        if precision is None:
-            counts = _reference_loop(captioner, rows, tokens, config, steps, clock)
-        else:
-            counts = _our_loop(captioner, rows, tokens, config, steps, clock, precision)
-        rate = clock.rate(counts, config.warmup)
-        table.append({"captioner": name, "million parameters": parameters(captioner), "tokens a second": rate})
-    return with_ratios(table, "tokens a second")
+    captioner = make_captioner(config, captions)
+    tokens = CaptionTokens.encode(captions, captioner.tokenizer, max(map(len, captions)))
+    rows, clock = random_rows(len(captions), config.dim), StepClock()
+    if precision is None:
+        counts = _reference_loop(captioner, rows, tokens, config, steps, clock)
+    else:
+        counts = _our_loop(captioner, rows, tokens, config, steps, clock, precision)
+    return clock.rate(counts, config.warmup), clock.rate([1] * steps, config.warmup)
 
 
 def made_up_captions(count: int) -> list[str]:

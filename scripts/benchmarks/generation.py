@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,10 +9,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from common.device import best_device
+from common.device import autocast, best_device
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding, generate
-from scripts.benchmarks.captioning import made_up_captions, make_captioner
+from scripts.benchmarks.captioning import made_up_captions, make_captioner, measured_precisions
 from scripts.benchmarks.diffusion import random_rows
 from scripts.benchmarks.timing import median_seconds, parameters, with_ratios
 
@@ -41,20 +40,17 @@ def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
             for image, length in zip(singles, lengths, strict=False):
                 write_one(captioner, image, length, beams)
 
-        calls = {
-            f"{name}, batched, KV cache, bf16": partial(batched, "bf16"),
-            f"{name}, batched, KV cache, float32": partial(batched, "fp32"),
-            f"{name}, one at a time, no cache (reference)": one_at_a_time,
-        }
+        precisions = measured_precisions()
+        calls = {f"{name}, batched, KV cache, {each}": partial(batched, each) for each in precisions}
+        calls[f"{name}, one at a time, no cache (reference)"] = one_at_a_time
         seconds = median_seconds(calls, repeats)
         theirs = torch.stack([write_one(captioner, image, max(lengths), beams) for image in singles])
-        same = [
-            in_bf16(same_captions)(captioner, singles, decoding, theirs),
-            same_captions(captioner, singles, decoding, theirs),
-            1.0,
-        ]
-        if same[1] < 0.9:  # rounding may turn a near tie
-            raise ValueError(f"Only {same[1]:.0%} of the captions are the same on both sides: they do not do the same")
+        same = []
+        for precision in precisions:
+            with autocast(captioner.device, precision):
+                same.append(same_captions(captioner, singles, decoding, theirs))
+        if same[-1] < 0.9:  # in fp32, where rounding may turn a near tie
+            raise ValueError(f"Only {same[-1]:.0%} of the captions are the same on both sides: they do not do the same")
         rows = [
             {
                 "captions": way,
@@ -62,20 +58,12 @@ def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
                 "captions a second": count / seconds[way],
                 "same captions": share,
             }
-            for way, count, share in zip(calls, (len(images), len(images), len(singles)), same, strict=True)
+            for way, count, share in zip(
+                calls, [*[len(images)] * len(precisions), len(singles)], [*same, 1.0], strict=True
+            )
         ]
         table += with_ratios(rows, "captions a second")
     return table
-
-
-def in_bf16(call: Callable) -> Callable:
-    """The call under autocast, which a captioner's alignment keeps out of."""
-
-    def inside(*args):
-        with torch.autocast(best_device().type, torch.bfloat16):
-            return call(*args)
-
-    return inside
 
 
 def written_lengths(count: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from evaluation.table import Table
 from common.terminal import print_any_character
+from evaluation.table import Table
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

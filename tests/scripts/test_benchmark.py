@@ -16,6 +16,11 @@ from scripts.benchmarks.translation import trained_on_made_up
 DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]
 TINY = [
     "repeats=1",
+    "hardware.size=32",
+    *("hardware.encode.images=2", "hardware.encode.texts=3"),
+    f"hardware.decoder.overrides={DECODER}",
+    *("hardware.decoder.captions=60", "hardware.decoder.batch_size=4", "hardware.decoder.warmup=1"),
+    *("hardware.decoder.steps=2", "hardware.decoder.rows=3", "hardware.decoder.dim=16"),
     "encode.overrides=['encoder=demo_clip']",
     *("encode.images=3", "encode.images_single=2", "encode.texts=5", "encode.texts_single=2"),
     *("ddpm.dim=64", "ddpm.rows=9", "ddpm.batch_size=4", "ddpm.warmup=1", "ddpm.steps=2", "ddpm.steps_unet=1"),
@@ -43,6 +48,12 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
     printed = capsys.readouterr().out
     for name in BENCHMARKS:
         rows = results[name]
+        if name == "hardware":
+            assert [row["unit"] for row in rows] == ["GFLOP/s"] * 3 + ["per second"] * 5
+            assert (
+                all(row["rate"] > 0 for row in rows) and sum("what auto takes" in row["hardware"] for row in rows) == 1
+            )
+            continue
         assert rows[-1][name].endswith("(reference)") and rows[-1]["ratio"] == 1
         assert all(row["ratio"] > 0 for row in rows) and rows[0][name] in printed
         kept = json.loads((tmp_path / f"benchmark_{name}.json").read_text())
