@@ -33,7 +33,9 @@ def classify(config: DictConfig) -> dict:
     wanted = None if config.classes is None else list(config.classes)
     names, rows, labels = read_labels(config.labels, store, config.split, wanted)
     templates = list(config.templates)
-    prompts = reload_encoder(translation.encoders["texts"]).encode_texts(class_prompts(names, templates))
+    texts, encoder = class_prompts(names, templates), reload_encoder(translation.encoders["texts"])
+    encoder.warn_of_cut(texts, "prompts")
+    prompts = encoder.encode_texts(texts)
     images = F.normalize(store.images(config.split)[rows], dim=-1)
     sampling = OmegaConf.to_container(config.sampling)
 

@@ -134,8 +134,9 @@ def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, Tenso
         return None
     templates = _lines(config.templates)
     classes, rows, labels = read_labels(config.labels, store, config.split, _lines(config.classes))
-    encoder = reload_encoder(store.manifest["encoder"])
-    return encoder.encode_texts(class_prompts(classes, templates)), rows, labels
+    prompts, encoder = class_prompts(classes, templates), reload_encoder(store.manifest["encoder"])
+    encoder.warn_of_cut(prompts, "prompts")
+    return encoder.encode_texts(prompts), rows, labels
 
 
 def _lines(option) -> list[str]:
