@@ -31,6 +31,8 @@ def train(config: DictConfig) -> dict[str, float]:
     torch.manual_seed(config.seed)
     model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
     model.prefix.load_state_dict(prefix.state_dict())
+    if config.diffusion.embed_scale != model.embed_scale:  # a word; what reads the run's config finds the number
+        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": model.embed_scale}})
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
         return reuse_run(config.output_dir)
