@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ddpm.diffusion import TextDiffusion
+from ddpm.diffusion import TextDiffusion, scale_of_rows
 from ddpm.task import DiffusionTask
 from embedding_space.alignment import Alignment
 from embedding_space.commands import warn_of_text_split
@@ -26,13 +26,14 @@ def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
     store = EmbeddingStore(config.store)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
+    if config.diffusion.embed_scale == "sqrt_dim":  # a number in all that is kept
+        scale = scale_of_rows("sqrt_dim", store.dim, "diffusion.embed_scale")
+        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": scale}})
     plain = OmegaConf.to_container(config, resolve=True)
     prefix = Alignment.from_store(plain["prefix"], store)
     torch.manual_seed(config.seed)
     model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
     model.prefix.load_state_dict(prefix.state_dict())
-    if config.diffusion.embed_scale != model.embed_scale:  # a word; what reads the run's config finds the number
-        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": model.embed_scale}})
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
         return reuse_run(config.output_dir)
