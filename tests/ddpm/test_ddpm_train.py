@@ -216,4 +216,4 @@ def test_a_scale_given_as_a_word_is_a_number_wherever_it_is_kept(configured, tmp
     for again in (options, ("loop.steps=2", "diffusion.embed_scale=4")):  # both are the run that is there
         capsys.readouterr()
         train(configured("run", *again))
-        assert "finished" in capsys.readouterr().out
+        assert "Already trained" in capsys.readouterr().out

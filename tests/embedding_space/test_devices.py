@@ -25,9 +25,10 @@ def test_devices_that_are_there_are_taken():
     assert chosen_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize(
-    ("option", "bad"), [("batch_size", (0, -1, 1.5, True, "many", None)), ("workers", (-1, 0.5, "all"))]
-)
+BAD_COUNTS = {"batch_size": (0, -1, 1.5, True, "many", None), "workers": (-1, 0.5, "all")}
+
+
+@pytest.mark.parametrize(("option", "bad"), BAD_COUNTS.items())
 def test_counts_out_of_range_are_refused_naming_the_option(option, bad):
     for value in bad:
         with pytest.raises(ValueError, match=rf"\(option encoder\.{option}\) must be a whole number, at least"):
