@@ -37,7 +37,7 @@ class Jobs:
             sys.exit(1)
         job = f"job {self._count} ({' '.join(HydraConfig.get().overrides.task)})"
         self._failed.append(f"{job}: {error if not ours else type(error).__name__}")
-        print(f"Error in {job}: {error}. The next job goes on", file=sys.stderr)
+        print(f"Error in {job}: {error}. The other jobs run all the same", file=sys.stderr)
 
     def close(self) -> None:
         """After the last job: end the program with 1 if any failed, naming them."""
