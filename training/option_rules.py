@@ -93,7 +93,7 @@ OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
 )  # fmt: skip
-ONE_OR_LIST = ("evaluations",)  # what reads them takes both
+ONE_OR_LIST = ("evaluations", "dataset.text_key")  # what reads them takes both
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.
