@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def fit_options(config: DictConfig, stage: str, choices: Mapping[str, str | None
     out of its range (`option_rules`).
     """
     groups = tuple((group, name) for group, name in sorted(choices.items()) if _matters(group, name))
-    _Fitting(config, stage).fit_parts("", _defaults(stage, groups))
+    _Fitting(config, stage).fit_parts((), OmegaConf.to_container(config, resolve=False), _defaults(stage, groups))
     return config
 
 
@@ -95,22 +96,25 @@ class _Fitting:
 
     def __init__(self, config: DictConfig, stage: str):
         self.config, self.stage = config, stage
+        self._places: dict[str, tuple] = {}  # names may have dots of their own
 
-    def fit_parts(self, above: str, defaults: Mapping[str, Any]) -> None:
-        """Fit all options of one mapping, whose own name with a dot is `above`."""
-        values = self._raw(above.rstrip("."))
+    def fit_parts(self, above: tuple, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Fit all options of one mapping, `values`, unresolved, which is in the config at `above`."""
         for name, value in values.items():
-            option = f"{above}{name}"
+            place = (*above, name)
+            option = ".".join(map(str, place))
+            self._places[option] = place
             if name in defaults:
                 self._fit(option, value, defaults[name])
             elif not self._may_be_added(option, defaults):
-                raise ValueError(no_option(option, self.stage, [f"{above}{key}" for key in keys(defaults)]))
+                known = keys(defaults, "".join(f"{part}." for part in above))
+                raise ValueError(no_option(option, self.stage, known))
             elif isinstance(value, Mapping) or entry(LISTS, option) is not None:
                 self._fit(option, value, {} if isinstance(value, Mapping) else None)
 
-    def _raw(self, option: str) -> Any:
-        node = OmegaConf.select(self.config, option) if option else self.config
-        return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    def _set(self, option: str, value: Any) -> None:
+        *above, name = self._places[option]
+        reduce(getitem, above, self.config)[name] = value
 
     def _may_be_added(self, option: str, beside: Mapping[str, Any]) -> bool:
         parents = [option.rsplit(".", count)[0] for count in range(1, option.count(".") + 1)]
@@ -146,7 +150,7 @@ class _Fitting:
 
     def _fit_mapping(self, option: str, value: Any, default: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping):
-            self.fit_parts(f"{option}.", default)
+            self.fit_parts(self._places[option], value, default)
         elif not (value is None and option in MAYBE_NULL) and not (isinstance(value, str) and option in ONE_OR_PARTS):
             parts = ", ".join(f"{option}.{name}" for name in list(default)[:3])
             raise ValueError(f"{option}={_shown(value)} must have parts: give {parts}")
@@ -168,11 +172,12 @@ class _Fitting:
             items = [self._text(option, item) for item in items]
         elif isinstance(rule, Number) and not all(rule.allows(item) for item in items):
             bad = next(item for item in items if not rule.allows(item))
-            raise ValueError(f"{option}={_shown(value)}: each must be {rule}, and {bad!r} is not")
+            hint = f"; a list is {option}=[{bad}]" if isinstance(bad, str) and "," in bad else ""
+            raise ValueError(f"{option}={_shown(value)}: each must be {rule}, and {bad!r} is not{hint}")
         elif rule is bool and not all(isinstance(item, bool) for item in items):
             raise ValueError(f"{option}={_shown(value)} must hold true and false alone")
         if items != value or not isinstance(value, list):
-            OmegaConf.update(self.config, option, items, merge=False)
+            self._set(option, items)
 
     def _fit_one(self, option: str, value: Plain, default: Plain) -> None:
         rule = entry(NUMBERS, option)
@@ -187,7 +192,7 @@ class _Fitting:
         elif isinstance(default, str) and value is not None:
             text = self._text(option, value)
             if text != value:
-                OmegaConf.update(self.config, option, text, merge=False)
+                self._set(option, text)
 
     def _text(self, option: str, value: Plain) -> str:
         if isinstance(value, bool) or value is None:
@@ -199,7 +204,7 @@ class _Fitting:
     def _resolved(self, option: str) -> Any:
         """What an interpolation stands for; None where that cannot be had yet."""
         try:
-            value = OmegaConf.select(self.config, option)
+            value = reduce(getitem, self._places[option], self.config)
         except OmegaConfBaseException:
             return None
         return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value

@@ -209,6 +209,8 @@ def test_command_lines_that_mean_what_they_say(stage, overrides, option, value):
         ("caption", ["encoder.batch_size=0"], "encoder.batch_size=0 must be null or a whole number, at least 1"),
         ("eval_coco", ["decoding=nucleus", "decoding.seed=-1"], "decoding.seed=-1 must be null or a whole number"),
         ("compare_methods", ["seeds=[0,a]"], "seeds=[0,a]: each must be a whole number, at least 0, and 'a' is not"),
+        ("compare_methods", ["seeds='0,1'"], "and '0,1' is not; a list is seeds=[0,1]"),
+        ("compare_methods", ["seeds=0,1"], "To use it as a list, use key=[value1,value2]"),
         ("compare_methods", ["methods=null"], "methods=null must be a list; none is methods=[]"),
         ("compare_methods", ["methods=[true]"], "methods=true must be text: quote it"),
         ("ddpm", ["loop=fast"], "loop=fast must have parts: give loop.steps"),
@@ -225,3 +227,8 @@ def test_command_lines_that_are_refused_say_what_would_do(stage, overrides, word
 def test_a_file_of_classes_stays_a_file(tmp_path):
     (tmp_path / "words.list").write_text("dog\n")
     assert compose_config("classify", f"classes={tmp_path}/words.list").classes == f"{tmp_path}/words.list"
+
+
+def test_names_with_dots_of_their_own_are_no_paths():
+    config = compose_config("compare_methods", "+variants={c3_0.5: {captioner: 'seed=1'}}")
+    assert config.variants["c3_0.5"].captioner == ["seed=1"]
