@@ -59,7 +59,7 @@ NUMBERS = {
     "evaluate_every": COUNT_OR_NULL, "checkpoint_every": COUNT_OR_NULL,
     # The commands themselves say of these what is too small.
     "train_captions": WHOLE_OR_NULL, "validation_captions": WHOLE_OR_NULL, "pictures": WHOLE, "repeats": WHOLE,
-    "variance_share": Number(),
+    "variance_share": Number(), "pairs_fraction": Number(null=True),
     "memory_rows": COUNT_OR_NULL, "max_images": COUNT_OR_NULL, "max_texts": COUNT_OR_NULL,
     "denoiser.width": COUNT_OR_NULL, "text_tower.max_tokens": COUNT_OR_NULL, "hidden": COUNT_OR_NULL,
     "encoder.image_tower.image_size": COUNT_OR_NULL, "ddim_steps": COUNT_OR_NULL, "beams": COUNT_OR_NULL,
@@ -74,7 +74,7 @@ NUMBERS = {
     "decoding.top_p": Number(above=0, most=1, null=True), "repetition_penalty": POSITIVE,
     "length_penalty": Number(null=True), "clip_weight": NOT_NEGATIVE_OR_NULL,
     "guidance_scale": NOT_NEGATIVE_OR_NULL, "gamma": NOT_NEGATIVE_OR_NULL, "cone_offset": NOT_NEGATIVE_OR_NULL,
-    "pairs_fraction": Number(above=0, below=1, null=True), "max_unreadable_fraction": SHARE,
+    "max_unreadable_fraction": SHARE,
     "alpha": Number(above=0, most=1), "label_smoothing": BELOW_1,
     "dropout": BELOW_1, "input_dropout": BELOW_1, "*_pdrop": BELOW_1, "drop_condition": SHARE,
     "init_logit_scale": Number(), "offset": Number(),
@@ -93,7 +93,11 @@ OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
 )  # fmt: skip
-ONE_OR_LIST = ("evaluations", "dataset.text_key")  # what reads them takes both
+ONE_OR_LIST = (
+    "evaluations",
+    "dataset.text_key",
+    "dataset.extra_text",
+)  # what reads them takes one for a list of one itself
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.

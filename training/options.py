@@ -162,7 +162,7 @@ class _Fitting:
             if entry(LISTS_OR_NULL, option) is None:
                 raise ValueError(f"{option}=null must be a list; none is {option}=[]")
             return
-        if isinstance(value, str) and option in LISTS_OR_FILES and _is_file(option, value):
+        if isinstance(value, str) and (option in ONE_OR_LIST or (option in LISTS_OR_FILES and _is_file(option, value))):
             return
         rule = entry(LISTS, option) or _rule_of(default)
         items = value if isinstance(value, list) else [value]
