@@ -10,6 +10,7 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from common.warn import warn_once
 from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
@@ -20,7 +21,7 @@ class PicturePairs(Pairs):
     """Pixels and tokens, for towers that learn.
 
     Args:
-        context_length: tokens; longer captions are cut.
+        context_length: tokens; longer captions are cut, with a warning that counts them.
         image_size: pixels.
         mean, std: of each colour channel, from 0 to 1; pictures are normalised with them.
         shift_pixels: in training, pictures are moved by up to so many pixels each way.
@@ -45,6 +46,12 @@ class PicturePairs(Pairs):
         super().__init__(tables, split, device)
         self.mean, self.std = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
         self.shift_pixels = shift_pixels
+        lengths = map(len, tokenizer(self.captions, verbose=False)["input_ids"])
+        if cut := sum(length > context_length for length in lengths):
+            warn_once(
+                f"{cut:,} of {len(self.captions):,} captions of {split} are longer than "
+                f"model.text_cfg.context_length={context_length} tokens and are read up to there"
+            )
         self.tokens = tokenizer(
             self.captions, padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
         )["input_ids"].to(device)

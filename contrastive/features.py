@@ -133,6 +133,7 @@ class FrozenFeatures:
         """(M, F) float16 on the CPU: features of the captions of `split`."""
 
         def encode(start: int, stop: int) -> Iterator[Tensor]:
+            self.encoder.warn_of_cut(captions[start:stop], f"captions of {split}, from {start:,} on,")
             yield self.encoder.raw_text_features(captions[start:stop])
 
         return self._shards(("text_tower",), f"{split} captions", len(captions), SHARD_TEXTS, encode)

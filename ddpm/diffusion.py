@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -82,6 +83,15 @@ class _Network(nn.Module):
         return self.denoiser(states, times).float()
 
 
+def scale_of_rows(embed_scale: float | str, dim: int, option: str) -> float:
+    """The length that rows of D dimensions are given: a number above 0, or sqrt(D) for "sqrt_dim". ValueError else."""
+    if embed_scale == "sqrt_dim":
+        return math.sqrt(dim)
+    if isinstance(embed_scale, (str, bool)) or not 0 < embed_scale < math.inf:
+        raise ValueError(f"embed_scale={embed_scale} must be positive, or sqrt_dim (option {option})")
+    return float(embed_scale)
+
+
 class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CARD):
     """A denoising diffusion model of text embeddings, after Diffusion Bridge's.
 
@@ -96,8 +106,9 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         objective: what the network predicts: "pred_x0", "pred_noise" or "pred_v".
         loss_weighting: "snr", "min-snr" or "constant", on the x0 error whatever the objective. Beware of
             "constant" with "pred_noise": at the end of the cosine schedule it weighs the noise error by 4e8.
-        embed_scale: length that rows are given before unit noise is added. It sets how much of a row is left at t:
-            cos(x_t, x_0) depends on embed_scale / sqrt(D).
+        embed_scale: length that rows are given before unit noise is added, or "sqrt_dim" for sqrt(D), which gives
+            their coordinates unit mean square. It sets how much of a row is left at t: cos(x_t, x_0) depends on
+            embed_scale / sqrt(D).
         renormalize_state: give every state the length of a clean row, both as the network's input in training and
             as the state that each denoising step starts from. Meaningful with pred_x0 only.
         prefix: JSON entries of the alignment steps that the training rows have been through; their means are
@@ -114,7 +125,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         schedule: str = "cosine",
         objective: str = "pred_x0",
         loss_weighting: str = "constant",
-        embed_scale: float = 5.0,
+        embed_scale: float | str = 5.0,
         renormalize_state: bool = True,
         prefix: Sequence[Mapping] | None = None,
     ):
@@ -126,8 +137,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
                 raise ValueError(
                     f"{name}={value!r} must be one of {', '.join(CHOICES[name])} (option diffusion.{name})"
                 )
-        if not embed_scale > 0:
-            raise ValueError(f"embed_scale={embed_scale} must be positive (option diffusion.embed_scale)")
+        embed_scale = scale_of_rows(embed_scale, dim, "diffusion.embed_scale")
         if timesteps < 2:
             raise ValueError(f"timesteps={timesteps} must be at least 2 (option diffusion.timesteps)")
         if renormalize_state and objective != "pred_x0":
@@ -143,7 +153,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
             "schedule": schedule,
             "objective": objective,
             "loss_weighting": loss_weighting,
-            "embed_scale": self.embed_scale,
+            "embed_scale": self.embed_scale,  # as a number, whatever word stood for it
             "renormalize_state": self.renormalize_state,
         }
         if prefix is None:

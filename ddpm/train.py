@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ddpm.diffusion import TextDiffusion
+from ddpm.diffusion import TextDiffusion, scale_of_rows
 from ddpm.task import DiffusionTask
 from embedding_space.alignment import Alignment
 from embedding_space.commands import warn_of_text_split
@@ -26,6 +26,9 @@ def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
     store = EmbeddingStore(config.store)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
+    if config.diffusion.embed_scale == "sqrt_dim":  # a number in all that is kept
+        scale = scale_of_rows("sqrt_dim", store.dim, "diffusion.embed_scale")
+        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": scale}})
     plain = OmegaConf.to_container(config, resolve=True)
     prefix = Alignment.from_store(plain["prefix"], store)
     torch.manual_seed(config.seed)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from common.device import announce, autocast, best_device, checked_device, choose_precision
+from common.warn import warn_once
 from embedding_space.pictures import open_picture
 
 KINDS = ("open_clip", "towers", "imported")
@@ -49,14 +50,11 @@ class Encoder:
         dims: {"images": width of image rows, "texts": width of text rows}.
         joint: whether both lie in one space, in which a cosine between an image and a text means something; two
             towers that were trained apart have none, be their rows of one width or of two.
-        cut_texts: how many texts so far were longer than the text tower takes and were read up to there; 0 as well
-            where the tokenizer does not say.
     """
 
     description: dict[str, Any]
     dims: dict[str, int]
     joint: bool = True
-    cut_texts: int = 0
     requested_precision: str = "fp32"
 
     def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
@@ -79,6 +77,18 @@ class Encoder:
     def text_features(self, sentences: list[str]) -> Tensor:
         """B sentences -> (B, D)."""
         raise NotImplementedError
+
+    def cut_texts(self, texts: Sequence[str]) -> int:
+        """How many of the texts are longer than the text tower takes and are read up to there."""
+        return 0
+
+    def warn_of_cut(self, texts: Sequence[str], what: str) -> None:
+        """Say how many of the texts, which are `what` ("prompts"), are read up to the text tower's limit alone."""
+        if cut := self.cut_texts(texts):
+            warn_once(
+                f"{cut:,} of {len(texts):,} {what} are longer than the encoder {self.description['name']} takes and "
+                "are read up to there: shorten them"
+            )
 
     def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) -> what `image_features` gives, and (B, P, D) features of the P places of the tower's grid, row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ import open_clip
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
+from open_clip.tokenizer import basic_clean, canonicalize_text
 from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor
 
+from embedding_space.checkpoints import read_weights
 from embedding_space.encoders import Encoder, file_sha256
 from embedding_space.located import find_local_folder
 from embedding_space.quick_gelu import OPENAI_KEYS, check_activation, check_folder, is_torchscript
 
 LOCAL = "local-dir:"
+BIG_VISION = (".npz", ".npy")  # SigLIP's own files, which open_clip converts
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")  # of a tag, in open_clip's words
 
 
@@ -31,7 +34,7 @@ class OpenClipEncoder(Encoder):
     Args:
         name: the encoder's short name; its stores' folder name.
         model: an open_clip model name, or `local-dir:FOLDER` (relative to the working folder, else to the repository).
-        pretrained: open_clip's tag of the weights, or a checkpoint file (open_clip's own, safetensors, or OpenAI's
+        pretrained: open_clip's tag of the weights, or a checkpoint file (see `read_weights`, or OpenAI's
             TorchScript archive), whose pictures are preprocessed as those of the model's tags; null for a `local-dir:`
             or `hf-hub:` model, which has its own; "random" for untrained weights, which only tests want.
         options: those of `Encoder`.
@@ -53,8 +56,9 @@ class OpenClipEncoder(Encoder):
         except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
             tag = ":" not in model and open_clip.get_pretrained_cfg(model, pretrained or "")
             hint = " Where there is no network, give the weights as a file: encoder.pretrained=FILE" if tag else ""
+            reason = " ".join(str(error).split())[:400]
             raise ValueError(
-                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {error}{hint}"
+                f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {reason}{hint}"
             ) from error
         self.model.to(self.device).eval().requires_grad_(False)
         self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": self.precision}
@@ -74,6 +78,12 @@ class OpenClipEncoder(Encoder):
 
     def text_features(self, sentences: list[str]) -> Tensor:
         return self.model.encode_text(self.tokenizer(sentences).to(self.device))
+
+    def cut_texts(self, texts: Sequence[str]) -> int:
+        limit = self.tokenizer.context_length
+        # A token stands for at least one byte: most captions need not be tokenized again.
+        doubtful = [text for text in texts if len(text) > limit - 2 or not text.isascii() or "&" in text]
+        return sum(count > limit for count in _token_counts(self.tokenizer, doubtful))
 
     def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Image features and, in the same joint space, features of each place of the tower's last grid:
@@ -105,6 +115,20 @@ class OpenClipEncoder(Encoder):
         )
 
 
+def _token_counts(tokenizer: Any, texts: list[str]) -> list[int]:
+    """How many tokens each text has, first and last ones included, without open_clip's limit."""
+    if not texts:
+        return []
+    if not hasattr(tokenizer, "tokenizer"):  # open_clip's own; others wrap one of transformers
+        return [len(tokenizer.encode(text)) + 2 for text in texts]
+    clean = getattr(tokenizer, "clean_fn", lambda text: canonicalize_text(basic_clean(text)))
+    parts = getattr(tokenizer, "tokenizer_mode", "") == "clips"  # whose three special tokens it puts itself
+    ids = tokenizer.tokenizer(
+        [clean(text) for text in texts], add_special_tokens=not parts, truncation=False, verbose=False
+    )["input_ids"]
+    return [len(row) + 3 * parts for row in ids]
+
+
 def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
     """The model and the transform of its pictures. Random weights are the same every time."""
     if ":" in model:
@@ -125,13 +149,17 @@ def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
 
 
 def _weights_alone(pretrained: str, folder: str) -> str:
-    """The tag or file, or of an archive of code and weights, which open_clip does not read, a file of its weights."""
-    if not is_torchscript(pretrained):
+    """The tag or file; of a file that open_clip does not read (an archive of code and weights, weights that training
+    code wrapped), a file of its weights in `folder`."""
+    if not Path(pretrained).is_file() or Path(pretrained).suffix in BIG_VISION:
         return pretrained
+    file = f"{folder}/weights.pt"
+    if not is_torchscript(pretrained):
+        torch.save(read_weights(pretrained), file)
+        return file
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch would have nobody write such archives any more
         state = torch.jit.load(pretrained, map_location="cpu").state_dict()
-    file = f"{folder}/weights.pt"
     torch.save({key: value.float() for key, value in state.items() if key not in OPENAI_KEYS}, file)
     return file
 

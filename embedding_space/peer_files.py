@@ -9,11 +9,14 @@ the encoder gave it, not normalised; ids are those of Karpathy's JSON (`imgid`, 
 CapDec (github.com/DavidHuji/CapDec, embeddings_generator.py): `{"captions": [{"caption", "image_id", "id"?}],
 "clip_embedding_text_dave": (M, D), "clip_embedding": (M, D) or empty}`, row n of both belonging to caption n. ClipCap's
 own files lack the text embeddings, without which there is nothing to train on.
+
+Embeddings may be tensors, NumPy arrays or lists of numbers, ids numbers or text.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,12 @@ def read_split(path: str | Path, rows: RowFile, split: str) -> PeerSplit:
                 return reader.capdec(content, split)
     except Refused as refused:
         raise ValueError(f"{path} cannot be imported: {refused}") from None
+    if isinstance(content, (Tensor, range)):
+        raise ValueError(
+            f"{path} holds embeddings without ids and captions: put them, tensors whose row n is of caption n, into a "
+            "dict {'captions': [{'caption': ..., 'image_id': ...}, ...], 'clip_embedding_text_dave': texts, "
+            "'clip_embedding': images}, and save it with pickle.dump(..., protocol=4)"
+        )
     raise ValueError(
         f"{path} is no file of embeddings that C³, Diffusion Bridge or CapDec write: expected a dict with the keys "
         f"images and captions, or captions and clip_embedding_text_dave; it is {_described(content)}"
@@ -143,12 +152,14 @@ class _Reader:
         result, position = PeerSplit(), {}
         for image_id, image in images.items():
             what = f"image {_id(image_id)}"
-            position[image_id] = len(result.images)
+            if (key := _key(image_id)) in position:
+                raise Refused(f"{what} stands twice among its images, as a number and as text")
+            position[key] = len(result.images)
             result.images.append((_id(image_id), os.path.normpath(self._get(image, "img_path", str, what))))
             result.image_rows.append(self._row(image, what))
         for caption_id, caption in captions.items():
             what = f"caption {_id(caption_id)}"
-            image_id = self._get(caption, "img_id", (int, str), what)
+            image_id = _key(self._get(caption, "img_id", (int, float, str), what))
             if image_id not in position:
                 raise Refused(f"{what} belongs to image {_id(image_id)}, which is not among its images")
             text = self._get(caption, "caption", str, what)
@@ -177,7 +188,7 @@ class _Reader:
             what = f"caption {number}"
             text, image_id = self._get(caption, "caption", str, what), None
             if pictures:
-                image_id = self._get(caption, "image_id", (int, str), what)
+                image_id = _key(self._get(caption, "image_id", (int, float, str), what))
                 if image_id not in position:
                     position[image_id] = len(result.images)
                     # These files do not say where the pictures are.
@@ -197,8 +208,16 @@ class _Reader:
             raise Refused(f"{what} has no proper {key}; there is {found}")
         return record[key]
 
-    def _rows(self, value: Any) -> range:
-        """A pickle's tensors are rows of the row file by now; those of a torch.save file still are tensors."""
+    def _rows(self, value: Any) -> Sequence[int]:
+        """Numbers of rows in the row file. A pickle's tensors are there by now; those of a torch.save file and lists of
+        numbers are put there."""
+        if isinstance(value, (list, tuple)) and any(isinstance(part, (range, Tensor)) for part in value):
+            return [row for part in value for row in self._rows(part)]
+        if isinstance(value, (list, tuple)) and value:
+            try:
+                value = torch.tensor(value, dtype=torch.float32)
+            except (TypeError, ValueError):  # of other things, or of lists of several lengths
+                return range(0)
         if isinstance(value, Tensor):
             value = self.keep(value)
         return value if isinstance(value, range) else range(0)
@@ -213,6 +232,11 @@ class _Reader:
         if not self.rows.is_sound(row):
             raise Refused(f"the embedding of {what} is zero or not finite")
         return row
+
+
+def _key(image_id: Any) -> str:
+    """An id as text: 7, 7.0 and "7" are one image."""
+    return str(int(image_id) if isinstance(image_id, float) and image_id.is_integer() else image_id)
 
 
 def _id(value: Any) -> str:

@@ -2,27 +2,106 @@
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from common.warn import warn_once
+
+PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
+SIGNED, WHITE_IS_ZERO = 2, 0
+SCALED_BY_PILLOW = ("PPM", "JPEG2000")  # whatever their range was, to that of 16 bits
+REMEDY = "save it with 8 bits a channel"
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """A picture file, whole, as RGB: turned the way its camera was held, transparent parts over white.
+    """A picture file, whole, as RGB with 8 bits a channel, turned the way its camera was held.
 
-    Raises ValueError for a file that is no picture, is cut off or far too large, FileNotFoundError when there is none.
+    Transparent parts lie over white. Of an animation or of several pages, it is the first. CMYK becomes RGB without its
+    color profile. Brightness keeps its place in the range that the file's numbers have: 16 bits are 0 to 65,535 and
+    floating-point numbers 0 to 1. A gray picture of 16 or 32 bits none of whose values is above 4,095 (255) is
+    read as one of 12 bits (8 bits), as cameras and scanners store it, with a warning.
+
+    Raises ValueError for a file that is no picture, is cut off or far too large, or whose numbers have no known range,
+    FileNotFoundError when there is none.
     """
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode in ("RGBA", "LA", "PA", "P") or "transparency" in picture.info:
+            deep = any(";16" in str(tile) for tile in getattr(opened, "tile", ()))  # Pillow keeps the upper 8 bits
+            opened.load()
+            picture = _upright(opened)
+            if picture.mode == "F" or picture.mode.startswith("I"):
+                return _from_deep_gray(picture, opened)
+            if deep and 0 < max(high for _, high in picture.convert("RGB").getextrema()) < 16:
+                warn_once(
+                    "A color picture of 16 bits is almost black, as one of 12 bits in 16 is; if it should not be, "
+                    f"{REMEDY}"
+                )
+            if picture.mode in ("RGBA", "LA", "PA", "P", "RGBa", "La") or "transparency" in picture.info:
+                picture = picture.convert("LA") if picture.mode == "La" else picture
                 picture = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
             return picture.convert("RGB")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no picture {path}") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} cannot be read as a picture: Pillow knows no such format") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+        raise ValueError(
+            f"{path} cannot be read as a picture: Pillow knows no such format, or not this variant of it"
+        ) from error
+    except Exception as error:  # a damaged file makes the decoders fail in any way
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as a picture: {reason}") from error
+
+
+def _upright(opened: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(opened)
+    except Exception:  # damaged EXIF data, beside a sound picture
+        return opened.copy()
+
+
+def _from_deep_gray(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    """A gray picture of more than 8 bits as RGB; `opened` is the file, which knows its own range."""
+    values, tags = np.asarray(picture), getattr(opened, "tag_v2", {})
+    if values.dtype.kind == "f":
+        gray = _from_floats(values)
+    else:
+        gray = _from_integers(values.astype(np.int64), opened, tags)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow turns those of 8 bits alone
+        gray = 255 - gray
+    key = picture.info.get("transparency")
+    if isinstance(key, int):
+        gray = np.where(values == key, 255, gray)
+    return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+
+
+def _from_floats(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # NaN neither
+        raise ValueError(
+            f"its floating-point values run from {low:g} to {high:g}, and only 0 to 1 has a known meaning: "
+            f"{REMEDY}, or divide the values by the one that stands for white"
+        )
+    return np.rint(255 * values)
+
+
+def _from_integers(values: np.ndarray, opened: Image.Image, tags: Mapping) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65_535:
+        raise ValueError(
+            f"its values run from {low:,} to {high:,}, and nothing tells which of them are black and white: {REMEDY}"
+        )
+    bits = tags.get(BITS, (16,))[0]
+    if bits < 16:  # TIFF has 12, too
+        return values >> (bits - 8)
+    if high > 4_095 or opened.format in SCALED_BY_PILLOW:
+        return values >> (7 if bits == 16 and tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED else 8)
+    used = 8 if high <= 255 else 12
+    if high:
+        warn_once(
+            f"Gray pictures of more than 8 bits without a value above {2**used - 1:,} are read as pictures of {used} "
+            f"bits; if one of them is just dark, {REMEDY}"
+        )
+    return values >> (used - 8)

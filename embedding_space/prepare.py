@@ -230,15 +230,13 @@ def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches
     own = shards[processes.rank :: processes.count]
     missing = [shard for shard in own if shard.facts is None]
     with _bar("texts", own, missing, processes) as bar:
-        encoded = encoder.encode_text_shards(
-            _Column(tables.captions["caption"]), [shard.rows for shard in missing], bar.update
-        )
-        cut = encoder.cut_texts if missing else 0
+        captions = _Column(tables.captions["caption"])
+        encoded = encoder.encode_text_shards(captions, [shard.rows for shard in missing], bar.update)
         for shard, rows in zip(missing, encoded, strict=True):
             everything = range(len(shard.rows))
             texts = _unit_rows(rows, shard, "texts", tables.captions["caption_id"], everything)
-            cut, before = encoder.cut_texts, cut
-            shard.write({"texts": texts}, {}, cut - before)
+            cut = encoder.cut_texts([captions[row] for row in shard.rows])
+            shard.write({"texts": texts}, {}, cut)
 
 
 def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, kept: Sequence[int]) -> np.ndarray:

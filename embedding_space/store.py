@@ -113,6 +113,8 @@ class EmbeddingStore:
         unreadable = self.manifest.get("unreadable", [])
         if unreadable:
             warn_once(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
+        if cut := self.manifest.get("cut_texts", 0):
+            warn_once(f"{self.path} has {cut:,} texts that are longer than its encoder takes, read up to there")
         return replace(tables, left_out=frozenset(unreadable))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -80,9 +80,8 @@ class TowerEncoder(Encoder):
     def text_tower(self) -> TextTower:
         return TextTower(**self._towers[1]).to(self.device)
 
-    @property
-    def cut_texts(self) -> int:
-        return self.text_tower.cut
+    def cut_texts(self, texts: Sequence[str]) -> int:
+        return self.text_tower.cut_texts(texts)
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, normalize, pil_to_tensor, resize
 from transformers import AutoModel, AutoTokenizer
 
+from embedding_space.checkpoints import read_weights
 from embedding_space.located import PACKAGE, check_weights, find_in_package, find_local_folder, hash_weights
 
 IMAGE_POOLINGS = ("mean", "max", "cls", "logits")
@@ -150,7 +151,7 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
         path = find_in_package(weights, "*.pth") if weights.startswith(PACKAGE) else Path(weights)
         if not path.is_file():
             raise FileNotFoundError(f"{given}: there is no file {path}")
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        state = read_weights(path)
         model = timm.create_model(name, pretrained=False, **options)
         own = model.state_dict()
         if not set(own) & set(state):
@@ -213,13 +214,12 @@ class TextTower(nn.Module):
         model: a name on the Hugging Face hub, a local folder, or `package:NAME`, the folder with a model.safetensors
             inside that installed package.
         pooling: "mean" over all tokens, "cls" the first token, "last" the last one (of causal models).
-        max_tokens: longer texts are cut there, and counted; by default the model's own limit.
+        max_tokens: longer texts are cut there (`cut_texts` counts them); by default the model's own limit.
         sha256: the weights' hash, if other weights are to be refused.
 
     Attributes:
         description: the arguments, `sha256` among them, that load this tower again.
         dim: F.
-        cut: how many texts have been cut so far.
 
     Raises ValueError or ImportError naming the option when something cannot be had as asked.
     """
@@ -252,7 +252,7 @@ class TextTower(nn.Module):
         limit = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 1 << 20))
         if max_tokens is not None and not 2 < max_tokens <= limit:
             raise ValueError(f"text_tower.max_tokens={max_tokens} must be from 3 to {limit}, {model}'s limit")
-        self.max_tokens, self.cut = max_tokens or limit, 0
+        self.max_tokens = max_tokens or limit
         self.float().eval().requires_grad_(False)
         found = hash_weights(self.model)
         check_weights(given, sha256, found)
@@ -265,17 +265,16 @@ class TextTower(nn.Module):
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_tokens`."""
-        ids = self.tokenizer(texts, verbose=False)["input_ids"]
-        long = [row for row, tokens in enumerate(ids) if len(tokens) > self.max_tokens]
-        if long:
-            self.cut += len(long)
-            cut = self.tokenizer([texts[row] for row in long], truncation=True, max_length=self.max_tokens)
-            for row, tokens in zip(long, cut["input_ids"], strict=True):
-                ids[row] = tokens
+        ids = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
         empty = [text for text, tokens in zip(texts, ids, strict=True) if not tokens]
         if empty:
             raise ValueError(f"The text {empty[0]!r} has no tokens: remove or fill it")
         return ids
+
+    def cut_texts(self, texts: Sequence[str]) -> int:
+        """How many of the texts have more than `max_tokens` tokens."""
+        ids = self.tokenizer(list(texts), verbose=False)["input_ids"] if texts else []
+        return sum(len(tokens) > self.max_tokens for tokens in ids)
 
     def forward(self, ids: list[list[int]]) -> Tensor:
         """Token ids of B texts (from `tokenize`) -> (B, F)."""

@@ -78,6 +78,8 @@ class Decoding:
         self._require("clip_weight", not self.clip_weight or self.beams > 1, "needs decoding.beams > 1 to choose among")
         self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "must lie in (0, 1]")
         self._require("temperature", self.temperature is None or self.temperature > 0, "must be positive")
+        is_seed = self.seed is None or (type(self.seed) is int and self.seed >= 0)
+        self._require("seed", is_seed, "must be a whole number, at least 0")
 
     @property
     def label(self) -> str:

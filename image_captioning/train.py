@@ -15,6 +15,7 @@ from embedding_space.commands import warn_of_text_split
 from embedding_space.store import EmbeddingStore
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
+from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.evaluate import check_encoder
 from image_captioning.task import CaptioningTask, Examples
@@ -176,7 +177,11 @@ def _task(
     captioner.to(loop.device)
     _set_up_training(captioner, decoder)
 
-    tokens = CaptionTokens.encode(captions, *limits).to(loop.device)
+    tokens = CaptionTokens.encode(captions, *limits)
+    if loop.accelerator.is_main_process:
+        own = _texts(store, chosen.split, chosen.rows) if config.train_on == "text" else None
+        warn_of_collapse(captions, tokens, own)
+    tokens = tokens.to(loop.device)
     references = _captions(store, chosen.validation_split, chosen.validation_rows)
     validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     captioner.check_room(max(int(tokens.lengths.max()), int(validation_tokens.lengths.max())))

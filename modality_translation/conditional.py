@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddpm.bridge import ddim_times
 from ddpm.denoisers import TimeEmbedding
-from ddpm.diffusion import CHOICES, ddim_update
+from ddpm.diffusion import CHOICES, ddim_update, scale_of_rows
 
 
 class ConditionedLayer(nn.Module):
@@ -73,8 +73,8 @@ class ConditionalDiffusion(nn.Module):
         dim, condition_dim: of the rows that it makes and of those that it makes them from.
         denoiser: options of `ConditionalMLP`.
         timesteps, schedule, objective: as `TextDiffusion`'s. The paper predicts the noise.
-        embed_scale: length that rows are given before unit noise is added; null: sqrt(dim), which gives their
-            coordinates unit mean square.
+        embed_scale: length that rows are given before unit noise is added; null or "sqrt_dim": sqrt(dim), which gives
+            their coordinates unit mean square.
         drop_condition: probability that a training row's condition is replaced by a learned one, φ, for guidance.
 
     Raises ValueError for values outside these.
@@ -88,7 +88,7 @@ class ConditionalDiffusion(nn.Module):
         timesteps: int = 1000,
         schedule: str = "linear",
         objective: str = "pred_noise",
-        embed_scale: float | None = None,
+        embed_scale: float | str | None = None,
         drop_condition: float = 0.05,
     ):
         super().__init__()
@@ -97,12 +97,13 @@ class ConditionalDiffusion(nn.Module):
                 raise ValueError(
                     f"{name}={value!r} must be one of {', '.join(CHOICES[name])} (option model.cdim.{name})"
                 )
-        if timesteps < 2 or not 0 <= drop_condition < 1 or not (embed_scale is None or embed_scale > 0):
+        if timesteps < 2 or not 0 <= drop_condition < 1:
             raise ValueError(
-                f"model.cdim: timesteps={timesteps} must be at least 2, drop_condition={drop_condition} from 0 to "
-                f"below 1 and embed_scale={embed_scale} null or positive"
+                f"model.cdim: timesteps={timesteps} must be at least 2, drop_condition={drop_condition} from 0 below 1"
             )
-        self.embed_scale = math.sqrt(dim) if embed_scale is None else float(embed_scale)
+        self.embed_scale = scale_of_rows(
+            "sqrt_dim" if embed_scale is None else embed_scale, dim, "model.cdim.embed_scale"
+        )
         self.condition_scale = math.sqrt(condition_dim)
         self.drop_condition = drop_condition
         try:

@@ -19,6 +19,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.facts import run_facts
 from evaluation.labels import read_labels
 from evaluation.table import Column, Table
+from evaluation.word_lists import word_list
 from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from modality_translation.alignment_step import check_encoder
 from modality_translation.translation import load_translation
@@ -30,10 +31,12 @@ def classify(config: DictConfig) -> dict:
     """Classify as `configs/classify.yaml` says; returns what `scores.json` holds."""
     translation, store = load_translation(config.checkpoint), EmbeddingStore(config.image_store)
     check_encoder(translation, "images", store.manifest["encoder"], config.image_store, config.checkpoint)
-    wanted = None if config.classes is None else list(config.classes)
+    wanted = None if config.classes is None else word_list("classes", config.classes)
     names, rows, labels = read_labels(config.labels, store, config.split, wanted)
-    templates = list(config.templates)
-    prompts = reload_encoder(translation.encoders["texts"]).encode_texts(class_prompts(names, templates))
+    templates = word_list("templates", config.templates)
+    texts, encoder = class_prompts(names, templates), reload_encoder(translation.encoders["texts"])
+    encoder.warn_of_cut(texts, "prompts")
+    prompts = encoder.encode_texts(texts)
     images = F.normalize(store.images(config.split)[rows], dim=-1)
     sampling = OmegaConf.to_container(config.sampling)
 

@@ -23,6 +23,7 @@ from evaluation.facts import run_facts
 from evaluation.labels import read_labels
 from evaluation.retrieval import retrieval_figures
 from evaluation.table import Column, Table
+from evaluation.word_lists import word_list
 from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_encoder
@@ -47,7 +48,7 @@ def evaluate(config: DictConfig) -> dict:
         row = {"alignment": name, **retrieval_figures(aligned, text_side(texts), image_rows)}
         if task is not None:
             prompts, labelled, labels = task
-            classes = class_embeddings(text_side(prompts.to(device)), len(_lines(config.templates)))
+            classes = class_embeddings(text_side(prompts.to(device)), len(word_list("templates", config.templates)))
             row["zero_shot"] = zero_shot_scores(aligned[labelled], classes, labels).to_dict()
         rows.append(row)
     figures = {
@@ -135,17 +136,11 @@ def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, Tenso
     """Raw prompt embeddings (C x T, D), the rows of the images that have a class, and those classes' numbers."""
     if config.classes is None:
         return None
-    templates = _lines(config.templates)
-    classes, rows, labels = read_labels(config.labels, store, config.split, _lines(config.classes))
-    encoder = reload_encoder(store.manifest["encoder"])
-    return encoder.encode_texts(class_prompts(classes, templates)), rows, labels
-
-
-def _lines(option) -> list[str]:
-    """The entries of a list, or of a file with one a line."""
-    if isinstance(option, str):
-        return [line.strip() for line in Path(option).read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [str(entry) for entry in option]
+    templates, classes = (word_list(option, config[option]) for option in ("templates", "classes"))
+    classes, rows, labels = read_labels(config.labels, store, config.split, classes)
+    prompts, encoder = class_prompts(classes, templates), reload_encoder(store.manifest["encoder"])
+    encoder.warn_of_cut(prompts, "prompts")
+    return encoder.encode_texts(prompts), rows, labels
 
 
 main = command("evaluate_retrieval", evaluate)

@@ -48,7 +48,9 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
     decoder.check_width(translation.dims["images"])
-    texts = reload_encoder(translation.encoders["texts"]).encode_texts(sentences)
+    encoder = reload_encoder(translation.encoders["texts"])
+    encoder.warn_of_cut(sentences, "sentences")
+    texts = encoder.encode_texts(sentences)
     sampling = OmegaConf.to_container(config.sampling)
     rows = translation.translate(texts, "text_to_image", **sampling)
     length = config.embedding_length

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from common.process_setup import set_up_process
 from common.terminal import print_any_character
 from training.config import CONFIGS, explain, override, stage_experiments
+from training.options import fit_options
+from training.sweep import Jobs
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
 
@@ -25,20 +27,22 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
     """The command line of `run`, which takes the composed `configs/<stage>.yaml`.
 
     Bad input prints one sentence and exits with 1, an interrupt (or SIGTERM) exits with 130;
-    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead.
+    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead. With -m, a job that fails is told at once and at
+    the end, and the others run.
     """
+    jobs = Jobs()
 
     def guarded(config: DictConfig) -> None:
+        jobs.begin()
         try:
-            run(config)
+            run(fit_options(config, stage, HydraConfig.get().runtime.choices))
         except KeyboardInterrupt as interrupt:
             print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
             sys.exit(130)
         except USER_ERRORS as error:
-            fail(error)
-        except Exception:  # a mistake of ours: the frames from here on, without Hydra's
-            traceback.print_exc()
-            sys.exit(1)
+            jobs.fail(error, ours=False)
+        except Exception as error:  # a mistake of ours
+            jobs.fail(error, ours=True)
 
     def main() -> None:
         set_up_process()
@@ -50,6 +54,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
         try:
             sys.argv[1:] = stage_experiments(stage, sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
+            jobs.close()
         except CompactHydraException as error:
             fail(ValueError(explain(stage, sys.argv[1:], error)))
         except ValueError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+
+from training.options import fit_options, keys, no_option
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -19,13 +20,17 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def compose_config(stage: str, *overrides: str) -> DictConfig:
     """`configs/<stage>.yaml` with Hydra overrides: compose_config("ddpm", "dataset=demo", "seed=1").
 
-    Works within a `hydra.main` too. Raises ValueError for an unknown key, group or choice.
+    Works within a `hydra.main` too. Raises ValueError for an unknown key, group or choice, and as `fit_options`.
     """
     outer = GlobalHydra.instance().hydra  # of the hydra.main that may be running
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose(stage, stage_experiments(stage, overrides))
+            config = hydra.compose(stage, stage_experiments(stage, overrides), return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            with open_dict(config):
+                del config["hydra"]
+            return fit_options(config, stage, choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {error}") from error
     finally:
@@ -37,28 +42,19 @@ def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[0]
         return f"{error.override}: {reason}; quote what holds = or brackets twice, as in 'ddpm=[\"loop.steps=3\"]'"
+    if unlike := re.match(r"Error merging override (.+)", str(error)):
+        return f"{unlike[1]}: the value is of another kind than the option's (a list, parts or one value)"
     absent = re.match(r"Could not override '(.+?)'", str(error))  # of a key, or of a group such as alignment
     if absent is None:
         return str(error).partition("\nConfig search path")[0].strip()
     key = absent[1]
     others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
-    try:
-        known = _keys(OmegaConf.to_container(compose_config(stage, *others)))
-    except ValueError:  # something else is wrong, too
-        known = []
-    alike = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = alike or get_close_matches(key, known, n=2, cutoff=0.7)
-    hint = f", but {' and '.join(near)}" if near else ""
-    return f"There is no option {key}{hint}: see configs/{stage}.yaml, and --help for all"
-
-
-def _keys(config: Mapping, above: str = "") -> list[str]:
-    """Every key of the config and of what it holds, with dots."""
-    keys = []
-    for name, value in config.items():
-        keys.append(f"{above}{name}")
-        keys += _keys(value, f"{above}{name}.") if isinstance(value, Mapping) else []
-    return keys
+    for near in (others, []):
+        try:
+            return no_option(key, stage, keys(OmegaConf.to_container(compose_config(stage, *near))))
+        except ValueError:  # something else is wrong, too, or several values are to be swept over
+            continue
+    return no_option(key, stage, [])
 
 
 # ${base_name:${checkpoint}}: the name of a run folder

@@ -71,6 +71,14 @@ def shape(tokenizer):
     return torch.device("cpu"), tokenizer, 8, 32, [0.5] * 3, [0.25] * 3, 1
 
 
+def test_captions_that_are_cut_are_counted_and_told(pairs, caplog):
+    _, tokenizer, tables = pairs
+    assert not caplog.records
+    device, tokenizer, _, *rest = shape(tokenizer)
+    PicturePairs(tables, "pretrain", device, tokenizer, 4, *rest)  # <start> red over green <end>
+    assert "32 of 32 captions of pretrain are longer than model.text_cfg.context_length=4 tokens" in caplog.text
+
+
 def test_pairs_keep_captions_with_their_pictures(pairs):
     data, tokenizer, tables = pairs
     captions = tables.captions.to_pylist()[: len(data.tokens)]

@@ -205,3 +205,15 @@ def test_another_text_split_than_the_stores_is_warned_of(configured, caplog):
     train(config)
     assert "dataset.text_split=train+extra has no effect on training" in caplog.text
     assert "prepare_data.py" in caplog.text
+
+
+def test_a_scale_given_as_a_word_is_a_number_wherever_it_is_kept(configured, tmp_path, capsys):
+    options = ("loop.steps=2", "diffusion.embed_scale=sqrt_dim")
+    train(configured("run", *options))
+    assert load_text_diffusion(tmp_path / "run").embed_scale == 4  # of 16 dimensions
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").diffusion.embed_scale == 4
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["embed_scale"] == 4
+    for again in (options, ("loop.steps=2", "diffusion.embed_scale=4")):  # both are the run that is there
+        capsys.readouterr()
+        train(configured("run", *again))
+        assert "Already trained" in capsys.readouterr().out

@@ -19,26 +19,11 @@ from embedding_space import open_clip_encoder
 from embedding_space.encoders import load_encoder
 from embedding_space.open_clip_encoder import OpenClipEncoder
 
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's notebook
 VIT = ("ViT-B-32-quickgelu", 224, 512, 49)
 LARGE = [("ViT-L-14-quickgelu", 224, 768, 256), ("RN50x4-quickgelu", 288, 640, 81)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_models(tmp_path_factory) -> None:
-    """open_clip models small enough to be made in no time: tiny, tiny-quickgelu and tiny-resnet."""
-    folder = tmp_path_factory.mktemp("models")
-    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    vision = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 32}
-    resnet = {"image_size": 96, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
-    for name, tower, quick in (
-        ("tiny", vision, False),
-        ("tiny-quickgelu", vision, True),
-        ("tiny-resnet", resnet, True),
-    ):
-        config = {"embed_dim": 24, "quick_gelu": quick, "vision_cfg": tower, "text_cfg": text}
-        (folder / f"{name}.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder)
 
 
 @pytest.fixture(scope="module")

@@ -83,9 +83,9 @@ def test_long_texts_are_cut_and_counted_and_keep_their_last_token(bert):
     encoder = towers(bert, text_tower={"model": str(bert), "max_tokens": 5})
     ids = encoder.text_tower.tokenize(["a dog runs", "a dog runs on the grass"])
     assert [len(tokens) for tokens in ids] == [5, 5] and ids[1][-1] == 3
-    assert encoder.cut_texts == 1
-    encoder.encode_texts(["a dog runs on the grass", "a dog", "the cat sleeps on snow"])
-    assert encoder.cut_texts == 3
+    assert encoder.cut_texts(["a dog runs", "a dog runs on the grass"]) == 1
+    assert encoder.cut_texts(["a dog runs on the grass", "a dog", "the cat sleeps on snow"]) == 2
+    assert encoder.cut_texts([]) == 0
     with pytest.raises(ValueError, match=r"text_tower\.max_tokens=500 must be from 3 to 24"):
         TextTower(str(bert), max_tokens=500)
 

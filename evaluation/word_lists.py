@@ -1,0 +1,24 @@
+"""Lists of words and of templates, from options or from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def word_list(option: str, given: str | Sequence[str]) -> list[str]:
+    """The entries of a list, or of a text file with one a line; blank lines do not count.
+
+    Raises FileNotFoundError when there is no such file, ValueError for one that is empty or no UTF-8 text.
+    """
+    if not isinstance(given, str):
+        return [str(entry) for entry in given]
+    if not Path(given).is_file():
+        raise FileNotFoundError(f"There is no file {given} (option {option})")
+    try:
+        text = Path(given).read_text(encoding="utf-8-sig")  # with or without the mark that editors put first
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{given} (option {option}) is no UTF-8 text: save it as UTF-8 ({error})") from error
+    if not (entries := [line.strip() for line in text.splitlines() if line.strip()]):
+        raise ValueError(f"{given} (option {option}) is empty: put one entry on each line")
+    return entries

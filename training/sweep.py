@@ -1,0 +1,50 @@
+"""The jobs of a command line: one, or with -m one for each combination of values."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+
+class Jobs:
+    """Counts a command line's jobs and those that failed; with -m the others run all the same."""
+
+    def __init__(self):
+        self._count, self._failed = 0, []
+
+    def begin(self) -> None:
+        """Note that a job begins."""
+        self._count += 1
+
+    def fail(self, error: Exception, ours: bool) -> None:
+        """Tell what ended the job, at once; then the program ends with 1, but with -m.
+
+        ours: the error is a mistake of ours: its frames are shown.
+        """
+        if ours:
+            traceback.print_exception(error)
+        elif os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
+            if not _is_sweep():
+                raise error
+            traceback.print_exception(error)
+        if not _is_sweep():
+            if not ours:
+                print(f"Error: {error}", file=sys.stderr)
+            sys.exit(1)
+        job = f"job {self._count} ({' '.join(HydraConfig.get().overrides.task)})"
+        self._failed.append(f"{job}: {error if not ours else type(error).__name__}")
+        print(f"Error in {job}: {error}. The other jobs run all the same", file=sys.stderr)
+
+    def close(self) -> None:
+        """After the last job: end the program with 1 if any failed, naming them."""
+        if self._failed:
+            print(f"\n{len(self._failed)} of {self._count} jobs failed:", *self._failed, sep="\n  ", file=sys.stderr)
+            sys.exit(1)
+
+
+def _is_sweep() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
