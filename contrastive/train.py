@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from omegaconf import DictConfig
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-
-from contrastive.clip import clip_from_scratch
-from contrastive.lit import heads_over_towers
-from contrastive.manifest import write_manifest
-from contrastive.task import ContrastiveTask, measure
-from embedding_space.tables import read_tables
 from training.cli import command
-from training.loop import Loop, LoopConfig
-from training.run_folder import open_run, reuse_run
-from training.tracking import Tracker
-
-KINDS = {"clip": clip_from_scratch, "heads": heads_over_towers}
 
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
-    if config.model.kind not in KINDS:
-        raise ValueError(f"model.kind={config.model.kind!r} must be one of {', '.join(KINDS)}")
-    tables = read_tables(Path(config.dataset.root))
-    state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
-    manifest = Path(config.output_dir) / "manifest.json"
-    if state == "new":
-        manifest.unlink(missing_ok=True)  # of the weights that this run replaces
-    if state == "finished" and manifest.exists():
-        return reuse_run(config.output_dir)
-    loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
-    if loop_config.gradient_accumulation != 1:
-        raise ValueError(
-            f"loop.gradient_accumulation={loop_config.gradient_accumulation}: the contrastive loss compares all pairs "
-            "of a batch, so micro-batches would change it; leave it at 1"
-        )
-    loop = Loop(loop_config, config.output_dir, Tracker(**config.tracker))
-    setup = KINDS[config.model.kind](config, tables, loop)
-    task = ContrastiveTask(
-        setup.pairs(config.dataset.pairs_split),
-        setup.pairs(config.validation_split),
-        batch_size=loop_config.batch_size,
-        seed=config.seed,
-        save=setup.save,
-        ranks=(loop.accelerator.process_index, loop.accelerator.num_processes),
-    )
-    report_pairs = setup.pairs(config.report_split) if config.report_split else None
-    if state == "finished":  # and interrupted before its manifest
-        figures = reuse_run(config.output_dir)
-    else:
-        figures = loop.fit(setup.model, task, resume=state == "unfinished")
-    if loop.accelerator.is_main_process:
-        report = None
-        if report_pairs:
-            with torch.no_grad():
-                report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
-            print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
-        reached = {name: value for name, value in figures.items() if name not in ("steps", "samples", "seconds")}
-        write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)
-    return figures
+    from contrastive.training_run import train as run
+
+    return run(config)
 
 
 main = command("contrastive", train)

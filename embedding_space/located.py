@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
+from common.paths import ROOT
+
 PACKAGE = "package:"
 
 

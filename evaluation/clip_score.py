@@ -126,6 +126,4 @@ _references: dict[str, tuple[Tensor, int]] = {}
 
 def _encoded(encoder: Encoder, texts: list[str]) -> tuple[Tensor, int]:
     """Unit rows (M, D), and how many of the texts the encoder cut."""
-    counted = encoder.cut_texts  # a method, or how many so far
-    rows = encoder.encode_texts(texts)
-    return rows, counted(texts) if callable(counted) else encoder.cut_texts - counted
+    return encoder.encode_texts(texts), encoder.cut_texts(texts)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from common.device import announce, autocast, best_device, choose_precision
+from common.paths import PRETRAINED
 from embedding_space.alignment import Alignment
 from embedding_space.encoders import Encoder, reload_encoder
 from embedding_space.steps import NormalSampler
@@ -40,7 +41,6 @@ GPT2_SHAPE = (
     "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings",
 )  # fmt: skip
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 MEND = (
     "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
     "a name in pretrained/ or a Hub id"

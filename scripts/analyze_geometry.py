@@ -5,193 +5,19 @@ python scripts/analyze_geometry.py 'alignments=[c2_collapse,c3,diffusion_bridge]
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from pathlib import Path
+from omegaconf import DictConfig
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
-from tqdm import tqdm
-
-from embedding_space.alignment import Alignment
-from embedding_space.geometry.analysis import aligned, analyze
-from embedding_space.geometry.sample import Embeddings
-from embedding_space.store import EmbeddingStore
-from evaluation.facts import run_facts
-from evaluation.geometry_plots import geometry_figures, origin
-from evaluation.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
-from evaluation.table import Column, Table
-from image_captioning.captioner import PRETRAINED, Captioner
-from image_captioning.evaluate import check_encoder
 from training.cli import command
-from training.config import CONFIGS, compose_config
-from training.random import drawn_rows
-from training.run_folder import write_whole
-
-RAW = "raw"
 
 
-def analyze_geometry(config: DictConfig) -> dict:
+def run(config: DictConfig) -> dict:
     """Run as `configs/analyze_geometry.yaml` says; returns what `geometry.json` holds."""
-    facts, place = run_facts(), _umap(config.seed) if config.umap else None
-    packages = ("numpy", "scipy", *(("umap-learn",) if config.umap else ()))
-    facts["versions"] += "".join(f", {name} {version(name)}" for name in packages)
-    store = EmbeddingStore(config.store)
-    alignments = _alignments(config, store)
-    raw, sample = sample_store(store, config)
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    from image_captioning.analyze_geometry import analyze_geometry
 
-    clouds, states = {}, {}
-    for name in tqdm([RAW, *alignments], unit="state"):
-        rows = raw if name == RAW else aligned(raw, alignments[name], config.text_noise)
-        states[name] = analyze(rows, config.variance_share, config.draws)
-        clouds[name] = tuple(every(part, config.points) for part in (rows.texts, rows.images))
-    results = {
-        **facts,
-        "config": OmegaConf.to_container(config, resolve=True),
-        "store": {"path": str(config.store), "hash": store.hash, "encoder": store.manifest["encoder"]},
-        "sample": sample,
-        "alignments": {
-            name: {"steps": chain.options(), "hash": chain.hash, "estimates": chain.estimates}
-            for name, chain in alignments.items()
-        },
-        "states": states,
-    }
-    write_whole(output_dir / "geometry.json", json.dumps(results, indent=1) + "\n")
-
-    note = f"{config.dataset.name}, {store.path.name}, split {sample['split']}: {sample['shown']}"
-    figures = geometry_figures(states, note)
-    apart = {name: f"{name}\nmeans {state['gap']['distance_of_means']:.3f} apart" for name, state in states.items()}
-    pictures = {"pca": plot_embedding_pca({apart[name]: pair for name, pair in clouds.items()}, config.points)}
-    if place is not None:
-        placed = {name: place(*pair) for name, pair in tqdm(clouds.items(), desc="UMAP", unit="state")}
-        pictures["umap"] = plot_clouds(placed, ["UMAP 1", "UMAP 2"], share_axes=False)
-    for figure in pictures.values():
-        footnote(figure, origin(f"{note}, at most {config.points:,} of each drawn", uses_pairs=False))
-    figures |= pictures
-    for name, figure in figures.items():
-        save_plot(figure, output_dir, name)
-    table = geometry_table(states)
-    write_whole(output_dir / "table.md", f"{table.markdown()}\n\n{note}\n")
-    print(f"{table.text()}\n\n{note}\nFigures (PNG, SVG) and geometry.json: {output_dir}")
-    return results
+    return analyze_geometry(config)
 
 
-def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings, dict]:
-    """Seeded rows of the split, and what to say of them. Pairs are known where the texts are the split's own captions.
-
-    Raises ValueError for a split without images or texts, and, where `text_split` is null, captions without images.
-    """
-    for option in ("max_images", "max_texts"):
-        if config[option] is not None and config[option] < 4:
-            raise ValueError(f"{option}={config[option]} must be null or at least 4")
-    paired, text_split = config.text_split is None, config.text_split or config.split
-    images, texts = store.images(config.split), store.texts(text_split, torch.float16)
-    image_row = torch.from_numpy(store.pairs(config.split)) if paired else None
-    chosen = _drawn(len(images), config.max_images, config.seed, 7)
-    rows = torch.arange(len(texts))
-    if paired:
-        place = torch.full((len(images),), -1).index_copy(0, chosen, torch.arange(len(chosen)))
-        rows = (place[image_row] >= 0).nonzero()[:, 0]
-    total = {"images": len(images), "texts": len(texts)}
-    rows = rows[_drawn(len(rows), config.max_texts, config.seed, 8)]
-    embeddings = Embeddings(
-        images[chosen], texts[rows].float(), place[image_row[rows]] if paired else None, config.seed
-    )
-    counts = {"images": len(chosen), "texts": len(rows)}
-    shown = " and ".join(f"{counts[kind]:,} of {total[kind]:,} {kind}" for kind in counts)
-    split = config.split if paired else f"{config.split} and {text_split}"
-    return embeddings, {
-        "split": split, "uses_pairs": paired, "drawn": counts, "of": total, "seed": config.seed, "shown": shown
-    }  # fmt: skip
-
-
-def geometry_table(states: Mapping[str, dict]) -> Table:
-    """One row a state: the figures that fit a line."""
-    columns = [Column("state"), Column("distance of means", 3), Column("separable %"), Column("centred %")]
-    columns += [Column("dimensions, images"), Column("dimensions, texts")]
-    paired = all(state["paired"] for state in states.values())
-    if paired:
-        columns += [Column("gap length"), Column("cosine of pairs", 3), Column("noise sd", 4), Column("CKA", 3)]
-    rows = []
-    for name, state in states.items():
-        row = {
-            "state": name,
-            "distance of means": state["gap"]["distance_of_means"],
-            "separable %": 100 * state["separability"]["as_they_are"],
-            "centred %": 100 * state["separability"]["centred"],
-            "dimensions, images": state["spread"]["images"]["participation_ratio"],
-            "dimensions, texts": state["spread"]["texts"]["participation_ratio"],
-        }
-        if paired:
-            length = state["paired"]["gap"]["length"]
-            row |= {
-                "gap length": f"{length['mean']:.3f} ± {length['sd']:.3f}",
-                "cosine of pairs": state["cosines"]["paired"]["mean"],
-                "noise sd": state["paired"]["residuals"]["sd_rms"],
-                "CKA": state["paired"]["cka"]["linear"],
-            }
-        rows.append(row)
-    return Table(rows, columns)
-
-
-def _alignments(config: DictConfig, store: EmbeddingStore) -> dict[str, Alignment]:
-    """{name: chain}, on the CPU, where the rows are."""
-    known = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
-    chains: dict[str, Alignment] = {}
-    for given in config.alignments:
-        if given in known:
-            chain = _from_config(given, config, store)
-        elif any((folder / "config.json").exists() for folder in (Path(given), PRETRAINED / given)):
-            captioner = Captioner.load(given).cpu()
-            check_encoder(captioner, store)
-            chain = captioner.alignment
-        else:
-            raise ValueError(
-                f"alignments: {given!r} is neither a config ({', '.join(sorted(known))}) nor the folder of a captioner"
-            )
-        name = Path(given).name
-        if name in chains or name == RAW:
-            raise ValueError(f"alignments={list(config.alignments)} has two of the name {name!r}, or one named {RAW!r}")
-        chains[name] = chain
-    return chains
-
-
-def _from_config(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
-    stage = compose_config("image_captioning", f"alignment={name}")
-    for key in ("dataset", "encoder", "seed"):
-        stage[key] = config[key]
-    if "diffusion" in stage.alignment:
-        stage.alignment.diffusion = config.diffusion_dir
-    return Alignment.from_store(OmegaConf.to_container(stage.alignment, resolve=True)["steps"], store)
-
-
-def _drawn(rows: int, most: int | None, *seed: int) -> Tensor:
-    return torch.arange(rows) if most is None else drawn_rows(rows, most, *seed)
-
-
-def _umap(seed: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Places two clouds (N, D), (M, D) in one plane: (N, 2), (M, 2)."""
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise ImportError(
-            f'umap=true needs the package umap-learn ({error}): run pip install -e ".[umap]", or leave umap=false'
-        ) from error
-
-    def place(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        rows = torch.cat([first, second])
-        reducer = UMAP(n_neighbors=min(15, len(rows) - 1), metric="cosine", random_state=seed, n_jobs=1)
-        placed = torch.from_numpy(reducer.fit_transform(rows.numpy()))
-        return placed[: len(first)], placed[len(first) :]
-
-    return place
-
-
-main = command("analyze_geometry", analyze_geometry)
+main = command("analyze_geometry", run)
 
 if __name__ == "__main__":
     main()

@@ -5,19 +5,12 @@ python scripts/caption.py photo.jpg folder/ checkpoint=outputs/image_captioning/
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from PIL import Image
+from omegaconf import DictConfig
 
-from embedding_space.encoders import reload_encoder
-from image_captioning.captioner import Captioner
-from image_captioning.generation import Decoding
 from training.cli import command, exists, fail
-from training.config import given
 
 
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
@@ -37,56 +30,18 @@ def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     return paths, options
 
 
-def find_pictures(paths: list[Path]) -> list[Path]:
-    """Files as given; of folders, every picture in them and below, by name."""
-    endings = Image.registered_extensions()
-    pictures = []
-    for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings) if path.is_dir() else [path]
-        pictures += inside
-    return pictures
-
-
-def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
-    """{path: caption} of all readable pictures; prints them and writes `captions.json` and `captions.csv`.
-
-    Raises ValueError when no picture is given or none can be read.
-    """
-    pictures = find_pictures(paths)
-    if not pictures:
-        where = ", ".join(map(str, paths)) or "the arguments"
-        raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
-    captioner = Captioner.load(config.checkpoint)
-    encoder = reload_encoder(captioner.image_encoder, **given(config.encoder))
-    captioner.to(encoder.device)
-    captioner.text_encoder = encoder
-    rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
-    for reason in unreadable:
-        print(f"Skipped: {reason}", file=sys.stderr)
-    if not kept:
-        raise ValueError(f"None of the {len(pictures)} pictures can be read")
-    decoding, progress = Decoding(**config.decoding), len(kept) > 1
-    texts = captioner.caption_images(rows, decoding, config.batch_size, progress, config.precision)
-    captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    # What UTF-8 lacks, as in names of files that are not UTF-8, is written as JSON's own escapes.
-    how = {"encoding": "utf-8", "errors": "backslashreplace"}
-    (output_dir / "captions.json").write_text(json.dumps(captions, indent=2, ensure_ascii=False) + "\n", **how)
-    with (output_dir / "captions.csv").open("w", newline="", **how) as file:
-        csv.writer(file).writerows([("path", "caption"), *captions.items()])
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    for path, text in captions.items():
-        print(f"{path}: {text}")
-    return captions
-
-
 def main() -> None:
     try:
         paths, sys.argv[1:] = take_paths(sys.argv[1:])
     except FileNotFoundError as error:
         fail(error)
-    command("caption", lambda config: caption(config, paths))()
+
+    def run(config: DictConfig) -> dict[str, str]:
+        from image_captioning.caption import caption
+
+        return caption(config, paths)
+
+    command("caption", run)()
 
 
 if __name__ == "__main__":

@@ -5,85 +5,19 @@ python scripts/export.py checkpoint=outputs/image_captioning/demo_c3_seed0 to=pr
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from omegaconf import DictConfig
-from torch import nn
 
-from embedding_space.encoders import file_sha256
-from embedding_space.steps import TextMemory
-from evaluation.facts import run_facts
-from image_captioning.captioner import Captioner, checkpoint_sha256
 from training.cli import command
-from training.config import given
-from training.run_folder import first_difference
 
 
-def export(config: DictConfig) -> Path:
-    """Export as `configs/export.yaml` says; returns the folder.
+def run(config: DictConfig) -> object:
+    """Export as `configs/export.yaml` says; returns the folder."""
+    from image_captioning.export import export
 
-    The weights and a text memory become float16; other buffers (means, the diffusion's schedule) stay float32, for they
-    are small and the schedule's ratios need it.
-
-    A memory that was too large to be saved with the run is saved here: the folder needs no store.
-
-    Raises FileNotFoundError or ValueError when there is no captioner to load or no evaluation of it, and ValueError
-    when the folder holds one already.
-    """
-    to = Path(config.to)
-    if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
-        raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
-    captioner, image_side = Captioner.load(config.checkpoint).cpu(), given(config.image_side)
-    scores = _scores(config, captioner, image_side) if config.evaluation else None
-    alignment = captioner.alignment.with_image_side(image_side)
-    steps = [step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps]
-    alignment.steps = nn.ModuleList(steps)
-    captioner.set_alignment(alignment)
-    for parameter in captioner.parameters():
-        parameter.data = parameter.data.half()
-    for step in steps:
-        if isinstance(step, TextMemory):
-            step.memory = step.memory.half()
-    captioner.save_pretrained(to)
-    manifest = run_facts() | {
-        "checkpoint": str(config.checkpoint),
-        "image_side": image_side,
-        "encoder": captioner.encoder,
-        "sha256": file_sha256(to / "model.safetensors"),
-        "scores": scores,
-    }
-    (to / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    size = sum(file.stat().st_size for file in to.iterdir() if file.is_file())
-    print(f"{to}: {sum(p.numel() for p in captioner.parameters()):,} parameters, {size / 1e6:.1f} MB")
-    return to
+    return export(config)
 
 
-def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> dict:
-    """What an evaluation of this captioner measured. Raises FileNotFoundError when there is none, ValueError when it is
-    of another one."""
-    path = Path(config.evaluation) / "scores.json"
-    words = ["run python scripts/eval_coco.py", f"checkpoint={config.checkpoint}", f"output_dir={config.evaluation}"]
-    again = " ".join([*words, "overwrite=true", *(f"image_side.{key}={value}" for key, value in image_side.items())])
-    if not path.exists():
-        raise FileNotFoundError(f"No scores.json in evaluation={config.evaluation}: {again}")
-    scores = json.loads(path.read_text())
-    exported = {
-        "checkpoint": checkpoint_sha256(captioner.folder),
-        "image_mean_from": "checkpoint",
-        "alignment": None,
-        "image_side": image_side,
-    }
-    evaluated = {name: scores.get("inputs", {}).get(name, "not recorded") for name in exported}
-    if difference := first_difference(evaluated, exported):
-        raise ValueError(
-            f"evaluation={config.evaluation} is not of the captioner that is exported from checkpoint="
-            f"{config.checkpoint} ({difference}): {again}, or leave it out"
-        )
-    return scores
-
-
-main = command("export", export)
+main = command("export", run)
 
 if __name__ == "__main__":
     main()

@@ -5,24 +5,12 @@ python scripts/generate_images.py "a white boat floating on a lake" checkpoint=.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from dataclasses import asdict
-from pathlib import Path
 
-import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from embedding_space.encoders import reload_encoder
-from embedding_space.pictures import open_picture
-from embedding_space.tables import read_tables
-from evaluation.facts import run_facts
-from modality_translation.image_generation import ImageDecoder, save_pictures
-from modality_translation.translation import load_translation
 from training.cli import command
-from training.random import drawn_rows
-from training.run_folder import write_whole
 
 OPTION = re.compile(r"[~+]{0,2}[\w.@/]+=|-")
 
@@ -33,72 +21,15 @@ def take_sentences(arguments: list[str]) -> tuple[list[str], list[str]]:
     return [word for word in arguments if word not in options], options
 
 
-def generate(config: DictConfig, sentences: list[str]) -> dict:
-    """Write a picture for each sentence; returns what `images.json` holds.
-
-    `cosine` is that of a picture's embedding, by the decoder's own CLIP, to the one that was asked for. FID and
-    Inception score need many pictures and weights of their own, and are not computed.
-    """
-    if not sentences:
-        raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
-    if config.embedding_length is not None and not config.embedding_length > 0:
-        raise ValueError(f"embedding_length={config.embedding_length} must be above 0, or null to measure it")
-    if config.embedding_length is None and config.length_pictures < 1:
-        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or embedding_length= be given")
-    translation = load_translation(config.checkpoint)
-    decoder = ImageDecoder(config.weights)
-    decoder.check_width(translation.dims["images"])
-    encoder = reload_encoder(translation.encoders["texts"])
-    encoder.warn_of_cut(sentences, "sentences")
-    texts = encoder.encode_texts(sentences)
-    sampling = OmegaConf.to_container(config.sampling)
-    rows = translation.translate(texts, "text_to_image", **sampling)
-    length = config.embedding_length
-    if length is None:
-        length = decoder.usual_length(_train_pictures(config))
-    pictures = decoder.generate(
-        rows,
-        length,
-        config.seed,
-        config.batch_size,
-        config.decoder_steps,
-        config.super_resolution_steps,
-        config.decoder_guidance_scale,
-    )
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    paths = save_pictures(pictures, output_dir)
-    cosines = F.cosine_similarity(decoder.encode(pictures), rows.cpu()).tolist()
-    results = {
-        **run_facts(),
-        "translation": translation.provenance,
-        "uses_pairs": True,
-        "sampling": asdict(translation.sampling.changed(sampling)),
-        "weights": str(config.weights),
-        "embedding_length": length,
-        "mean_cosine": sum(cosines) / len(cosines),
-        "images": [
-            {"file": path.name, "sentence": sentence, "cosine": cosine}
-            for path, sentence, cosine in zip(paths, sentences, cosines, strict=True)
-        ],
-    }
-    write_whole(output_dir / "images.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    for path, sentence, cosine in zip(paths, sentences, cosines, strict=True):
-        print(f"{path}: {sentence} (cosine to what was asked for: {cosine:.3f})")
-    return results
-
-
-def _train_pictures(config: DictConfig) -> list:
-    tables = read_tables(Path(config.dataset.root))
-    rows = tables.image_rows(config.dataset.pairs_split)
-    chosen = drawn_rows(len(rows), config.length_pictures, config.seed, 9)
-    return [open_picture(path) for path in tables.image_paths(rows[chosen.numpy()])]
-
-
 def main() -> None:
     sentences, sys.argv[1:] = take_sentences(sys.argv[1:])
-    command("generate_images", lambda config: generate(config, sentences))()
+
+    def run(config: DictConfig) -> dict:
+        from modality_translation.generate_images import generate
+
+        return generate(config, sentences)
+
+    command("generate_images", run)()
 
 
 if __name__ == "__main__":

@@ -5,36 +5,16 @@ python scripts/import_embeddings.py train=oscar_split_ViT-B_32_train.pkl val=...
 
 from __future__ import annotations
 
-from pathlib import Path
+from omegaconf import DictConfig
 
-from omegaconf import DictConfig, OmegaConf
-
-from embedding_space.imported import compare_means, import_embeddings
-from embedding_space.store import EmbeddingStore
 from training.cli import command
 
-SPLITS = ("train", "val", "test")
 
-
-def run(config: DictConfig) -> EmbeddingStore:
+def run(config: DictConfig) -> object:
     """Import as `configs/import_embeddings.yaml` says; what was imported already is re-used."""
-    files = {split: config[split] for split in SPLITS if config[split] is not None}
-    means = {kind: config[f"{kind}_mean"] for kind in ("text", "image") if config[f"{kind}_mean"] is not None}
-    dataset, encoder = config.dataset, config.encoder
-    if not files:
-        raise ValueError("Name at least one file: train=..., val=... or test=...")
-    if encoder.get("kind") != "imported":
-        raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    splits = (dataset.text_split, dataset.image_mean_split)
-    store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
-    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
-    print(f"{store.path}: {rows}, {store.dim} dimensions")
-    for kind, cosine in compare_means(store, means).items():
-        print(f"The {kind} mean in {means[kind]} has cosine {cosine:.6f} with the one computed here")
-    return store
+    from embedding_space.import_embeddings import run
+
+    return run(config)
 
 
 main = command("import_embeddings", run)

@@ -12,11 +12,14 @@ MAY_IMPORT = {
     "common": set(),
     "embedding_space": {"common"},
     "training": {"common"},
-    "evaluation": {"common", "embedding_space"},
+    "evaluation": {"common", "embedding_space", "training"},
     "contrastive": {"common", "embedding_space", "training", "evaluation"},
     "ddpm": {"common", "embedding_space", "training", "evaluation"},
-    "image_captioning": {"common", "embedding_space", "training", "evaluation"},
+    "image_captioning": {"common", "embedding_space", "training", "evaluation", "ddpm", "modality_translation"},
     "modality_translation": {"common", "embedding_space", "training", "evaluation", "ddpm"},
+    "comparison": {
+        *("common", "embedding_space", "training", "evaluation", "ddpm", "modality_translation", "image_captioning"),
+    },
     "demo_world": {"common", "embedding_space"},
 }
 ROOMS = {*MAY_IMPORT, "scripts", "tests"}

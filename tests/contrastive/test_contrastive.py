@@ -13,7 +13,7 @@ from PIL import Image
 from contrastive.checkpoint import save_open_clip
 from contrastive.data import PicturePairs, read_picture, shift
 from contrastive.task import ContrastiveTask
-from contrastive.train import train
+from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.encoders import load_encoder
 from embedding_space.tables import read_tables, write_tables

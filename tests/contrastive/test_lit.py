@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel
 from contrastive import features as shared_features
 from contrastive.features import Augmentation, FrozenFeatures
 from contrastive.lit import FeaturePairs
-from contrastive.train import train
+from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.encoders import load_encoder
 from embedding_space.heads import TowerHeads

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from contrastive.contrastive_gap import contrastive_gap
 from contrastive.optimisation import GapExperiment, contrastive_loss
-from scripts.contrastive_gap import contrastive_gap
 
 
 def rows(seed: int, value: float) -> torch.Tensor:

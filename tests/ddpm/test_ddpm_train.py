@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
-from ddpm.train import _rows, train
+from ddpm.training_run import _rows, train
 from embedding_space.alignment import Alignment
 
 TINY = (
@@ -152,7 +152,13 @@ def test_default_config_is_a_model_of_the_promised_size(compose):
 
 
 def test_command_line_prints_one_sentence_without_a_store(tmp_path):
-    command = [sys.executable, "-m", "ddpm.train", f"store={tmp_path / 'none'}", f"output_dir={tmp_path / 'run'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "ddpm.training_run",
+        f"store={tmp_path / 'none'}",
+        f"output_dir={tmp_path / 'run'}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "Error: No embeddings in" in done.stderr and "scripts/prepare_data.py" in done.stderr
@@ -190,7 +196,15 @@ def test_two_processes_train_what_one_does(configured, tmp_path):
     root = Path(__file__).parents[2]
     train(configured("one", "loop.steps=6"))
     arguments = [f"store={configured.store.path}", f"output_dir={tmp_path / 'two'}", *TINY, "loop.steps=6"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ddpm.train"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "ddpm.training_run",
+    ]
     done = subprocess.run([*launch, *arguments], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.tokenizer import train_tokenizer
-from image_captioning.train import train
+from image_captioning.training_run import train
 
 WORDS = ("dog", "cat", "boat", "tree")
 TOKENIZER = train_tokenizer(["a dog and a cat on a boat by a tree"])

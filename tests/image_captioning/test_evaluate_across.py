@@ -11,7 +11,7 @@ from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
 from image_captioning.evaluate import evaluate_captioner
-from scripts.eval_coco import _run_name, _table
+from image_captioning.run_names import _table, run_name
 
 CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
 DOMAINS = ("test/in-domain", "test/near-domain")
@@ -101,7 +101,7 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
 
     def name(dataset, origin="checkpoint"):
         decoding = {"strategy": "greedy"}
-        return _run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", decoding, {}, None, "fp32", None)
+        return run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", decoding, {}, None, "fp32", None)
 
     assert name("coco") == "coco_c3_val_greedy"
     assert name("nocaps") == "coco_c3_val_greedy_on_nocaps"

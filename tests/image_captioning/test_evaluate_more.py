@@ -9,9 +9,9 @@ import torch
 
 from evaluation import clip_score, metrics
 from evaluation.clip_score import ClipScoring
+from image_captioning.eval_coco import _clip_scoring, _table
+from image_captioning.eval_coco import evaluate as evaluate_command
 from image_captioning.evaluate import evaluate_captioner
-from scripts.eval_coco import _clip_scoring, _table
-from scripts.eval_coco import evaluate as evaluate_command
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-import scripts.eval_coco as script
+import image_captioning.eval_coco as script
 from embedding_space.prepare import write_store
 from evaluation import metrics
 from evaluation.java import JavaError
+from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import check_references, evaluate_captioner
-from scripts.eval_coco import evaluate
 
 REFERENCES = {str(n): [f"a {word} on a mat", f"the {word}"] for n, word in enumerate(("cat", "dog", "bird", "boat"))}
 PREDICTIONS = {image_id: captions[0] for image_id, captions in REFERENCES.items()}

@@ -17,7 +17,7 @@ from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.tokenizer import END, load_tokenizer
-from image_captioning.train import train
+from image_captioning.training_run import train
 
 CAPTIONS = ["A dog on a beach.", "two cats, and a boat", "a red car near the old house", "one bird"]
 

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 import training.loop
 from image_captioning.captioner import Captioner
-from image_captioning.train import train
+from image_captioning.training_run import train
 
 SMALL = (
     "decoder.config.n_layer=1", "decoder.config.n_embd=16", "decoder.config.n_head=2", "decoder.mapper.prefix_length=2",

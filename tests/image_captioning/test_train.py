@@ -20,7 +20,7 @@ from embedding_space.tables import write_tables
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
-from image_captioning.train import _aligned_once, _paired, choose, train
+from image_captioning.training_run import _aligned_once, _paired, choose, train
 from training.random import StepRandom, drawn_rows
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6

@@ -10,13 +10,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from comparison.compare_translations import compare, find_variants
+from modality_translation import classify as classify_script
+from modality_translation import generate_images
+from modality_translation.classify import classify
+from modality_translation.eval_translation import evaluate
 from modality_translation.image_generation import ImageDecoder, pipeline_class
-from modality_translation.train import train
-from scripts import classify as classify_script
-from scripts import generate_images
-from scripts.classify import classify
-from scripts.compare_translations import compare, find_variants
-from scripts.eval_translation import evaluate
+from modality_translation.training_run import train
 
 
 def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configured, compose, tmp_path, capsys):

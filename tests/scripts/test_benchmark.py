@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from image_captioning.data import CaptionTokens
-from scripts.benchmark import BENCHMARKS, run, take_names
+from scripts.benchmark import run, take_names
 from scripts.benchmarks import captioning, generation, timing
 from scripts.benchmarks.diffusion import random_rows
+from scripts.benchmarks.run import BENCHMARKS
 from scripts.benchmarks.translation import trained_on_made_up
 
 DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]

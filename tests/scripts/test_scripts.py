@@ -14,17 +14,18 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-import scripts.caption as caption_script
-import scripts.eval_coco as eval_script
+import image_captioning.caption as caption_script
+import image_captioning.eval_coco as eval_script
 from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import results_table
 from evaluation.files import read_predictions
+from image_captioning.caption import caption, find_pictures
 from image_captioning.captioner import Captioner
+from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import evaluate_captioner
-from scripts.caption import caption, find_pictures, take_paths
-from scripts.demo import run_demo
-from scripts.eval_coco import evaluate
+from scripts.caption import take_paths
+from scripts.demo import run as run_demo
 from scripts.prepare_data import prepare
 
 WORLD = [
@@ -315,7 +316,7 @@ def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo
         [*script, awkward, "checkpoint=outputs/image_captioning/nowhere"], capture_output=True, text=True, cwd=folder
     )
     assert missing.returncode == 1 and "Traceback" not in missing.stderr
-    assert missing.stderr.count("Error:") == 1 and "image_captioning.train" in missing.stderr
+    assert missing.stderr.count("Error:") == 1 and "image_captioning.training_run" in missing.stderr
 
 
 def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):

@@ -12,8 +12,8 @@ from embedding_space.alignment import Alignment
 from embedding_space.steps import TextMemory
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
+from image_captioning.export import export
 from image_captioning.tokenizer import train_tokenizer
-from scripts.export import export
 
 MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"step": "Normalize"}]
 

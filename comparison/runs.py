@@ -13,14 +13,14 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from common.stages import Stage, StageClock
-from ddpm.train import train as train_ddpm
+from ddpm.training_run import train as train_ddpm
 from embedding_space.alignment import Alignment, text_side
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import ORACLES
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
-from image_captioning.train import train as train_captioner
+from image_captioning.training_run import train as train_captioner
 from training.config import CONFIGS, compose_config
 from training.run_folder import FINISHED, NOT_PART_OF_THE_RUN, difference_from
 

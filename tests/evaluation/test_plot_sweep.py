@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scripts.plot_sweep import plot_sweep
+from evaluation.plot_sweep import plot_sweep
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from embedding_space.store import EmbeddingStore
-from scripts.analyze_geometry import analyze_geometry, sample_store
+from image_captioning.analyze_geometry import analyze_geometry, sample_store
 
 
 @pytest.fixture

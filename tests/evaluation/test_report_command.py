@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-import scripts.report
+import evaluation.report_command
 from evaluation.files import write_predictions
-from scripts.report import report
+from evaluation.report_command import report
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_dashboard_gets_the_table_and_the_gallery(folder, compose, monkeypat
         def end_training(self):
             logged["ended"] = True
 
-    monkeypatch.setattr(scripts.report, "Accelerator", Dashboard)
+    monkeypatch.setattr(evaluation.report_command, "Accelerator", Dashboard)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Image=lambda picture: ("picture", picture.size)))
     report(compose("report", f"comparison={folder}", "picture_side=45", "tracker=wandb", "tracker.mode=offline"))
     assert logged["mode"] == "offline" and logged["ended"]

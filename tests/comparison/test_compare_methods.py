@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
-import scripts.method_runs
+import comparison.runs
+from comparison.compare_methods import compare
+from comparison.runs import find_methods
 from embedding_space.prepare import write_store
-from scripts.compare_methods import compare
-from scripts.method_runs import find_methods
 
 DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
 CAPTIONER = [
@@ -178,7 +178,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
 )
 def test_bad_input_fails_before_anything_trains(config, change, message, monkeypatch):
     for stage in ("train_ddpm", "train_captioner"):
-        monkeypatch.setattr(scripts.method_runs, stage, lambda *a: pytest.fail("trained"))
+        monkeypatch.setattr(comparison.runs, stage, lambda *a: pytest.fail("trained"))
     config.methods = ["c3", "diffusion_bridge"]
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         compare(OmegaConf.merge(config, change))
@@ -208,7 +208,7 @@ def test_a_folder_that_holds_another_run_is_found_before_anything_trains(config,
     folder = tmp_path / "outputs/image_captioning/tiny_c3_seed1"
     folder.mkdir(parents=True)
     config.methods = ["c3"]
-    other = scripts.method_runs.compose_config("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
+    other = comparison.runs.compose_config("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
     OmegaConf.save(other, folder / "config.yaml")
     (folder / "finished.json").write_text("{}")
     with pytest.raises(
@@ -255,7 +255,7 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
     without_captions(config.store, word_encoder, ("test_0_", "test_3_"))
     config = OmegaConf.merge(config, {"methods": ["c1", "c3"], "seeds": [0]})
     with monkeypatch.context() as patched:
-        patched.setattr(scripts.method_runs, "train_captioner", lambda *a: 1 / 0)
+        patched.setattr(comparison.runs, "train_captioner", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             compare(config)
     assert "2 images (test_0, test_3) of tiny's split test" in capsys.readouterr().out
@@ -266,7 +266,7 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
 
 def test_a_split_without_captions_is_refused_before_anything_trains(config, word_encoder, monkeypatch):
     for stage in ("train_ddpm", "train_captioner"):
-        monkeypatch.setattr(scripts.method_runs, stage, lambda *a: pytest.fail("trained"))
+        monkeypatch.setattr(comparison.runs, stage, lambda *a: pytest.fail("trained"))
     without_captions(config.store, word_encoder, ("test_",))
     config.methods = ["c3"]
     with pytest.raises(ValueError, match=r"None of the 8 images of the split 'test' of .* has captions.*split="):

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-import scripts.evaluate_retrieval as script
+import image_captioning.evaluate_retrieval as script
 from embedding_space.alignment import Alignment
 from evaluation.retrieval import retrieval_figures
 from image_captioning.captioner import Captioner
-from scripts.evaluate_retrieval import evaluate
+from image_captioning.evaluate_retrieval import evaluate
 
 NOUNS = "classes=[dog,cat,boat,tree,car,bird,house,star]"
 

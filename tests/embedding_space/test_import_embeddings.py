@@ -7,9 +7,9 @@ import pickle
 import pytest
 import torch
 
-from ddpm.train import train as train_ddpm
-from image_captioning.train import train as train_captioner
-from scripts.import_embeddings import run
+from ddpm.training_run import train as train_ddpm
+from embedding_space.import_embeddings import run
+from image_captioning.training_run import train as train_captioner
 
 
 def peer_split(start: int, images: int) -> dict:

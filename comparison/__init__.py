@@ -1,0 +1,1 @@
+"""Many methods, many seeds: comparisons of captioning methods and of translations, and the demo."""

@@ -1,0 +1,219 @@
+"""Train methods under one protocol, evaluate them on the same images and test their differences.
+
+The work behind `scripts/compare_methods.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from comparison.runs import MethodRuns, find_methods, shared_trainings
+from embedding_space.fewer_captions import with_fewer_captions
+from embedding_space.store import EmbeddingStore
+from evaluation.comparison import RESAMPLES
+from evaluation.comparison_report import write_comparison
+from evaluation.comparison_tables import cider_intervals
+from evaluation.facts import run_facts
+from evaluation.plots import save_plot
+from evaluation.scoring import named
+from evaluation.sweep_plots import plot_lines
+from image_captioning.evaluate import IMAGE_MEANS, check_references, same_encoder
+from image_captioning.generation import Decoding
+from training.config import CONFIGS, compose_config
+from training.run_folder import write_whole
+
+
+def compare(config: DictConfig) -> dict:
+    """Run as `configs/compare_methods.yaml` says; returns what `results.json` holds."""
+    started, facts = time.perf_counter(), run_facts()
+    if config.baseline is not None and config.baseline not in config.methods:
+        raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={list(config.methods)}")
+    if "CIDEr" not in config.metrics:
+        raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
+    method_runs = _method_runs(config)
+    method_runs.check(config.seeds)
+    store = EmbeddingStore(config.store)
+    _check_references(config, method_runs, store)
+    elsewhere = _on_other_data(config, method_runs, store)
+    fewer = _with_fewer_captions(config, method_runs, store)
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    runs = list(method_runs.run(config.seeds))
+    results = {
+        **facts,
+        "title": f"Captioning methods on {config.dataset.name}",
+        "summary": f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
+        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {runs[0]['images']:,} images.",
+        "config": OmegaConf.to_container(config, resolve=True),
+        "store": store.hash,
+        "store_path": str(store.path),
+        "split": config.split,
+        "seeds": list(config.seeds),
+        "images": runs[0]["images"],
+        "intervals": cider_intervals(runs, config.baseline),
+        "runs": runs,
+        "cross_domain": [
+            {**run, "tested_on": name} for name, own in elsewhere.items() for run in own.run(config.seeds)
+        ],
+        "few_captions": [
+            {**run, "share": name, "percent": percent}
+            for name, (percent, own) in fewer.items()
+            for run in own.run(config.seeds)
+        ],
+        "plots": [],
+    }
+    if fewer:
+        results["plots"].append(_plot_few_captions(results["few_captions"], output_dir))
+    results |= {
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "notes": [*_notes(config, results), *shared_trainings(runs)],
+    }
+    text = write_comparison(output_dir, results, config.pictures, config.picture_side)
+    print(f"\n{text}\n\n{chr(10).join(results['notes'])}\n\nTables, figures and report.html: {output_dir}")
+    return results
+
+
+def _check_references(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> None:
+    """Say which images will not be scored. Refuses a split that cannot be evaluated, before anything trains."""
+    read_first = any(method.caption_from == "texts" for method in method_runs.methods)
+    if left_out := check_references(store, config.split, read_first):
+        images = f"{named(left_out)} of {store.path.parent.name}'s split {config.split}"
+        print(f"Left out, for there are no captions to score against: {images}")
+
+
+def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[str, MethodRuns]:
+    """{data set: the same captioners, evaluated on it}. Refuses what cannot be evaluated, before anything trains."""
+    mean_from = config.test_image_mean_from
+    if mean_from not in IMAGE_MEANS:
+        raise ValueError(f"test_image_mean_from={mean_from!r} must be one of {', '.join(IMAGE_MEANS)}")
+    paths = [Path(name) for name in config.test_on]
+    for row, name in enumerate(config.test_on):
+        if "/" not in name:
+            paths[row] = Path(compose_config("eval_coco", f"dataset={name}").dataset.root) / config.encoder.name
+    names = [path.parent.name for path in (store.path, *paths)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"test_on={list(config.test_on)} has, with the training's, more than one data set {min(twice)!r}"
+        )
+    found = {}
+    for name, path in zip(config.test_on, paths, strict=True):
+        other = EmbeddingStore(path)
+        _check_references(config, method_runs, other)
+        if not same_encoder(store, other):
+            raise ValueError(f"test_on={name}: {path} was made by another encoder than {store.path}")
+        mean = "_image_mean_from_store" if mean_from == "store" else ""
+        ending = f"{method_runs.ending}_on_{path.parent.name}{mean}"
+        options = {"test_store": path, "ending": ending, "image_mean_from": mean_from}
+        found[path.parent.name] = replace(method_runs, **options)
+    return found
+
+
+def _with_fewer_captions(
+    config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore
+) -> dict[str, tuple[float, MethodRuns]]:
+    """{share of the captions: (it in per cent, the same methods trained on it)}; stores for the shares are made."""
+    everything, found = len(store.tables.caption_rows(store.text_split)), {}
+    for value in config.few_captions:
+        share = isinstance(value, float) or value == 1
+        if not isinstance(value, int | float) or value <= 0 or value > (1 if share else everything):
+            raise ValueError(
+                f"few_captions={list(config.few_captions)} must be shares up to 1 or numbers of captions up to "
+                f"{everything:,}, not {value!r}"
+            )
+        label, name = (f"{100 * value:g} %", f"{100 * value:g}pct") if share else (f"{value:,}", f"{value}captions")
+        if value == 1:
+            found[label] = 100.0, method_runs
+            continue
+        count = max(1, round(everything * value)) if share else value
+        few = with_fewer_captions(store, count, f"{store.path.parent}_{name}")
+        own = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
+        own.check(config.seeds)
+        found[label] = round(100 * count / everything, 3), own
+    return found
+
+
+def _plot_few_captions(runs: list[dict], output_dir: Path) -> dict:
+    lines: dict[str, dict] = {}
+    for run in runs:
+        if run["decoding_name"] == runs[0]["decoding_name"] and run["metrics"].get("CIDEr") is not None:
+            by_share = lines.setdefault(run["method"], {})
+            by_share.setdefault(run["percent"], []).append(run["metrics"]["CIDEr"])
+    save_plot(plot_lines(lines, "% of the training captions", "CIDEr"), output_dir, "few_captions")
+    caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
+    return {"file": "few_captions.svg", "caption": caption}
+
+
+def _method_runs(config: DictConfig) -> MethodRuns:
+    plain = OmegaConf.to_container(config, resolve=True)
+    if not plain["decodings"] or len(set(plain["decodings"])) != len(plain["decodings"]):
+        raise ValueError(f"decodings={plain['decodings']} must name at least one, each once")
+    configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in plain["decodings"]}
+    groups = {group: plain[group] for group in ("dataset", "encoder")}
+    overrides = {stage: _experiment(stage, config.stage_experiment, groups) for stage in ("ddpm", "image_captioning")}
+    return MethodRuns(
+        name=config.name,
+        runs_dir=config.runs_dir,
+        store=Path(config.store),
+        methods=find_methods(plain["methods"], plain["oracles"], plain["variants"]),
+        decodings={name: Decoding(**options) for name, options in configs.items()},
+        split=config.split,
+        metrics=plain["metrics"],
+        cache_dir=config.cache_dir,
+        ddpm=(*overrides["ddpm"], *plain["ddpm"]),
+        captioner=(*overrides["image_captioning"], *plain["captioner"]),
+        groups=groups,
+    )
+
+
+def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> list[str]:
+    """The override that gives an experiment on to a stage, if it has settings for that one.
+
+    Raises ValueError when they say something else of the data than `groups`, which take their place.
+    """
+    path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
+    if name is None or not path.is_file():
+        return []
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    for group, chosen in groups.items():
+        for key, value in own.get(group, {}).items():
+            if chosen.get(key) != value:
+                raise ValueError(
+                    f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "
+                    f"give {group}.{key}={value} here, too"
+                )
+    return [f"experiment={name}"]
+
+
+def _notes(config: DictConfig, results: Mapping) -> list[str]:
+    notes = [
+        f"{results['images']:,} images of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
+        "mean ± standard deviation over seeds. CIDEr is CIDEr-D, with the n-gram weights of the whole split's "
+        "references; CIDEr, BLEU and METEOR are times 100.",
+        f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "
+        f"over seeds; they hold for these trained models. The smallest p to be had so is {2 / (RESAMPLES + 1):.2g}.",
+    ]
+    for run in {run["evaluated_on"]["dataset"]: run for run in (*results["runs"], *results["cross_domain"])}.values():
+        if "left_out" in run:
+            some = named(run["left_out"]["image_ids"])
+            notes.append(f"Left out, as they have no captions: {some} of {run['evaluated_on']['dataset']}.")
+    if config.baseline is not None:
+        count = len(config.seeds)
+        few = f", of which {count} are few" if count < 6 else ""
+        notes.append(f"p over seeds: a paired t-test over the differences of the seeds{few}.")
+    if config.few_captions:
+        notes.append(
+            "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "
+            "mean know no others. All have the same number of training steps and the same validation captions."
+        )
+    if config.test_on:
+        notes.append(
+            "On other data sets: the captioners as trained; the image mean is "
+            + ("the training data's." if config.test_image_mean_from == "checkpoint" else "of their training images.")
+        )
+    return notes

@@ -1,0 +1,186 @@
+"""Train translations under one protocol and hold them against each other and against baselines.
+
+The work behind `scripts/compare_translations.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.device import best_device
+from evaluation.facts import run_facts
+from evaluation.table import Table
+from modality_translation.baselines import Linear, Mean, NearestNeighbours
+from modality_translation.directions import DIRECTIONS, Sampling
+from modality_translation.eval_translation import COLUMNS, table_row
+from modality_translation.measure import SIMILARITY, measure, measure_untranslated
+from modality_translation.pairs import PairedStores, Pairs
+from modality_translation.training_run import train
+from modality_translation.translation import load_translation
+from modality_translation.tuning import best_of, best_sampling, check_grid
+from training.config import CONFIGS, compose_config
+from training.run_folder import FINISHED, write_whole
+
+BASELINES = ("untranslated", "mean", "nearest", "linear")
+CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best
+KEYS = ("training", "of", "sampling", "tune")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row that is trained, or evaluates what another trains, in some way of its own."""
+
+    name: str
+    trained: str
+    training: list[str] = field(default_factory=list)
+    sampling: dict = field(default_factory=dict)
+    tune: dict = field(default_factory=dict)
+
+
+def find_variants(config: DictConfig) -> list[Variant]:
+    """The variants among `rows`, and those of the sweeps. Raises ValueError for unknown names, keys and values."""
+    known = OmegaConf.to_container(config.variants, resolve=True)
+    for name, options in known.items():
+        if set(options) - set(KEYS) or ("training" in options) == ("of" in options):
+            raise ValueError(f"variants.{name} must have training or of, and none but {', '.join(KEYS)}; got {options}")
+        if "of" in options and "training" not in known.get(options["of"], {}):
+            raise ValueError(f"variants.{name}: of={options['of']} is no variant that is trained")
+
+    def variant(name: str) -> Variant:
+        if name not in known:
+            raise ValueError(f"Unknown row {name!r}; known: {', '.join([*BASELINES, *known])}")
+        options = dict(known[name])
+        trained = options.pop("of", name)
+        return Variant(name, trained, known[trained]["training"], **{k: options[k] for k in KEYS[2:] if k in options})
+
+    found = [variant(name) for name in config.rows if name not in BASELINES]
+    if config.sweep_of is not None:
+        base = variant(config.sweep_of)
+        for option, values in OmegaConf.to_container(config.sweeps).items():
+            for value in values:
+                sampling = {**base.sampling, option: value}
+                tune = {name: grid for name, grid in base.tune.items() if name != option}
+                found.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
+    for each in found:
+        try:
+            Sampling().changed(each.sampling)
+            check_grid(each.tune)
+        except ValueError as error:
+            raise ValueError(f"variants.{each.name}: {error}") from error
+    return found
+
+
+def compare(config: DictConfig) -> dict:
+    """Run as `configs/compare_translations.yaml` says; returns what `results.json` holds."""
+    started, facts = time.perf_counter(), run_facts()
+    seeds = list(config.seeds)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds={seeds} must not be empty, nor name one twice")
+    variants = find_variants(config)
+    stores = PairedStores(config.image_store, config.text_store)
+    if "untranslated" in config.rows and not stores.is_joint:
+        raise ValueError("rows: untranslated needs images and texts in one space, and these are not: leave it out")
+    for option in CHOSEN.values():
+        if not config[option]:
+            raise ValueError(f"{option}={list(config[option])} must name at least one value to choose from")
+    device = best_device()
+    splits = (config.dataset.pairs_split, config.validation_split, config.split)
+    training, validation, test = (stores.pairs(split, device) for split in splits)
+    runs = [*_baselines(config, training, validation, test), *_variants(config, variants, seeds, validation, test)]
+    order = [*config.rows, *(variant.name for variant in variants)]
+    runs.sort(key=lambda run: order.index(run["row"]))  # the order of seeds stays
+    results = {
+        **facts,
+        "config": OmegaConf.to_container(config, resolve=True),
+        **stores.hashes,
+        "uses_pairs": True,
+        "pairs": {"training": len(training.texts), "validation": len(validation.texts), "test": len(test.texts)},
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "runs": runs,
+    }
+    text, markdown = [], []
+    for direction in DIRECTIONS:
+        table, title = _table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
+        text.append(f"{title}\n\n{table.text()}")
+        markdown.append(f"### {title}\n\n{table.markdown()}")
+    same = config.validation_split == config.split
+    notes = (
+        f"{config.dataset.name}'s split {config.split}: {len(test.images):,} images, {len(test.texts):,} captions; "
+        f"{len(seeds)} seed(s), mean ± standard deviation. All rows but untranslated were trained on "
+        f"{len(training.texts):,} pairs; what is tuned was chosen on {config.validation_split} by similarity"
+        + (", the pairs that all are measured on: tuned rows, nearest and linear are flattered." if same else ".")
+    )
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
+    print("\n\n".join(["", *text, notes, f"Tables and figures: {output_dir}"]))
+    return results
+
+
+def _baselines(config: DictConfig, training: Pairs, validation: Pairs, test: Pairs) -> Iterator[dict]:
+    kinds = {"nearest": NearestNeighbours, "linear": Linear}
+    for name in config.rows:
+        started, figures, chosen = time.perf_counter(), {}, {}
+        if name == "untranslated":
+            figures = measure_untranslated(test)
+        elif name == "mean":
+            figures = measure(Mean(training), test, DIRECTIONS)
+        elif name in kinds:
+            candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
+            for direction in DIRECTIONS:
+                value = best_of(candidates, validation, direction)
+                chosen[direction] = {CHOSEN[name]: value}
+                figures |= measure(candidates[value], test, (direction,))
+        else:
+            continue
+        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **figures}
+
+
+def _variants(
+    config: DictConfig, variants: list[Variant], seeds: list[int], validation: Pairs, test: Pairs
+) -> Iterator[dict]:
+    for seed in seeds:
+        for variant in variants:
+            run = _training_config(config, variant, seed)
+            train(run)
+            translation = load_translation(run.output_dir)
+            figures, chosen = {}, {}
+            for direction in translation.directions:
+                sampling = dict(variant.sampling)
+                if variant.tune:
+                    sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
+                    chosen[direction] = sampling
+                figures |= measure(translation, test, (direction,), **sampling)
+            seconds = json.loads((Path(run.output_dir) / FINISHED).read_text())["seconds"]
+            shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in figures.items())
+            print(f"seed {seed} {variant.name}: {shown}", flush=True)
+            yield {"row": variant.name, "seed": seed, "seconds": seconds, "chosen": chosen, **figures}
+
+
+def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictConfig:
+    folder = f"{config.runs_dir}/modality_translation/{config.name}_{variant.trained}_seed{seed}"
+    experiment = CONFIGS / "experiment" / str(config.stage_experiment) / "modality_translation.yaml"
+    overrides = [f"experiment={config.stage_experiment}"] if experiment.is_file() else []
+    run = compose_config("modality_translation", *overrides, *config.training, *variant.training)
+    own = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
+    groups = {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
+    for key, value in {**own, **groups}.items():
+        run[key] = value
+    return run
+
+
+def _table(runs: list[Mapping], direction: str) -> Table:
+    rows = []
+    for name in dict.fromkeys(run["row"] for run in runs):
+        own = [run for run in runs if run["row"] == name and direction in run]
+        figures = [table_row(run[direction]) for run in own]
+        columns = figures[0] if figures else ()
+        rows.append({"rows": name, **{column: [each[column] for each in figures] for column in columns}})
+    return Table(rows, COLUMNS)

@@ -1,0 +1,146 @@
+"""The demo: prepare the world, train every method, evaluate, and write a report.
+
+The work behind `scripts/demo.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from common.stages import Stage, StageClock
+from comparison.runs import MethodRuns, find_methods, shared_trainings
+from ddpm.analysis import bridged_cosines
+from ddpm.bridge import load_text_diffusion
+from embedding_space.store import EmbeddingStore
+from evaluation.comparison_report import write_comparison
+from evaluation.comparison_tables import cider_intervals
+from evaluation.facts import run_facts
+from evaluation.gallery import gallery_examples
+from evaluation.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
+from evaluation.retrieval import centroid_distance, paired_cosine
+from image_captioning.captioner import Captioner
+from image_captioning.generation import Decoding
+from training.config import compose_config, override
+
+REPORT = Stage("writing the report", "report", 20)
+SUMMARY = (
+    "Ways across the gap between images and texts, on the demo world: a decoder is trained on {train:,} captions "
+    "without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
+    "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0)."
+)
+TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
+
+
+def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]) -> dict:
+    """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
+    overrides = [override("output_dir", f"{config.runs_dir}/prepare_data/demo"), *config.prepare]
+    preparing = compose_config("prepare_data", *overrides)
+    method_runs = _method_runs(config, Path(preparing.dataset.root), preparing.encoder.name)
+    method_runs.check(config.seeds)
+    started, facts = time.perf_counter(), run_facts()
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    clock = StageClock([Stage("preparing the data", "preparing", 90), *method_runs.plan(config.seeds), REPORT])
+    with clock.stage("preparing the data"):
+        store = prepare(preparing)
+    runs = list(method_runs.run(config.seeds, clock))
+    world = json.loads((store.path.parent / "world.json").read_text())
+    train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
+    with clock.stage(REPORT.label):
+        results = {
+            **facts,
+            "title": "Captioning images after training on text alone",
+            "summary": SUMMARY.format(train=train, test=test),
+            "config": OmegaConf.to_container(config, resolve=True),
+            "world": world["world_hash"],
+            "store": store.hash,
+            "store_path": str(store.path),
+            "split": config.split,
+            "seeds": list(config.seeds),
+            "minutes": round((time.perf_counter() - started) / 60, 1),
+            "intervals": cider_intervals(runs, None),
+            "runs": runs,
+            "notes": [*_notes(config, world), *shared_trainings(runs)],
+            "plots": _plots(config, store, method_runs, output_dir),
+        }
+        text = write_comparison(output_dir, results, config.examples, config.picture_side)
+        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
+    print(f"\n{text}\n")
+    print(f"Report: {output_dir / 'report.html'}   figures: {output_dir / 'results.json'}")
+    return results
+
+
+def _method_runs(config: DictConfig, root: Path, encoder: str) -> MethodRuns:
+    return MethodRuns(
+        name="demo",
+        runs_dir=config.runs_dir,
+        store=root / encoder,
+        methods=find_methods(config.methods, config.oracles),
+        decodings={config.decoding.strategy: Decoding(**config.decoding)},
+        split=config.split,
+        metrics=config.metrics,
+        cache_dir=f"{root}/.cache",
+        ddpm=config.ddpm,
+        captioner=config.captioner,
+        ending="{split}",
+    )
+
+
+def _notes(config: DictConfig, world: dict) -> list[str]:
+    notes = [
+        "CIDEr is pycocoevalcap's CIDEr-D; BLEU, METEOR and CIDEr are times 100.",
+        "Intervals: bootstrap draws of the images, each image's CIDEr averaged over seeds.",
+        "cosine to texts and R@1: aligned images against their own captions in the space that the decoder reads.",
+        "seconds: training of the decoder (and of the diffusion model, for the bridge) and captioning the images.",
+    ]
+    if config.oracles:
+        notes.append(
+            "Oracles are no methods: oracle_pairs was trained on image-text pairs; oracle_text is the collapse decoder "
+            "fed each image's first caption, scored against the other four."
+        )
+    notes.append(
+        f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; the "
+        f"{world['corpus_captions_dropped']:,} captions of the corpus that equal one of them were dropped."
+    )
+    return notes
+
+
+def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, output_dir: Path) -> list[dict]:
+    """PCA of what each decoder reads, and the cosine to the texts against the injection step; first seed. Saved in
+    `output_dir`; {file, caption} of each."""
+    seed = config.seeds[0]
+    images, texts = store.images(config.split), store.texts(config.split)
+    image_row = torch.from_numpy(store.pairs(config.split))
+    aligned = {}
+    shown = [method for method in method_runs.methods if method.name in ("c1", "c2_collapse", "diffusion_bridge")]
+    for method in sorted(shown, key=lambda method: method.name):
+        captioner = Captioner.load(method_runs.captioner_dir(method, seed)).cpu()
+        aligned[method.name] = (captioner.clean_texts(texts), captioner.align_images(images))
+    if not aligned:
+        return []
+    titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}
+    panels = {f"{titles[method]}\nmeans {centroid_distance(*pair):.2f} apart": pair for method, pair in aligned.items()}
+    plots = [{"file": "pca.svg", "caption": "Texts and images as the decoders read them, on shared axes."}]
+    save_plot(plot_embedding_pca(panels), output_dir, "pca")
+    if {"c2_collapse", "diffusion_bridge"} <= set(aligned):
+        bridge = next(method for method in shown if method.name == "diffusion_bridge")
+        diffusion = load_text_diffusion(method_runs.diffusion_dir(bridge, seed))
+        centred_texts, centred = aligned["c2_collapse"]
+        lines = {
+            f"bridged in {steps} step{'s' * (steps > 1)}": bridged_cosines(
+                diffusion, centred, centred_texts, image_row, TIMESTEPS, steps
+            )
+            for steps in (5, 1)
+        }
+        level = {"centred, no bridge": paired_cosine(centred, centred_texts, image_row)}
+        save_plot(plot_cosine_against_timestep(TIMESTEPS, lines, level), output_dir, "injection")
+        caption = "How near images come to their texts, by the step at which they enter the reverse diffusion."
+        plots.append({"file": "injection.svg", "caption": caption})
+    return plots

@@ -1,0 +1,67 @@
+"""Train a diffusion model of a data set's text embeddings.
+
+The work behind `python -m ddpm.train`.
+"""
+
+from __future__ import annotations
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from ddpm.diffusion import TextDiffusion, scale_of_rows
+from ddpm.task import DiffusionTask
+from embedding_space.alignment import Alignment
+from embedding_space.commands import warn_of_text_split
+from embedding_space.store import EmbeddingStore
+from training.loop import Loop, LoopConfig
+from training.random import EpochOrder, without
+from training.run_folder import open_run, reuse_run
+from training.tracking import Tracker
+
+
+def _no_noise(rows: Tensor) -> Tensor:
+    raise ValueError("The prefix must not draw noise: the diffusion model adds its own. Mend the list prefix.")
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
+    store = EmbeddingStore(config.store)
+    warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
+    if config.diffusion.embed_scale == "sqrt_dim":  # a number in all that is kept
+        scale = scale_of_rows("sqrt_dim", store.dim, "diffusion.embed_scale")
+        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": scale}})
+    plain = OmegaConf.to_container(config, resolve=True)
+    prefix = Alignment.from_store(plain["prefix"], store)
+    torch.manual_seed(config.seed)
+    model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
+    model.prefix.load_state_dict(prefix.state_dict())
+    state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
+    if state == "finished":
+        return reuse_run(config.output_dir)
+    loop_config = LoopConfig(**plain["loop"], seed=config.seed)
+    loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
+    rows, validation_rows = (
+        part.to(loop.device) for part in _rows(store, config.validation_split, config.validation_rows)
+    )
+    prefix.to(loop.device)
+    order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
+    task = DiffusionTask(
+        rows, validation_rows, order, model.timesteps, prepare=lambda part: prefix.text(part.float(), _no_noise)
+    )
+    return loop.fit(model, task, resume=state == "unfinished")
+
+
+def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tuple[Tensor, Tensor]:
+    """Training texts (M, D) and at most `count` validation texts, evenly spaced in their split; float16, as stored.
+
+    Without a validation split they are held out of the training texts.
+    """
+    rows = store.texts(store.text_split, torch.float16)
+    validation = rows if validation_split is None else store.texts(validation_split, torch.float16)
+    if count < 1 or (validation_split is None and count >= len(rows)):
+        raise ValueError(
+            f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} texts"
+        )
+    chosen = torch.linspace(0, len(validation) - 1, min(count, len(validation))).long()
+    return rows if validation_split else rows[without(len(rows), chosen)], validation[chosen]

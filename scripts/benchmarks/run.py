@@ -1,0 +1,57 @@
+"""Running the chosen benchmarks.
+
+The work behind `scripts/benchmark.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from evaluation.facts import run_facts
+from evaluation.table import Column, Table
+from scripts.benchmarks.captioning import benchmark_captioner
+from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
+from scripts.benchmarks.encoding import benchmark_encode
+from scripts.benchmarks.generation import benchmark_captions
+from scripts.benchmarks.hardware import benchmark_hardware
+from scripts.benchmarks.scoring import benchmark_scoring
+from scripts.benchmarks.translation import benchmark_translation
+
+BENCHMARKS = {
+    "hardware": benchmark_hardware,
+    "encode": benchmark_encode,
+    "ddpm": benchmark_ddpm,
+    "bridge": benchmark_bridge,
+    "captioner": benchmark_captioner,
+    "captions": benchmark_captions,
+    "scoring": benchmark_scoring,
+    "translation": benchmark_translation,
+}
+DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
+
+
+def run_benchmarks(config: DictConfig) -> dict[str, list[dict]]:
+    """Run the benchmarks in `config.what`; each prints its table and writes `benchmark_<name>.json`."""
+    unknown = [name for name in config.what if name not in BENCHMARKS]
+    if unknown or config.repeats < 1:
+        raise ValueError(
+            f"Unknown benchmark {unknown[0]!r} (option what); known: {', '.join(BENCHMARKS)}"
+            if unknown
+            else f"repeats={config.repeats} must be at least 1"
+        )
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name in config.what:
+        rows = results[name] = BENCHMARKS[name](config[name], config.repeats)
+        print(Table(rows, [Column(column, DIGITS.get(column, 1)) for column in rows[0]]).text())
+        facts = {**run_facts(), "threads": torch.get_num_threads(), "repeats": config.repeats}
+        path = output_dir / f"benchmark_{name}.json"
+        options = OmegaConf.to_container(config[name], resolve=True)
+        path.write_text(json.dumps({**facts, "config": options, "rows": rows}, indent=2) + "\n")
+        print(f"Written: {path}\n")
+    return results
