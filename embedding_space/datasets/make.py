@@ -18,7 +18,8 @@ from embedding_space.datasets.folders import read_captioned_folder, read_image_f
 from embedding_space.datasets.karpathy import read_karpathy
 from embedding_space.datasets.records import Photo
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
-from embedding_space.tables import Tables, TableWriter, is_held_out, read_tables
+from embedding_space.splits import is_held_out
+from embedding_space.tables import Tables, TableWriter, read_tables
 
 READERS: dict[str, Callable[..., Iterator[Photo]]] = {
     "karpathy": read_karpathy,
