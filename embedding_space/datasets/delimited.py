@@ -14,13 +14,16 @@ QUOTING = (COMMA, SEMICOLON)
 NAMES = {COMMA: "comma", SEMICOLON: "semicolon", TAB: "tab", BAR: "|"}
 PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|webp|bmp|gif|tiff?)\b", re.IGNORECASE)
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
+CSV_FIELDS = {delimiter: rf' *(?:{QUOTED.pattern}|[^"{delimiter}]*)' for delimiter in QUOTING}
+WELL_QUOTED = {delimiter: re.compile(rf"{field}(?:{delimiter}{field})*") for delimiter, field in CSV_FIELDS.items()}
 
 
 def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """(`line n`, {column: text}) of each row; `known` are names of columns that tell which delimiter it is.
 
-    In CSV (commas or semicolons) quotes are as RFC 4180 has them. Elsewhere they are text, but for columns that are
-    quoted in every row and fields with doubled quotes, which are what csv.writer and pandas make of them.
+    In CSV (commas or semicolons) quotes are as RFC 4180 has them: a field that holds one is quoted. Elsewhere they are
+    text, but for columns that are quoted in every row and fields with doubled quotes, which are what csv.writer and
+    pandas make of them.
 
     Raises ValueError with file and line for rows that do not have the header's fields, quotes that do not match, and
     quoted fields over several lines of which one could be a row, since then a quote may have swallowed it.
@@ -74,12 +77,14 @@ def _wrong_count(path: Path, number: int, cells: list[str], header: list[str], d
 
 def _quoting_rows(path: Path, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
     """(number of the first line, fields) of CSV, strictly."""
-    reader = csv.reader(
-        (f"{line}\n" for _, line in lines_of(path, returns_inside=True)),
-        delimiter=delimiter,
-        strict=True,
-        skipinitialspace=True,
-    )
+    row: list[str] = []  # its lines
+
+    def lines() -> Iterator[str]:
+        for _, line in lines_of(path, returns_inside=True):
+            row.append(f"{line}\n")
+            yield row[-1]
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True, skipinitialspace=True)
     number = 1
     while True:
         try:
@@ -92,6 +97,13 @@ def _quoting_rows(path: Path, delimiter: str, columns: int) -> Iterator[tuple[in
                 f"{path}, {lines} no CSV: {error}. A quote that begins a field must end it, and one within a "
                 'quoted field is written twice: "say ""stop"""'
             ) from error
+        text = "".join(row).removesuffix("\n")
+        if '"' in text and not WELL_QUOTED[delimiter].fullmatch(text):
+            raise ValueError(
+                f"{path}, line {number} has a quote in a field that is not quoted itself: quote the field and write "
+                'the quote twice, as in "a 12"" pizza"'
+            )
+        row.clear()
         for cell in cells:
             _check_lines_of_field(path, number, cell, delimiter, columns)
         cells = [cell.strip() for cell in cells]
