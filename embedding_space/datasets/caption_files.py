@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedding_space.datasets.delimited import COMMA, find_delimiter, table_rows
+from embedding_space.datasets.delimited import table_rows
 from embedding_space.datasets.records import Taken, checked_id, checked_split, entries_of, field
 from embedding_space.datasets.text_files import first_line, json_lines, numbered_lines, parse_json, read_json
 from embedding_space.splits import is_held_out
@@ -104,7 +104,7 @@ def kind_of(path: Path, keys: Keys) -> str:
     if TOKEN.fullmatch(line):
         return "token"
     names = re.split(r"\s*[,;|\t]\s*", line.strip())
-    return "table" if len(names) > 1 and set(names) & keys.known and find_delimiter(line, keys.known) else "text"
+    return "table" if len(names) > 1 and set(names) & keys.known else "text"
 
 
 def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
@@ -286,7 +286,7 @@ def _check_plain(path: Path, number: int, line: str) -> None:
     if NAMED_PICTURE.match(text):
         raise ValueError(
             f"{where} begins with the name of a picture, and the file is read as a caption a line: call it .csv and "
-            f"give it a header line, such as image{COMMA}caption"
+            "give it a header line, such as image,caption"
         )
     if text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}")):
         raise ValueError(

@@ -29,7 +29,7 @@ def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[s
     quoted fields over several lines of which one could be a row, since then a quote may have swallowed it.
     """
     line = first_line(path)
-    delimiter = find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
+    delimiter = _find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
     header = _cells(line, delimiter)
     named = [name for name in header if name]
     if len(set(named)) < len(named):
@@ -44,7 +44,7 @@ def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[s
             yield f"line {number}", {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
-def find_delimiter(header: str, known: Collection[str], usual: str = COMMA) -> str | None:
+def _find_delimiter(header: str, known: Collection[str], usual: str = COMMA) -> str:
     """The delimiter with which the header has one of the `known` names; `usual` when there is none."""
     for delimiter in sorted(NAMES, key=lambda delimiter: delimiter != usual):
         cells = _cells(header, delimiter)
