@@ -15,7 +15,7 @@ from embedding_space.datasets.coco import read_coco
 from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.datasets.karpathy import read_karpathy
-from embedding_space.datasets.records import Photo
+from embedding_space.datasets.records import Photo, say
 from embedding_space.datasets.summary import SplitNames, tell_tables
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
 from embedding_space.splits import is_held_out
@@ -93,7 +93,7 @@ def make_tables(dataset: Mapping) -> Tables:
         if not rows.any:
             raise ValueError(f"Nothing is left of dataset={options.get('name')}: no photo is there, and no text")
     if dropped:
-        print(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
+        say(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
     tell_tables(writer.tables, names.read_as)
     return writer.tables
 
@@ -148,7 +148,7 @@ def _report_missing(missing: Mapping[Path, list[Path]], policy: str) -> None:
             "dataset.images=..., get them as data/README.md says, or go without them with "
             "dataset.missing_images=leave_out"
         )
-    print(f"Photos that are not there were left out: {where}; the first: {first}")
+    say(f"Photos that are not there were left out: {where}; the first: {first}")
 
 
 def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:

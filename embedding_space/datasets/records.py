@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def say(sentence: str) -> None:
+    """Print, with escapes for what the terminal or the log cannot show: a caption must not end the reading of it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(sentence.encode(encoding, "backslashreplace").decode(encoding))
+
+
 class Taken:
     """What a reader took from one file: counted while it reads, printed at its end.
 
@@ -155,13 +162,13 @@ class Taken:
         counts = [f"{self.rows:,} entries", f"{self.photos:,} photos" if self.photos else ""]
         counts += [f"{self.texts:,} captions"]
         counts += [f"{self.blank:,} blank ones left out" if self.blank else ""]
-        print(f"{self.path}: {', '.join(filter(None, counts))}")
+        say(f"{self.path}: {', '.join(filter(None, counts))}")
         if self.columns:
             read = ", ".join(f"{what} from {' and '.join(names)}" for what, names in self.columns.items())
-            print(f"  read: {read}")
+            say(f"  read: {read}")
         if self.first is not None:
-            print(f"  first caption: {self.first}")
+            say(f"  first caption: {self.first}")
         if self.mended:
-            print(f"  captions in which half a character (a lone surrogate) became U+FFFD: {self.mended:,}")
+            say(f"  captions in which half a character (a lone surrogate) became U+FFFD: {self.mended:,}")
         for sentence in self._notes:
-            print(f"  {sentence}")
+            say(f"  {sentence}")

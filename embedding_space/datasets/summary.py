@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedding_space.datasets.records import Photo
+from embedding_space.datasets.records import Photo, say
 from embedding_space.splits import canonical_split
 from embedding_space.tables import Tables
 
@@ -38,15 +38,15 @@ def tell_tables(tables: Tables, read_as: Mapping[str, set[str]] | None = None) -
     for split in dict.fromkeys((*images, *captions)):
         names = sorted((read_as or {}).get(split, ()))
         spelled = f" (written as {', '.join(names)})" if names else ""
-        print(f"{tables.root}: {split}{spelled}: {images[split]:,} photos, {captions[split]:,} captions")
+        say(f"{tables.root}: {split}{spelled}: {images[split]:,} photos, {captions[split]:,} captions")
         without = photos_without_captions(tables, split)
         if images[split] > len(without) > 0:
             ids = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
-            print(f"  photos without a caption, which no evaluation can score: {len(without):,} ({ids})")
+            say(f"  photos without a caption, which no evaluation can score: {len(without):,} ({ids})")
     pairs = tables.captions.filter(pc.is_valid(tables.captions["image_row"]))
     twice = len(pairs) - len(pairs.group_by(["image_row", "caption"]).aggregate([]))
     if twice:
-        print(f"{tables.root}: captions that a photo has twice: {twice:,}")
+        say(f"{tables.root}: captions that a photo has twice: {twice:,}")
 
 
 def photos_without_captions(tables: Tables, split: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -240,6 +241,14 @@ def test_half_characters_are_replaced_and_counted(tmp_path, capsys):
     content = '{"caption": "a smile \\ud83d\\ude00"}\n{"caption": "half \\ud83d"}\n{"caption": "\\ude00\\ud83d"}\n'
     assert texts(tmp_path, content, "a.jsonl") == ["a smile 😀", "half \ufffd", "\ufffd\ufffd"]
     assert "(a lone surrogate) became U+FFFD: 2" in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_show_a_caption_does_not_end_the_reading(tmp_path, monkeypatch):
+    log = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", log)
+    assert texts(tmp_path, "a smile 😀\n", "a.txt") == ["a smile 😀"]
+    log.flush()
+    assert b"first caption: a smile \\U0001f600" in log.buffer.getvalue()
 
 
 def test_a_lost_line_of_a_token_file_is_reported(tmp_path, capsys):
