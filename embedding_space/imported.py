@@ -14,6 +14,7 @@ from torch import Tensor
 from embedding_space.encoders import EncodedImages, Encoder, file_sha256
 from embedding_space.peer_files import RowFile, read_mean, read_split
 from embedding_space.prepare import write_store
+from embedding_space.splits import spelled
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import TableWriter
 
@@ -81,6 +82,7 @@ def import_embeddings(
             tables of another source.
     """
     root = Path(root)
+    text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
     description = _description(name, files, model, pretrained)
     if (root / name / "manifest.json").exists():
         store = EmbeddingStore(root / name)

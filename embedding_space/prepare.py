@@ -26,8 +26,9 @@ from embedding_space.encoders import EncodedImages, Encoder
 from embedding_space.pictures import open_picture
 from embedding_space.processes import Processes
 from embedding_space.shards import Shard, join_shards, split_rows
+from embedding_space.splits import is_held_out, spelled
 from embedding_space.store import FORMAT, EmbeddingStore
-from embedding_space.tables import Tables, is_held_out, read_tables
+from embedding_space.tables import Tables, read_tables
 
 SHARD_ROWS = 1024
 PATCH_SHARD_ROWS = 512  # L/14's patch tokens are 0.4 MB a picture
@@ -65,9 +66,8 @@ def write_store(
     processes = processes or Processes()
     if not 0 <= max_unreadable_fraction <= 1:
         raise ValueError(f"max_unreadable_fraction={max_unreadable_fraction} must be between 0 and 1")
-    for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
-        if split is not None and is_held_out(split):
-            raise ValueError(f"{option}={split}: means must not come from held-out data; name a training split")
+    check_training_splits(text_split, image_mean_split)
+    text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
     identity = _identity(tables, encoder, text_split, image_mean_split, patches)
@@ -103,6 +103,16 @@ def write_store(
         main_only=True,
     )
     return EmbeddingStore(final)
+
+
+def check_training_splits(text_split: str | None, image_mean_split: str | None) -> None:
+    """Refuse validation and test data, in whatever spelling, as texts to train on or as what a mean is over."""
+    for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
+        if split is not None and is_held_out(split):
+            raise ValueError(
+                f"{option}={split}: means and texts to train on must not come from held-out data; name a training "
+                "split, or give the split another name if it holds none"
+            )
 
 
 def _identity(
@@ -303,7 +313,7 @@ def _finish(
     save_file(means, partial / "statistics.safetensors")
     if unreadable:
         ids, paths = tables.images["image_id"], tables.images["path"]
-        with (partial / "unreadable.jsonl").open("w", encoding="utf-8") as file:
+        with (partial / "unreadable.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
             for row, reason in unreadable.items():
                 told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")

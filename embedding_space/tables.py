@@ -14,27 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedding_space.commands import dataset_options
+from embedding_space.splits import canonical_split, split_names
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
 CAPTION_SCHEMA = pa.schema(
     [("caption_id", pa.string()), ("image_row", pa.int64()), ("caption", pa.string()), ("split", pa.string())]
 )
 SCHEMAS = {"images": IMAGE_SCHEMA, "captions": CAPTION_SCHEMA}
-HELD_OUT = ("val", "validation", "dev", "test")
 ROWS_AT_ONCE = 16_384
-
-
-def split_names(split: str) -> list[str]:
-    """The splits that an expression such as `train+extra` is the union of. Raises ValueError for an empty name."""
-    names = [name.strip() for name in str(split).split("+")]
-    if not all(names):
-        raise ValueError(f"The split {split!r} is no split nor a sum of splits such as train+extra")
-    return names
-
-
-def is_held_out(split: str) -> bool:
-    """Whether validation or test data is in the split, of which an expression names parts or sums."""
-    return any(name.partition("/")[0] in HELD_OUT for name in split_names(split))
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,8 @@ class Tables:
     captions: `caption_id`, `image_row` (null for text without an image), `caption`, `split`.
 
     Wherever a split is named, `a+b` is the union of the splits a and b, and `a` includes its parts `a/…` (NoCaps:
-    `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order.
+    `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order. Names are compared by their
+    canonical spelling: `Test` and `testing` are `test`, see `splits.canonical_split`.
 
     left_out: rows of images that no split is to have, nor their captions: those that could not be read.
     """
@@ -137,6 +125,8 @@ def _unknown(table: pa.Table, split: str) -> tuple[list[str], list[str]]:
 
 
 def _within(split: str, name: str) -> bool:
+    """Whether the rows marked `split` are of the split with the canonical name `name`, or of a part of it."""
+    split = canonical_split(split)
     return split == name or split.startswith(f"{name}/")
 
 
@@ -186,6 +176,9 @@ class TableWriter:
         self._add("captions", {"caption_id": caption_id, "image_row": image_row, "caption": caption, "split": split})
 
     def _add(self, name: str, row: dict) -> None:
+        for column, value in row.items():
+            if isinstance(value, str) and not value.isascii():
+                _check_utf8(name, column, value, row)
         rows = self._rows[name]
         rows.append(row)
         if len(rows) >= ROWS_AT_ONCE:
@@ -235,6 +228,17 @@ class TableWriter:
             )
 
 
+def _check_utf8(name: str, column: str, value: str, row: dict) -> None:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        key = next(iter(row.values()))
+        raise ValueError(
+            f"The {column} of {key!a} cannot be written to {name}.parquet: {value[:80]!a} holds half a character (a "
+            "lone surrogate), as file names that are not UTF-8 do; correct it, or rename the file"
+        ) from error
+
+
 def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -> Tables:
     """Write both tables under `root`, each whole or not at all; rows may come from generators, of which no more than a
     batch is held. Raises ValueError for empty captions and bad rows."""
@@ -257,17 +261,38 @@ def read_tables(root: Path) -> Tables:
     loaded = []
     for name, schema in SCHEMAS.items():
         path = root / f"{name}.parquet"
-        table = pq.read_table(path) if path.exists() else schema.empty_table()
+        try:
+            table = pq.read_table(path) if path.exists() else schema.empty_table()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged or no Parquet file ({error}): write it again") from error
         missing = set(schema.names) - set(table.column_names)
         if missing:
             raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {table.column_names}")
-        loaded.append(table.select(schema.names).cast(schema))
+        try:
+            loaded.append(table.select(schema.names).cast(schema))
+        except pa.ArrowException as error:
+            raise ValueError(f"{path} has a column of another type than {_types(schema)} ({error})") from error
     tables = Tables(root, *loaded)
     _check(tables)
     return tables
 
 
+def _types(schema: pa.Schema) -> str:
+    return ", ".join(f"{column.name} {column.type}" for column in schema)
+
+
+def _check_split(path: Path, split: str) -> None:
+    try:
+        canonical_split(split)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _check(tables: Tables) -> None:
+    for name, table in (("images", tables.images), ("captions", tables.captions)):
+        for split in pc.unique(table["split"]).to_pylist():
+            if split is not None:
+                _check_split(tables.root / f"{name}.parquet", split)
     for name, table, key in (("images", tables.images, "image_id"), ("captions", tables.captions, "caption_id")):
         for column in set(SCHEMAS[name].names) - {"image_row", "caption"}:
             if table[column].null_count:

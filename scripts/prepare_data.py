@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from embedding_space.datasets import make_tables
 from embedding_space.encoders import load_encoder
-from embedding_space.prepare import write_store
+from embedding_space.prepare import check_training_splits, write_store
 from embedding_space.processes import Processes
 from embedding_space.store import EmbeddingStore
 from training.cli import command
@@ -26,6 +26,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
             raise ValueError(
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
+    check_training_splits(dataset.text_split, dataset.image_mean_split)
     processes.together(lambda: _make_tables(config), main_only=True)
     if not config.encode:
         return None
@@ -54,6 +55,10 @@ def _summary(store: EmbeddingStore) -> str:
         held.append(f"without {unreadable:,} that could not be read (unreadable.jsonl)")
     if cut := store.manifest.get("cut_texts", 0):
         held.append(f"{cut:,} texts being longer than the encoder takes and read up to there")
+    for kind, what in (("text", "captions"), ("image", "photos")):
+        split = store.manifest[f"{kind}_mean_split"]
+        if split is not None and not store.has_mean(kind):
+            held.append(f"no {kind} mean, since there are no {what} of split {split}")
     return f"{store.path}: {', '.join(held)}"
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from embedding_space.datasets.records import Photo, annotation_file, cleaned, entries_of, field, read_json
+from embedding_space.datasets.records import (
+    Photo,
+    Taken,
+    annotation_file,
+    checked_id,
+    checked_split,
+    entries_of,
+    field,
+    text_field,
+)
+from embedding_space.datasets.text_files import read_json
 
 
 def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mapping[str, str | None]) -> Iterator[Photo]:
@@ -26,16 +35,32 @@ def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mappi
         if images.get(split) is None:
             raise ValueError(f"dataset.images.{split} is missing: name the folder of the photos of {file}")
         path = annotation_file(source, file, f"annotations.{split}")
-        content = read_json(path)
-        captions: dict = defaultdict(list)
-        for number, entry in enumerate(content.get("annotations", []) if isinstance(content, dict) else []):
-            where = f"annotations[{number}]"
-            captions[field(path, where, entry, "image_id")].append(field(path, where, entry, "caption"))
+        content, taken = read_json(path), Taken(path)
+        captions = _captions(path, content)
+        seen: set[str] = set()
         for number, entry in enumerate(entries_of(path, content, "images")):
             where = f"images[{number}]"
-            image_id = field(path, where, entry, "id")
-            part = f"{split}/{entry['domain']}" if entry.get("domain") else split
-            photo = source / images[split] / field(path, where, entry, "file_name")
-            yield Photo(str(image_id), photo, part, cleaned(path, captions.pop(image_id, ()), where))
+            taken.rows += 1
+            image_id = checked_id(path, where, field(path, where, entry, "id"))
+            if image_id in seen:
+                raise ValueError(f"{path}, {where}: image {image_id} is there twice: ids must be unique")
+            seen.add(image_id)
+            domain = text_field(path, where, entry, "domain") if entry.get("domain") else None
+            part = checked_split(path, where, f"{split}/{domain}" if domain else split)
+            photo = source / images[split] / text_field(path, where, entry, "file_name")
+            yield Photo(image_id, photo, part, taken.captions(where, captions.pop(image_id, ())))
         if captions:
-            raise ValueError(f"{path} has captions of image {next(iter(captions))!r}, which its list `images` lacks")
+            raise ValueError(f"{path} has captions of image {next(iter(captions))}, which its list `images` lacks")
+        taken.photos = len(seen)
+        taken.tell(needs_captions=False)
+
+
+def _captions(path: Path, content: object) -> dict[str, list]:
+    """{image id: its captions}, none for a file without annotations."""
+    captions: dict[str, list] = {}
+    without = not isinstance(content, dict) or content.get("annotations") is None
+    for number, entry in enumerate([] if without else entries_of(path, content, "annotations")):
+        where = f"annotations[{number}]"
+        image_id = checked_id(path, where, field(path, where, entry, "image_id"))
+        captions.setdefault(image_id, []).append(field(path, where, entry, "caption"))
+    return captions

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from embedding_space.datasets.records import entries_of, field, read_json
+from embedding_space.datasets.records import entries_of, text_field
+from embedding_space.datasets.text_files import read_json
 
 CHUNK = 1 << 20
 ATTEMPTS = 4  # in a row without a byte gained
@@ -263,7 +264,7 @@ def fetch_photos(annotations: Path, folder: Path) -> None:
     wanted = []
     for number, entry in enumerate(entries_of(annotations, read_json(annotations), "images")):
         where = f"images[{number}]"
-        url, name = (field(annotations, where, entry, key) for key in ("coco_url", "file_name"))
+        url, name = (text_field(annotations, where, entry, key) for key in ("coco_url", "file_name"))
         wanted.append((url, folder / Path(name).name))
     folder.mkdir(parents=True, exist_ok=True)
     check_network([url for url, path in wanted if not path.is_file()])

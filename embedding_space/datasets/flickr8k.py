@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedding_space.datasets.records import Photo, annotation_file, cleaned, numbered_lines
+from embedding_space.datasets.caption_files import token_lines
+from embedding_space.datasets.records import Photo, Taken, annotation_file
+from embedding_space.datasets.text_files import numbered_lines
 
 LISTS = {"train": "Flickr_8k.trainImages.txt", "val": "Flickr_8k.devImages.txt", "test": "Flickr_8k.testImages.txt"}
 
@@ -21,28 +23,31 @@ def read_flickr8k(source: Path, images: str, tokens: str = "Flickr8k.token.txt")
         images: the folder of photos in it, or an absolute one.
     """
     path = annotation_file(source, tokens, "tokens")
+    taken = Taken(path)
     captions: dict[str, list[str]] = {}
-    for number, line in numbered_lines(path):
-        key, tab, caption = line.partition("\t")
-        name, hash_sign, _ = key.rpartition("#")
-        if not (tab and hash_sign and name):
-            raise ValueError(f"{path}, line {number} must read photo.jpg#0, a tab and the caption; got {line[:60]!r}")
-        captions.setdefault(name, []).append(caption)
+    for where, name, caption in token_lines(path, taken):
+        captions.setdefault(name, []).extend(taken.captions(where, [caption]))
     listed: set[str] = set()
     for split, name in LISTS.items():
         names_file = annotation_file(source, name, "source")
+        before = len(listed)
         for number, photo in numbered_lines(names_file):
             photo = photo.strip()
-            where = f"line {number}"
             if photo not in captions:
-                raise ValueError(f"{names_file}, {where}: {photo!r} has no caption in {path}")
+                raise ValueError(f"{names_file}, line {number}: {photo!r} has no caption in {path}")
+            if photo in listed:
+                raise ValueError(f"{names_file}, line {number}: {photo!r} is in a split list twice: remove one")
             listed.add(photo)
-            yield Photo(Path(photo).stem, source / images / photo, split, cleaned(path, captions[photo], photo))
+            yield Photo(Path(photo).stem, source / images / photo, split, tuple(captions[photo]))
+        if len(listed) == before:
+            raise ValueError(f"{names_file} is empty: fetch it again, see data/README.md")
     unlisted = [name for name in captions if name not in listed]
     absent = [name for name in unlisted if not (source / images / name).is_file()]
     if unlisted:
         lines = sum(len(captions[name]) for name in unlisted)
-        print(
-            f"{path}: {lines} captions of {len(unlisted) - len(absent)} photos in no split list and of {len(absent)} "
-            "photos that do not exist are left out"
+        taken.note(
+            f"{lines} captions of {len(unlisted) - len(absent)} photos in no split list and of {len(absent)} photos "
+            "that do not exist are left out"
         )
+    taken.photos = len(listed)
+    taken.tell()

@@ -1,56 +1,72 @@
-"""Folders of one's own: photos with captions in a JSONL or CSV file, or photos alone."""
+"""Folders of one's own: photos with captions in a file, or photos alone."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
-from itertools import groupby
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 
-from embedding_space.datasets.records import Photo, annotation_file, cleaned, field, json_lines, utf8_text
+from embedding_space.datasets.caption_files import Keys, missing_image, read_entries
+from embedding_space.datasets.records import Photo, Taken, annotation_file, is_whole
+from embedding_space.datasets.sidecars import read_sidecars
+from embedding_space.splits import canonical_split
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+HUGGING_FACE = ("metadata.jsonl", "metadata.csv")
 
 
 def read_captioned_folder(
-    source: Path, captions: str, images: str, split: str, image_key: str, text_key: str, split_key: str
+    source: Path,
+    captions: str | None,
+    images: str,
+    split: str,
+    image_key: str | None,
+    text_key: str | Sequence[str],
+    split_key: str | None,
 ) -> Iterator[Photo]:
-    """Photos in the order of the captions' file; an image's id is its path there. Never holds more than one photo.
+    """Photos in the order in which the captions' file first names them; an image's id is its path there.
+
+    All captions of a photo are together, wherever the file has them.
 
     Args:
         source: the folder of file and photos.
-        captions: `.jsonl` (one object a line), `.csv` or `.tsv` (with a header), in source. A line has one caption, or
-            in JSONL a list; several lines about one photo stand one after the other.
-        images: the folder in source that the paths start from.
+        captions: a file in source, see `caption_files`; or a folder in it, or null for the photos' own, where the
+            caption of a/1.jpg is in a/1.txt (img2dataset).
+        images: the folder in source that the paths start from. Those in Hugging Face's metadata.jsonl or metadata.csv
+            start from its own folder, unless images names another.
         split: the split of lines without one.
         image_key, text_key, split_key: the keys or columns of path, caption and split; lines may lack the last.
+
+    Raises ValueError with file and line for malformed lines, and for a photo in two splits.
     """
+    if captions is None or (source / captions).is_dir():
+        yield from read_sidecars(picture_files(source / (captions or images)), source, split)
+        return
     path = annotation_file(source, captions, "captions")
-    read = json_lines if path.suffix == ".jsonl" else _table_lines
-    lines = (
-        (str(field(path, where, entry, image_key)), entry.get(split_key) or split, where, entry)
-        for where, entry in read(path)
-    )
-    for (name, own_split), group in groupby(lines, key=lambda line: line[:2]):
-        texts: list[str] = []
-        for _, _, where, entry in group:
-            given = field(path, where, entry, text_key)
-            texts.extend(cleaned(path, given if isinstance(given, list) else [given], where))
-        yield Photo(name, source / images / name, own_split, tuple(texts))
-
-
-def _table_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    if path.suffix not in (".csv", ".tsv"):
-        raise ValueError(f"dataset.captions={path.name} must end in .jsonl, .csv or .tsv")
-    with utf8_text(path, newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        try:
-            for row in reader:
-                yield f"line {reader.line_num}", row
-        except csv.Error as error:
+    keys, taken = Keys(image_key, text_key, split_key), Taken(path)
+    found: dict[str, tuple[str, str, list[str]]] = {}  # {name: (split, where it first stands, captions)}
+    for entry in read_entries(path, keys, taken):
+        if entry.image is None:
+            raise missing_image(path, entry, keys)
+        name, own_split = os.path.normpath(entry.image.strip()), entry.split or split
+        first_split, first_where, texts = found.setdefault(name, (own_split, entry.where, []))
+        if canonical_split(first_split) != canonical_split(own_split):
             raise ValueError(
-                f"{path}, line {reader.reader.line_num} is no {path.suffix[1:].upper()}: {error}"
-            ) from error
+                f"{path}, {entry.where}: {name} is of split {own_split!r}, but of {first_split!r} in {first_where}: no "
+                "two splits may share a photo"
+            )
+        texts.extend(taken.captions(entry.where, entry.captions))
+    taken.photos = len(found)
+    taken.tell()
+    folder = path.parent if images == "." and path.name in HUGGING_FACE else source / images
+    for name, (own_split, _, texts) in found.items():
+        yield Photo(PurePath(name).as_posix(), located(folder, name), own_split, tuple(texts))
+
+
+def located(folder: Path, name: str) -> Path:
+    """The file `name` in `folder`; where there is none, names written on Windows are tried, too."""
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
 
 
 def read_image_folders(source: Path, images: Mapping[str, str | None]) -> Iterator[Photo]:
@@ -64,9 +80,28 @@ def read_image_folders(source: Path, images: Mapping[str, str | None]) -> Iterat
     for split, folder in folders.items():
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder} (options dataset.source and dataset.images.{split})")
-        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+        photos = picture_files(folder)
         if not photos:
             raise ValueError(f"There is no picture in {folder} (option dataset.images.{split}): {IMAGE_ENDINGS}")
         for photo in photos:
             name = photo.relative_to(source) if photo.is_relative_to(source) else photo.relative_to(folder)
             yield Photo(name.as_posix(), photo, split)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in `folder` and its subfolders, by name, without macOS's `._` companions of them.
+
+    Raises ValueError for names that are not UTF-8, which no table can hold.
+    """
+    photos = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith("._") and path.is_file()
+    )
+    bad = [path for path in photos if not is_whole(str(path))]
+    if bad:
+        raise ValueError(
+            f"{len(bad):,} pictures have names that are not UTF-8; the first is {os.fsencode(bad[0])!r}: rename them "
+            "(convmv -f latin1 -t utf8 does, for a whole folder)"
+        )
+    return photos

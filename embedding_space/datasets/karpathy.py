@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedding_space.datasets.records import Photo, annotation_file, cleaned, entries_of, field, read_json
+from embedding_space.datasets.records import (
+    Photo,
+    Taken,
+    annotation_file,
+    checked_id,
+    entries_of,
+    field,
+    shown,
+    text_field,
+)
+from embedding_space.datasets.text_files import read_json
 
 SPLITS = ("train", "restval", "val", "test")
 
@@ -20,14 +30,21 @@ def read_karpathy(source: Path, annotations: str, images: str, merge_restval: bo
         merge_restval: COCO's split `restval` becomes train, as is usual; false leaves it a split of its own.
     """
     path = annotation_file(source, annotations, "annotations")
+    taken = Taken(path)
     for number, entry in enumerate(entries_of(path, read_json(path), "images")):
         where = f"images[{number}]"
-        split, name = field(path, where, entry, "split"), field(path, where, entry, "filename")
+        taken.rows += 1
+        split, name = field(path, where, entry, "split"), text_field(path, where, entry, "filename")
         if split not in SPLITS:
             raise ValueError(f"{path}, {where}: the split {split!r} is none of {', '.join(SPLITS)}")
         if split == "restval" and merge_restval:
             split = "train"
-        captions = [field(path, where, sentence, "raw") for sentence in field(path, where, entry, "sentences")]
-        image_id = str(entry.get("cocoid", Path(name).stem))
-        photo = source / images / entry.get("filepath", "") / name
-        yield Photo(image_id, photo, split, cleaned(path, captions, where))
+        sentences = field(path, where, entry, "sentences")
+        if not isinstance(sentences, list):
+            raise ValueError(f"{path}, {where}: `sentences` must be a list, not {shown(sentences)}")
+        captions = [field(path, where, sentence, "raw") for sentence in sentences]
+        image_id = checked_id(path, where, entry["cocoid"] if "cocoid" in entry else Path(name).stem)
+        folder = text_field(path, where, entry, "filepath") if entry.get("filepath") else ""
+        yield Photo(image_id, source / images / folder / name, split, taken.captions(where, captions))
+    taken.photos = taken.rows
+    taken.tell(needs_captions=False)

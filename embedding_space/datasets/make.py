@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,11 @@ from embedding_space.datasets.coco import read_coco
 from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.datasets.karpathy import read_karpathy
-from embedding_space.datasets.records import Photo
+from embedding_space.datasets.records import Photo, say
+from embedding_space.datasets.summary import SplitNames, tell_tables
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
-from embedding_space.tables import Tables, TableWriter, is_held_out, read_tables
+from embedding_space.splits import is_held_out
+from embedding_space.tables import Tables, TableWriter, read_tables
 
 READERS: dict[str, Callable[..., Iterator[Photo]]] = {
     "karpathy": read_karpathy,
@@ -47,10 +48,14 @@ def make_tables(dataset: Mapping) -> Tables:
     Raises:
         FileNotFoundError: a source is missing. ValueError: an unknown kind or option, malformed sources, an image that
         stands twice or in two splits, or tables that differ from those that embeddings in root were made from.
+
+    What was read is printed: files, rows, photos, captions, splits, and photos that have no caption.
     """
     options, kind, root = dict(dataset), dataset["kind"], Path(dataset["root"])
     if kind == "tables":
-        return read_tables(root)
+        tables = read_tables(root)
+        tell_tables(tables)
+        return tables
     if kind not in READERS:
         known = ", ".join(["tables", *READERS])
         raise ValueError(f"Unknown dataset.kind={kind!r} of dataset={options.get('name')}; known: {known}")
@@ -65,39 +70,64 @@ def make_tables(dataset: Mapping) -> Tables:
     lacking = [name for name, value in accepted.items() if value.default is value.empty and name not in own]
     if lacking:
         raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
-    photos = READERS[kind](**own)
+    if (policy := options.get("missing_images", "error")) not in MISSING_IMAGES:
+        raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
+    names = SplitNames()
+    photos = map(names.canonical, READERS[kind](**own))
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
-    held_out, missing, dropped = HeldOut(), Counter(), 0
+    held_out, dropped = HeldOut(), 0
     with TableWriter(root, replace="unused") as writer:
+        rows = _Rows(writer)
         for photo in tqdm(photos, desc=f"tables of {options.get('name')}", unit=" entries", dynamic_ncols=True):
             if is_held_out(photo.split):
                 held_out.add(photo)
-            _write(writer, photo, missing)
-        _report_missing(missing, options.get("missing_images", "error"))
+            rows.add(photo)
+        _report_missing(rows.missing, policy)
         keys = options.get("text_key"), options.get("image_key")
         for text in read_texts(options.get("extra_text") or (), "extra", "extra_text", *keys):
             kept = held_out.without(text) if options.get("drop_held_out", True) else text
             dropped += len(text.captions) - (len(kept.captions) if kept else 0)
             if kept:
-                _write(writer, kept, missing)
+                rows.add(kept)
+        if not rows.any:
+            raise ValueError(f"Nothing is left of dataset={options.get('name')}: no photo is there, and no text")
     if dropped:
-        print(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
+        say(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
+    tell_tables(writer.tables, names.read_as)
     return writer.tables
 
 
-def _write(writer: TableWriter, photo: Photo, missing: Counter[Path]) -> None:
-    """Add the photo, if its file is there, and its captions; `missing` counts, by folder, those that are not."""
-    row = None
-    if photo.path is not None:
-        if photo.path.is_file():
-            row = writer.image(photo.image_id, _stored_path(photo.path, writer.root), photo.split)
-        else:
-            missing[photo.path.parent] += 1
-            if is_held_out(photo.split):
-                return
-    for number, caption in enumerate(photo.captions):
-        writer.caption(f"{photo.image_id}#{number}", row, caption, photo.split)
+class _Rows:
+    """Adds photos and captions to the tables. missing: photos that are not there, {folder: files}; any: if it did."""
+
+    def __init__(self, writer: TableWriter):
+        self.missing: dict[Path, list[Path]] = {}
+        self.any = False
+        self._writer, self._photos = writer, {}
+
+    def add(self, photo: Photo) -> None:
+        """Add the photo, if its file is there, and its captions. Raises ValueError when its file is there under
+        another id already: what is trained on might be tested on."""
+        row = None
+        if photo.path is not None:
+            if photo.path.is_file():
+                path = _stored_path(photo.path, self._writer.root)
+                other = self._photos.setdefault(path, photo)
+                if other.image_id != photo.image_id:
+                    raise ValueError(
+                        f"The picture {photo.path} is there under two ids, {other.image_id!r} (split {other.split}) "
+                        f"and {photo.image_id!r} (split {photo.split}): name it in one way only"
+                    )
+                row = self._writer.image(photo.image_id, path, photo.split)
+                self.any = True
+            else:
+                self.missing.setdefault(photo.path.parent, []).append(photo.path)
+                if is_held_out(photo.split):
+                    return
+        for number, caption in enumerate(photo.captions):
+            self._writer.caption(f"{photo.image_id}#{number}", row, caption, photo.split)
+            self.any = True
 
 
 def _stored_path(path: Path, root: Path) -> str:
@@ -106,18 +136,19 @@ def _stored_path(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix() if path.is_relative_to(root.parent) else path.as_posix()
 
 
-def _report_missing(missing: Counter[Path], policy: str) -> None:
-    if policy not in MISSING_IMAGES:
-        raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
+def _report_missing(missing: Mapping[Path, list[Path]], policy: str) -> None:
     if not missing:
         return
-    where = ", ".join(f"{count:,} of those in {folder}" for folder, count in missing.most_common(3))
+    folders = sorted(missing, key=lambda folder: len(missing[folder]), reverse=True)
+    where = ", ".join(f"{len(missing[folder]):,} of those in {folder}" for folder in folders[:3])
+    first = next(iter(missing.values()))[0]
     if policy == "error":
         raise FileNotFoundError(
-            f"Photos are not there ({where}): name their folder with dataset.source=... and dataset.images=..., get "
-            "them as data/README.md says, or go without them with dataset.missing_images=leave_out"
+            f"Photos are not there ({where}; the first: {first}): name their folder with dataset.source=... and "
+            "dataset.images=..., get them as data/README.md says, or go without them with "
+            "dataset.missing_images=leave_out"
         )
-    print(f"Photos that are not there were left out: {where}")
+    say(f"Photos that are not there were left out: {where}; the first: {first}")
 
 
 def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:

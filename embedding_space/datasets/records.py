@@ -1,13 +1,14 @@
-"""What readers yield, photo by photo, and the small things that reading annotation files has in common."""
+"""What readers yield, photo by photo, what they count, and the checks of fields that they have in common."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from embedding_space.splits import canonical_split
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,6 @@ def annotation_file(folder: Path, name: str, option: str) -> Path:
     return path
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ValueError with the file's name when it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged or no JSON ({error}): fetch it again, see data/README.md") from error
-
-
 def entries_of(path: Path, content: Any, key: str) -> list:
     """The list under `key` of a JSON file's content. Raises ValueError when there is none."""
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -60,41 +53,122 @@ def field(path: Path, where: str, entry: Any, name: str) -> Any:
     return entry[name]
 
 
-def cleaned(path: Path, captions: Iterable[Any], where: str) -> tuple[str, ...]:
-    """Captions with each run of white space as one space; blank ones (there are some in COCO's files) are left out."""
-    texts = []
-    for caption in captions:
-        if not isinstance(caption, str):
-            raise ValueError(f"{path}, {where}: a caption must be text, not {caption!r}")
-        texts.append(" ".join(caption.split()))
-    return tuple(text for text in texts if text)
+def text_field(path: Path, where: str, entry: Any, name: str) -> str:
+    """`entry[name]`, which must be text: a file's name, a split. Raises ValueError naming file and entry."""
+    value = field(path, where, entry, name)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{path}, {where}: the field {name!r} must be text, not {shown(value)}")
+    return whole(path, where, value)
 
 
-@contextmanager
-def utf8_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """A text file, opened; the mark that some editors begin UTF-8 with is left out. ValueError for other encodings."""
+def checked_id(path: Path, where: str, value: Any) -> str:
+    """The id or name of an image as text: an integer is its decimal string, the same image as that string.
+
+    Raises ValueError naming file and entry for all else: null, true, 1.0, a list, an empty string.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{path}, {where}: an image's id must be an integer or text, not {shown(value)}")
+    return whole(path, where, str(value))
+
+
+def checked_split(path: Path, where: str, value: Any) -> str:
+    """The split's canonical name. Raises ValueError naming file and entry where it is none."""
     try:
-        with path.open(encoding="utf-8-sig", newline=newline) as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        return canonical_split(value)
+    except ValueError as error:
+        raise ValueError(f"{path}, {where}: {error}") from error
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line) of a UTF-8 text file without blank lines. Raises ValueError for other encodings."""
-    with utf8_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.rstrip("\r\n")
+def whole(path: Path, where: str, name: str) -> str:
+    """`name`, where it can be written as UTF-8. Raises ValueError for half surrogate pairs, naming file and entry."""
+    if not is_whole(name):
+        raise ValueError(f"{path}, {where}: {name!a} holds half a character (a lone surrogate): correct that name")
+    return name
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    """(`line n`, object) of each line of a JSONL file. Raises ValueError naming the line that is none."""
-    for number, line in numbered_lines(path):
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
-        if not isinstance(entry, dict):
-            raise ValueError(f"{path}, line {number} must be a JSON object, not {line[:40]!r}")
-        yield f"line {number}", entry
+def is_whole(text: str) -> bool:
+    """Whether the text has no half surrogate pair, which no file, table or tokenizer can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def mended(text: str) -> str:
+    """The text with U+FFFD in the place of each half surrogate pair; two halves that fit are one character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def shown(value: Any) -> str:
+    """A value for messages, cut after 60 characters."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def say(sentence: str) -> None:
+    """Print, with escapes for what the terminal or the log cannot show: a caption must not end the reading of it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(sentence.encode(encoding, "backslashreplace").decode(encoding))
+
+
+class Taken:
+    """What a reader took from one file: counted while it reads, printed at its end.
+
+    columns: which fields were read as what, {"caption": ["comment"]}.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.columns: dict[str, dict[str, None]] = {}
+        self.rows = self.photos = self.texts = self.blank = self.mended = 0
+        self.first: str | None = None
+        self._notes: list[str] = []
+
+    def captions(self, where: str, values: Iterable[Any]) -> tuple[str, ...]:
+        """Captions with each run of white space as one space; blank ones (there are some in COCO's files) are left
+        out, half characters replaced by U+FFFD, both counted. Raises ValueError for what is no text."""
+        texts = []
+        for value in values:
+            if not isinstance(value, str):
+                raise ValueError(f"{self.path}, {where}: a caption must be text, not {shown(value)}")
+            if "\0" in value:
+                raise ValueError(f"{self.path}, {where}: a caption holds a NUL character: remove it")
+            if not is_whole(value):
+                value, self.mended = mended(value), self.mended + 1
+            text = " ".join(value.split())
+            if text:
+                texts.append(text)
+            else:
+                self.blank += 1
+        self.texts += len(texts)
+        if texts and self.first is None:
+            self.first = texts[0]
+        return tuple(texts)
+
+    def read(self, what: str, *fields: str) -> None:
+        """Keep which fields were read as `what`: photo, caption or split."""
+        self.columns.setdefault(what, {}).update(dict.fromkeys(fields))
+
+    def note(self, sentence: str) -> None:
+        """Something else to be printed at the end."""
+        self._notes.append(sentence)
+
+    def tell(self, needs_captions: bool = True) -> None:
+        """Print it. Raises ValueError where nothing was taken, or no caption though the file should have some."""
+        if not self.rows or (needs_captions and not self.texts):
+            what = f"holds no captions ({self.rows:,} entries)" if self.rows else "is empty"
+            raise ValueError(f"{self.path} {what}: name another file, or fetch or write it again")
+        counts = [f"{self.rows:,} entries", f"{self.photos:,} photos" if self.photos else ""]
+        counts += [f"{self.texts:,} captions"]
+        counts += [f"{self.blank:,} blank ones left out" if self.blank else ""]
+        say(f"{self.path}: {', '.join(filter(None, counts))}")
+        if self.columns:
+            read = ", ".join(f"{what} from {' and '.join(names)}" for what, names in self.columns.items())
+            say(f"  read: {read}")
+        if self.first is not None:
+            say(f"  first caption: {self.first}")
+        if self.mended:
+            say(f"  captions in which half a character (a lone surrogate) became U+FFFD: {self.mended:,}")
+        for sentence in self._notes:
+            say(f"  {sentence}")

@@ -1,4 +1,4 @@
-"""Text-only corpora: one caption a line, or JSONL with named keys; extra text that repeats held-out data is dropped."""
+"""Text-only corpora, in any format of `caption_files`; extra text that repeats held-out data is dropped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embedding_space.datasets.records import Photo, cleaned, field, json_lines, numbered_lines
+from embedding_space.datasets.caption_files import Keys, read_entries
+from embedding_space.datasets.records import Photo, Taken
+from embedding_space.splits import is_held_out
 
 
 def read_corpora(
-    texts: Mapping[str, str | Sequence[str] | None], text_key: str | None = None, image_key: str | None = None
+    texts: Mapping[str, str | Sequence[str] | None],
+    text_key: str | Sequence[str] | None = None,
+    image_key: str | None = None,
 ) -> Iterator[Photo]:
     """Text-only corpora, split by split: `texts` is {split: files}, read as `read_texts` does."""
     if not any(texts.values()):
@@ -23,35 +27,42 @@ def read_corpora(
 
 
 def read_texts(
-    files: str | Iterable[str], split: str, option: str, text_key: str | None, image_key: str | None
+    files: str | Iterable[str],
+    split: str,
+    option: str,
+    text_key: str | Sequence[str] | None,
+    image_key: str | None,
 ) -> Iterator[Photo]:
-    """Each entry of the files as a Photo without a path, its id `<file stem>:<line number>`.
+    """Each entry of the files as a Photo without a path, its id `<file name without ending>:<line number>`.
+
+    Entries that the file itself marks as validation or test text (a key or column `split`) are left out of other
+    splits, and counted.
 
     Args:
-        files: one or several; `.jsonl` files hold objects, all others one caption a line.
+        files: one or several, see `caption_files`.
         option: what set `files`, for messages.
-        text_key: key of the caption, or the list of captions, in JSONL.
-        image_key: key of the image's id or file name in JSONL, by which held-out images are recognised; may be absent.
+        text_key: key or column of the caption, or of the list of captions; or several.
+        image_key: key or column of the image's id or file name, by which held-out images are recognised; may be absent.
     """
     stems: set[str] = set()
     for file in map(Path, [files] if isinstance(files, str) else files):
         if not file.is_file():
             raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption a line, or JSONL")
-        if file.stem in stems:
-            raise ValueError(f"dataset.{option} names two files called {file.stem}: rename one, for ids begin with it")
-        stems.add(file.stem)
-        if file.suffix != ".jsonl":
-            for number, line in numbered_lines(file):
-                yield Photo(f"{file.stem}:{number}", None, split, cleaned(file, [line], f"line {number}"))
-            continue
-        if text_key is None:
-            raise ValueError(f"{file} is JSONL: name the key of its captions with dataset.text_key=...")
-        for where, entry in json_lines(file):
-            texts = field(file, where, entry, text_key)
-            texts = cleaned(file, texts if isinstance(texts, list) else [texts], where)
-            image = entry.get(image_key) if image_key else None
-            about = None if image is None else str(image)
-            yield Photo(f"{file.stem}:{where.removeprefix('line ')}", None, split, texts, about)
+        stem = Path(re.sub(r"\.gz$", "", file.name, flags=re.IGNORECASE)).stem
+        if stem in stems:
+            raise ValueError(f"dataset.{option} names two files called {stem}: rename one, for ids begin with it")
+        stems.add(stem)
+        taken, marked = Taken(file), 0
+        for entry in read_entries(file, Keys(image_key, text_key), taken):
+            if entry.split is not None and is_held_out(entry.split) and not is_held_out(split):
+                marked += 1
+                continue
+            number = re.fullmatch(r"(?:line |entry |annotations\[)(\d+)\]?", entry.where)
+            captions = taken.captions(entry.where, entry.captions)
+            yield Photo(f"{stem}:{number[1] if number else entry.image}", None, split, captions, entry.image)
+        if marked:
+            taken.note(f"{marked:,} entries that the file marks as validation or test text are left out of {split!r}")
+        taken.tell()
 
 
 class HeldOut:
@@ -83,7 +94,7 @@ def photo_number(name: str) -> str:
     COCO_val2014_000000391895.jpg, 000000391895.jpg and 391895 are the same, so are Flickr8k's
     1007129816_e794419615.jpg and Flickr30k's 1007129816.jpg.
     """
-    stem = Path(name).stem if re.search(r"\.(jpe?g|png|webp)$", name, re.IGNORECASE) else name
+    stem = Path(name).stem if re.search(r"\.(jpe?g|png|webp|bmp|gif|tiff?)$", name, re.IGNORECASE) else name
     number = re.fullmatch(r"(?:COCO_\w+?20\d\d_)?0*(\d+)(?:_[0-9a-f]{10})?", stem)
     return number[1] if number else stem
 

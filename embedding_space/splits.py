@@ -1,0 +1,68 @@
+"""Names of splits: one spelling for each, and which of them hold validation or test data."""
+
+from __future__ import annotations
+
+import re
+
+WORDS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validate", "validation", "dev", "devel", "development"),
+    "test": ("test", "testing", "tst"),
+}
+# A year or `set` adds nothing to such a word: val2017, "Test Set".
+SPELLINGS = {
+    split: re.compile(rf"(?:{'|'.join(words)})(?:set|split|data)?(?:(?:19|20)\d\d)?") for split, words in WORDS.items()
+}
+HELD_OUT_WORD = re.compile(
+    r"(?:mini|micro|trim)?(?:val|valid|validate|validation|dev|devel|development|tst)(?:set|split|data|[abcs])?"
+    r"|(?:mini|micro|trim)?(?:test|eval)[a-z]*|hold(?:ing)?out|held|heldout|unseen"
+)
+TRAIN_WITH_VAL = re.compile(r"train(?:ing)?[^a-z]*val(?:id|idation)?[^a-z]*")
+
+
+def canonical_split(name: str) -> str:
+    """The name by which a split is stored and looked up: in lower case, without blanks around it.
+
+    A name that means train, val or test is just that: `Training`, `train2014`; `VALID`, `validation`, `dev`, `val2017`;
+    `Testing`, `test_set`. All other names stay, `testA`, `minival`, `eval` and `restval` too, for a data set may have
+    `test` beside `testA`. A part, what follows `/`, stays behind the name: `Val/In-Domain` is `val/in-domain`.
+
+    Raises ValueError for what is no name: not text, blank, or with a `+`, which joins names.
+    """
+    if not isinstance(name, str) or "+" in name or not name.partition("/")[0].strip():
+        raise ValueError(f"{name!r} is no name of a split: use text such as train, val or test, without +")
+    head, _, part = " ".join(name.lower().split()).partition("/")
+    letters = re.sub(r"[\W_]", "", head)
+    head = next((split for split, spelling in SPELLINGS.items() if spelling.fullmatch(letters)), head.strip())
+    return f"{head}/{part.strip()}" if part.strip() else head
+
+
+def split_names(split: str) -> list[str]:
+    """The splits, by their canonical names, that an expression such as `train+extra` is the union of.
+
+    Raises ValueError for an empty name.
+    """
+    names = str(split).split("+")
+    if not all(name.strip() for name in names):
+        raise ValueError(f"The split {split!r} is no split nor a sum of splits such as train+extra")
+    return [canonical_split(name) for name in names]
+
+
+def is_held_out(split: str) -> bool:
+    """Whether the split looks like validation or test data, in any of its parts or summands.
+
+    Any word of the name counts, in whatever case: `Test`, `test-dev`, `testA`, `minival`, `eval`, `coco/val2017`.
+    `trainval` is training data, as in VOC and VQA; so are `restval` (Karpathy) and `validated` (Common Voice).
+    """
+    return any(_looks_held_out(name) for name in split_names(split))
+
+
+def _looks_held_out(name: str) -> bool:
+    if TRAIN_WITH_VAL.fullmatch(name.partition("/")[0]):
+        return False
+    return any(HELD_OUT_WORD.fullmatch(word) for word in re.split(r"[^a-z]+", name))
+
+
+def spelled(split: str) -> str:
+    """An expression of splits in its canonical spelling: `Train + extra` is `train+extra`."""
+    return "+".join(split_names(split))
