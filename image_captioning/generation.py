@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, fields
+from inspect import signature
 from typing import Any
 
 import torch
@@ -185,8 +186,9 @@ def _greedy_search(
     tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
     rows = torch.arange(len(prefix), device=prefix.device)  # of the captions that go on
     cache, inputs = DynamicCache(), prefix
+    name = _cache_argument(gpt2)
     for place in range(max_new_tokens):
-        hidden = gpt2.transformer(inputs_embeds=inputs, past_key_values=cache, use_cache=True).last_hidden_state
+        hidden = gpt2.transformer(inputs_embeds=inputs, use_cache=True, **{name: cache}).last_hidden_state
         scores = processors(tokens[rows, :place], gpt2.lm_head(hidden[:, -1]).float())
         chosen = scores.argmax(-1)
         tokens[rows, place] = chosen
@@ -201,6 +203,11 @@ def _greedy_search(
                     processor.keep(going)
         inputs = gpt2.transformer.wte(chosen)[:, None]
     return tokens[:, : place + 1]
+
+
+def _cache_argument(gpt2: GPT2LMHeadModel) -> str:
+    """What this transformers calls the cache: `past_key_values` in older ones, `cache` since."""
+    return "cache" if "cache" in signature(gpt2.transformer.forward).parameters else "past_key_values"
 
 
 @torch.no_grad()

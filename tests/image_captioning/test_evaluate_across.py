@@ -10,8 +10,9 @@ import torch
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
+from image_captioning.eval_coco import _table
 from image_captioning.evaluate import evaluate_captioner
-from image_captioning.run_names import _table, run_name
+from image_captioning.run_names import run_name
 
 CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
 DOMAINS = ("test/in-domain", "test/near-domain")
