@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.characters import whole_characters
 from embedding_space.encoders import Encoder, reload_encoder
 from embedding_space.store import EmbeddingStore
-from evaluation.characters import whole_characters
 
 NAMES = ("CLIPScore", "RefCLIPScore")
 

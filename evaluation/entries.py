@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evaluation.characters import count_halves, whole_characters
+from common.characters import count_halves, whole_characters
 from evaluation.reading import shown
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.characters import whole_characters
+from common.characters import whole_characters
 
 # Apostrophes and hyphens belong to a word that they stand within.
 _PASSES = ((r"[^\p{L}\p{M}\p{N}'’-]+", " "), (r"(?:^|\s)['’-]+|['’-]+(?:\s|$)", " "), (r"\s+", " "))

@@ -12,6 +12,7 @@ set_up_process()  # before torch is imported, as in every command
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from embedding_space.encoders import EncodedImages, Encoder
@@ -19,6 +20,9 @@ from embedding_space.prepare import write_store
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
 from training.config import compose_config
+
+settings.register_profile("tests", deadline=None)  # no test is timed: the machine may do other things
+settings.load_profile("tests")
 
 NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
 PLACES = ("beach", "forest", "street", "field", "lake", "hill")

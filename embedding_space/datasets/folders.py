@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from common.characters import is_whole
 from embedding_space.datasets.caption_files import Keys, missing_image, read_entries
-from embedding_space.datasets.records import Photo, Taken, annotation_file, is_whole
+from embedding_space.datasets.records import Photo, Taken, annotation_file
 from embedding_space.datasets.sidecars import read_sidecars
 from embedding_space.splits import canonical_split
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.characters import is_whole, whole_characters
 from embedding_space.splits import canonical_split
 
 
@@ -86,20 +87,6 @@ def whole(path: Path, where: str, name: str) -> str:
     return name
 
 
-def is_whole(text: str) -> bool:
-    """Whether the text has no half surrogate pair, which no file, table or tokenizer can hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def mended(text: str) -> str:
-    """The text with U+FFFD in the place of each half surrogate pair; two halves that fit are one character."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def shown(value: Any) -> str:
     """A value for messages, cut after 60 characters."""
     text = ascii(value)
@@ -135,7 +122,7 @@ class Taken:
             if "\0" in value:
                 raise ValueError(f"{self.path}, {where}: a caption holds a NUL character: remove it")
             if not is_whole(value):
-                value, self.mended = mended(value), self.mended + 1
+                value, self.mended = whole_characters(value), self.mended + 1
             text = " ".join(value.split())
             if text:
                 texts.append(text)

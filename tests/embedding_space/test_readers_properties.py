@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from common.characters import whole_characters
 from embedding_space.datasets.coco import read_coco
 from embedding_space.datasets.folders import read_captioned_folder
 from embedding_space.datasets.karpathy import read_karpathy
-from embedding_space.datasets.records import Photo, mended
+from embedding_space.datasets.records import Photo
 from embedding_space.datasets.texts import read_texts
 
 Captions = list[list[str]]  # of photo 0.jpg, 1.jpg ...
@@ -35,7 +36,7 @@ def of_photos(caption: st.SearchStrategy[str]) -> st.SearchStrategy[Captions]:
 
 
 def clean(captions: Captions) -> Captions:
-    return [[" ".join(mended(caption).split()) for caption in some] for some in captions]
+    return [[" ".join(whole_characters(caption).split()) for caption in some] for some in captions]
 
 
 def name(number: int) -> str:
