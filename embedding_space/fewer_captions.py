@@ -72,7 +72,7 @@ def _write_tables(store: EmbeddingStore, splits: np.ndarray, root: Path) -> None
     root.mkdir(parents=True, exist_ok=True)
     away = Path(os.path.relpath(store.path.parent, root))
     images, captions = store.tables.images, store.tables.captions
-    paths = [str(away / path) for path in images["path"].to_pylist()]
+    paths = [(away / path).as_posix() for path in images["path"].to_pylist()]
     images = images.set_column(images.schema.get_field_index("path"), "path", pa.array(paths, pa.string()))
     own = pa.array(splits.tolist(), pa.string())
     captions = captions.set_column(captions.schema.get_field_index("split"), "split", own)

@@ -239,7 +239,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         with _evaluating(self):
             for rows in tokens.lengths.argsort().split(batch_size):  # batches of like length: little padding
                 losses = self(aligned[rows.to(aligned.device)].to(self.device), *tokens.batch(rows))
-                sums[rows.cpu()] = -losses.double().cpu()
+                sums[rows.cpu()] = -losses.cpu().double()  # mps has no float64
         return sums, tokens.lengths.cpu()
 
     @torch.no_grad()

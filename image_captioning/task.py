@@ -85,7 +85,7 @@ class CaptioningTask:
         for numbers in torch.arange(len(examples.tokens), device=device).split(ROWS_AT_ONCE):
             tokens, mask = examples.tokens.batch(numbers)
             embeddings = examples.embeddings(model, numbers, normal)
-            total += model(embeddings, tokens, mask).sum().double().cpu()
+            total += model(embeddings, tokens, mask).sum().cpu().double()
         return total.item() / int(examples.tokens.lengths.sum())
 
     def save(self, model: Captioner, folder: Path) -> None:

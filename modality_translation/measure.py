@@ -65,4 +65,4 @@ def share_above(translator: Translator, pairs: Pairs, direction: str, alpha: flo
     made = translator.translate(conditions, direction, **sampling)
     parts = row_of.split(ROWS_AT_ONCE, dim=1)
     cosines = torch.cat([(made[of_condition] * targets[of_target]).sum(dim=-1) for of_condition, of_target in parts])
-    return (cosines >= alpha).double().mean().item()
+    return (cosines >= alpha).cpu().double().mean().item()
