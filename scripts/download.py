@@ -9,12 +9,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from embedding_space.datasets.download import download
 from training.cli import command
 
 
 def fetch_dataset(config: DictConfig) -> None:
     """Fetch as `configs/download.yaml` says."""
+    from embedding_space.datasets.download import download
+
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
