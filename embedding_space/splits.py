@@ -21,31 +21,43 @@ TRAIN_WITH_VAL = re.compile(r"train(?:ing)?[^a-z]*val(?:id|idation)?[^a-z]*")
 
 
 def canonical_split(name: str) -> str:
-    """The name by which a split is stored and looked up: in lower case, without blanks around it.
+    """What a split is, whatever a data set calls it. Tables keep the names as they are written.
 
     A name that means train, val or test is just that: `Training`, `train2014`; `VALID`, `validation`, `dev`, `val2017`;
-    `Testing`, `test_set`. All other names stay, `testA`, `minival`, `eval` and `restval` too, for a data set may have
-    `test` beside `testA`. A part, what follows `/`, stays behind the name: `Val/In-Domain` is `val/in-domain`.
+    `Testing`, `test_set`. All other names stay, in lower case: `testA`, `minival`, `eval` and `restval` may be beside
+    the usual ones. A part, what follows `/`, stays behind the name: `Val/In-Domain` is `val/in-domain`.
 
     Raises ValueError for what is no name: not text, blank, or with a `+`, which joins names.
     """
     if not isinstance(name, str) or "+" in name or not name.partition("/")[0].strip():
         raise ValueError(f"{name!r} is no name of a split: use text such as train, val or test, without +")
-    head, _, part = " ".join(name.lower().split()).partition("/")
+    head, _, part = _plain(name).partition("/")
     letters = re.sub(r"[\W_]", "", head)
     head = next((split for split, spelling in SPELLINGS.items() if spelling.fullmatch(letters)), head.strip())
     return f"{head}/{part.strip()}" if part.strip() else head
 
 
+def _plain(name: str) -> str:
+    return " ".join(name.lower().split())
+
+
+def is_of_split(written: str, name: str) -> bool:
+    """Whether rows that are marked `written` are of the split `name`, one of `split_names`, or of a part of it.
+
+    `test` is all that means test; any other spelling, such as `testing`, is what is marked so.
+    """
+    return any(one == name or one.startswith(f"{name}/") for one in (canonical_split(written), _plain(written)))
+
+
 def split_names(split: str) -> list[str]:
-    """The splits, by their canonical names, that an expression such as `train+extra` is the union of.
+    """The names, in lower case, of the splits that an expression such as `train+extra` is the union of.
 
     Raises ValueError for an empty name.
     """
     names = str(split).split("+")
     if not all(name.strip() for name in names):
         raise ValueError(f"The split {split!r} is no split nor a sum of splits such as train+extra")
-    return [canonical_split(name) for name in names]
+    return [_plain(name) for name in names]
 
 
 def is_held_out(split: str) -> bool:
@@ -64,5 +76,5 @@ def _looks_held_out(name: str) -> bool:
 
 
 def spelled(split: str) -> str:
-    """An expression of splits in its canonical spelling: `Train + extra` is `train+extra`."""
+    """An expression of splits in lower case and without blanks: `Train + extra` is `train+extra`."""
     return "+".join(split_names(split))

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedding_space.commands import dataset_options
-from embedding_space.splits import canonical_split, split_names
+from embedding_space.splits import canonical_split, is_of_split, split_names
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
 CAPTION_SCHEMA = pa.schema(
@@ -32,8 +32,8 @@ class Tables:
     captions: `caption_id`, `image_row` (null for text without an image), `caption`, `split`.
 
     Wherever a split is named, `a+b` is the union of the splits a and b, and `a` includes its parts `a/…` (NoCaps:
-    `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order. Names are compared by their
-    canonical spelling: `Test` and `testing` are `test`, see `splits.canonical_split`.
+    `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order. `train`, `val` and
+    `test` include what is marked with another spelling of them (`Test`, `testing`), see `splits.canonical_split`.
 
     left_out: rows of images that no split is to have, nor their captions: those that could not be read.
     """
@@ -120,14 +120,8 @@ def _unknown(table: pa.Table, split: str) -> tuple[list[str], list[str]]:
     others stand for."""
     there = [value for value in pc.unique(table["split"]).to_pylist() if value is not None]
     names = split_names(split)
-    unknown = [name for name in names if not any(_within(value, name) for value in there)]
-    return unknown, [value for value in there if any(_within(value, name) for name in names)]
-
-
-def _within(split: str, name: str) -> bool:
-    """Whether the rows marked `split` are of the split with the canonical name `name`, or of a part of it."""
-    split = canonical_split(split)
-    return split == name or split.startswith(f"{name}/")
+    unknown = [name for name in names if not any(is_of_split(value, name) for value in there)]
+    return unknown, [value for value in there if any(is_of_split(value, name) for name in names)]
 
 
 def _mask(table: pa.Table, split: str, kind: str, root: Path) -> np.ndarray:

@@ -16,9 +16,9 @@ from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.datasets.karpathy import read_karpathy
 from embedding_space.datasets.records import Photo, say
-from embedding_space.datasets.summary import SplitNames, tell_tables
+from embedding_space.datasets.summary import tell_tables
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
-from embedding_space.splits import is_held_out
+from embedding_space.splits import canonical_split, is_held_out
 from embedding_space.tables import Tables, TableWriter, read_tables
 
 READERS: dict[str, Callable[..., Iterator[Photo]]] = {
@@ -72,8 +72,7 @@ def make_tables(dataset: Mapping) -> Tables:
         raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
     if (policy := options.get("missing_images", "error")) not in MISSING_IMAGES:
         raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
-    names = SplitNames()
-    photos = map(names.canonical, READERS[kind](**own))
+    photos = READERS[kind](**own)
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, dropped = HeldOut(), 0
@@ -94,7 +93,7 @@ def make_tables(dataset: Mapping) -> Tables:
             raise ValueError(f"Nothing is left of dataset={options.get('name')}: no photo is there, and no text")
     if dropped:
         say(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
-    tell_tables(writer.tables, names.read_as)
+    tell_tables(writer.tables)
     return writer.tables
 
 
@@ -156,7 +155,7 @@ def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:
     if not 0 < fraction < 1:
         raise ValueError(f"dataset.pairs_fraction={fraction} must lie between 0 and 1, or be null")
     ids = sorted(
-        (photo.image_id for photo in photos if photo.split == "train"),
+        (photo.image_id for photo in photos if canonical_split(photo.split) == "train"),
         key=lambda image_id: hashlib.sha256(image_id.encode()).digest(),
     )
     paired = set(ids[: round(fraction * len(ids))])

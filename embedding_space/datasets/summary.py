@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedding_space.datasets.records import Photo, say
+from embedding_space.datasets.records import say
 from embedding_space.splits import canonical_split
 from embedding_space.tables import Tables
 
 SHOWN = 3  # ids of photos without captions that are named
 
 
-class SplitNames:
-    """Gives photos their split's canonical name. read_as: the names that this changed, {canonical: names}."""
-
-    def __init__(self):
-        self.read_as: dict[str, set[str]] = {}
-
-    def canonical(self, photo: Photo) -> Photo:
-        """The photo under its split's canonical name."""
-        split = canonical_split(photo.split)
-        if split == photo.split:
-            return photo
-        self.read_as.setdefault(split, set()).add(photo.split)
-        return replace(photo, split=split)
-
-
-def tell_tables(tables: Tables, read_as: Mapping[str, set[str]] | None = None) -> None:
+def tell_tables(tables: Tables) -> None:
     """Print the rows of each split, captions that a photo has twice, and photos without captions in a split where
     others have some, which no evaluation can score."""
     images, captions = (Counter(table["split"].to_pylist()) for table in (tables.images, tables.captions))
-    for split in dict.fromkeys((*images, *captions)):
-        names = sorted((read_as or {}).get(split, ()))
-        spelled = f" (written as {', '.join(names)})" if names else ""
-        say(f"{tables.root}: {split}{spelled}: {images[split]:,} photos, {captions[split]:,} captions")
-        without = photos_without_captions(tables, split)
-        if images[split] > len(without) > 0:
+    spellings: dict[str, list[str]] = {}
+    for written in dict.fromkeys((*images, *captions)):
+        spellings.setdefault(canonical_split(written), []).append(written)
+    for split, names in spellings.items():
+        photos, texts = (sum(counts[name] for name in names) for counts in (images, captions))
+        spelled = "" if names == [split] else f" (written as {', '.join(sorted(names))})"
+        say(f"{tables.root}: {split}{spelled}: {photos:,} photos, {texts:,} captions")
+        without = photos_without_captions(tables, names)
+        if photos > len(without) > 0:
             ids = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
             say(f"  photos without a caption, which no evaluation can score: {len(without):,} ({ids})")
     pairs = tables.captions.filter(pc.is_valid(tables.captions["image_row"]))
@@ -49,9 +36,10 @@ def tell_tables(tables: Tables, read_as: Mapping[str, set[str]] | None = None) -
         say(f"{tables.root}: captions that a photo has twice: {twice:,}")
 
 
-def photos_without_captions(tables: Tables, split: str) -> list[str]:
-    """Ids of the images whose split is just `split` and that no caption of that split belongs to, in table order."""
-    rows = pc.indices_nonzero(pc.equal(tables.images["split"], split))
-    own = tables.captions["image_row"].filter(pc.equal(tables.captions["split"], split))
+def photos_without_captions(tables: Tables, splits: Sequence[str]) -> list[str]:
+    """Ids of the images that are marked with one of `splits` and have no caption that is, in table order."""
+    names = pa.array(splits)
+    rows = pc.indices_nonzero(pc.is_in(tables.images["split"], names))
+    own = tables.captions["image_row"].filter(pc.is_in(tables.captions["split"], names))
     lonely = rows.filter(pc.invert(pc.is_in(rows.cast(pa.int64()), own.combine_chunks())))
     return tables.images["image_id"].take(lonely).to_pylist()

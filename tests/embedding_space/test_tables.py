@@ -43,9 +43,9 @@ def test_a_split_holds_its_parts(tables):
 
 
 def test_every_split_of_a_sum_must_be_there(tables):
-    assert tables.has("images", "train+val") and not tables.has("images", "train+web")
+    assert tables.has("images", "train+val") and not tables.has("images", "train+dev")
     assert not tables.has("captions", None)
-    for bad, message in (("train+web", "no captions of split 'web'"), ("va", "of split 'va'"), ("train+", "no split")):
+    for bad, message in (("train+dev", "no captions of split 'dev'"), ("va", "of split 'va'"), ("train+", "no split")):
         with pytest.raises(ValueError, match=message):
             tables.caption_rows(bad)
 
