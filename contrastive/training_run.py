@@ -14,6 +14,7 @@ from contrastive.clip import clip_from_scratch
 from contrastive.lit import heads_over_towers
 from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask, measure
+from embedding_space.splits import refuse_held_out
 from embedding_space.tables import read_tables
 from training.loop import Loop, LoopConfig
 from training.run_folder import open_run, reuse_run
@@ -27,6 +28,7 @@ def train(config: DictConfig) -> dict[str, float]:
     if config.model.kind not in KINDS:
         raise ValueError(f"model.kind={config.model.kind!r} must be one of {', '.join(KINDS)}")
     tables = read_tables(Path(config.dataset.root))
+    refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
     state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
     manifest = Path(config.output_dir) / "manifest.json"
     if state == "new":

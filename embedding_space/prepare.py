@@ -26,7 +26,7 @@ from embedding_space.encoders import EncodedImages, Encoder
 from embedding_space.pictures import open_picture
 from embedding_space.processes import Processes
 from embedding_space.shards import Shard, join_shards, split_rows
-from embedding_space.splits import is_held_out, spelled
+from embedding_space.splits import refuse_held_out, spelled
 from embedding_space.store import FORMAT, EmbeddingStore
 from embedding_space.tables import Tables, read_tables
 
@@ -107,12 +107,8 @@ def write_store(
 
 def check_training_splits(text_split: str | None, image_mean_split: str | None) -> None:
     """Refuse validation and test data, in whatever spelling, as texts to train on or as what a mean is over."""
-    for option, split in (("dataset.text_split", text_split), ("dataset.image_mean_split", image_mean_split)):
-        if split is not None and is_held_out(split):
-            raise ValueError(
-                f"{option}={split}: means and texts to train on must not come from held-out data; name a training "
-                "split, or give the split another name if it holds none"
-            )
+    refuse_held_out("dataset.text_split", text_split)
+    refuse_held_out("dataset.image_mean_split", image_mean_split)
 
 
 def _identity(

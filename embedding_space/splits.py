@@ -69,6 +69,15 @@ def is_held_out(split: str) -> bool:
     return any(_looks_held_out(name) for name in split_names(split))
 
 
+def refuse_held_out(option: str, split: str | None) -> None:
+    """Raise a ValueError for validation and test data, in whatever spelling, as what a model or a mean is made of."""
+    if split is not None and is_held_out(split):
+        raise ValueError(
+            f"{option}={split}: training data and means must not come from held-out data; name a training split, or "
+            "give the split another name if it holds none"
+        )
+
+
 def _looks_held_out(name: str) -> bool:
     if TRAIN_WITH_VAL.fullmatch(name.partition("/")[0]):
         return False

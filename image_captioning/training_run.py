@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from embedding_space.alignment import Alignment
 from embedding_space.commands import warn_of_text_split
+from embedding_space.splits import refuse_held_out
 from embedding_space.store import EmbeddingStore
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -79,6 +80,8 @@ def choose(config: DictConfig, store: EmbeddingStore) -> Chosen:
         if config[option] is not None and config[option] < 1:
             raise ValueError(f"{option}={config[option]} must be null or at least 1")
     uses_pairs = "pairs" in (config.train_on, config.validate_on)
+    if config.train_on == "pairs":
+        refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
     split = config.dataset.pairs_split if config.train_on == "pairs" else store.text_split
     validation_split, count = config.validation_split, config.validation_captions
     rows = torch.arange(len(store.tables.caption_rows(split)))

@@ -10,6 +10,7 @@ import json
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from embedding_space.splits import refuse_held_out
 from modality_translation.pairs import PairedStores
 from modality_translation.task import TranslationTask
 from modality_translation.translation import Translation
@@ -22,6 +23,7 @@ from training.tracking import Tracker
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/modality_translation.yaml` says; returns the validation figures of the last evaluation."""
     plain = OmegaConf.to_container(config, resolve=True)
+    refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
     stores = PairedStores(config.image_store, config.text_store)
     torch.manual_seed(mixed_seed(config.seed, 8))  # initial weights
     translation = Translation(

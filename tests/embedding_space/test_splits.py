@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_space.prepare import write_store
-from embedding_space.splits import SPELLINGS, WORDS, canonical_split, is_held_out, spelled, split_names
+from embedding_space.splits import SPELLINGS, WORDS, canonical_split, is_held_out, refuse_held_out, spelled, split_names
 from embedding_space.tables import write_tables
 
 
@@ -103,3 +103,11 @@ def test_a_store_of_texts_in_another_spelling(tmp_path, word_encoder):
     store = write_store(tmp_path, word_encoder(8), "words", text_split="TRAIN", image_mean_split=None)
     assert store.text_split == "train" and store.captions(store.text_split) == ["a dog"] and store.has_mean("text")
     assert write_store(tmp_path, word_encoder(8), "words", text_split="train", image_mean_split=None).hash == store.hash
+
+
+@pytest.mark.parametrize("split", ["test", "Valid", "train+dev", "testA", "coco/val2017"])
+def test_nothing_is_made_of_held_out_data(split):
+    with pytest.raises(ValueError, match=r"dataset\.pairs_split=.*: training data and means must not come from"):
+        refuse_held_out("dataset.pairs_split", split)
+    refuse_held_out("dataset.pairs_split", "train+pairs")
+    refuse_held_out("dataset.image_mean_split", None)
