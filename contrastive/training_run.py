@@ -62,6 +62,6 @@ def train(config: DictConfig) -> dict[str, float]:
             with torch.no_grad():
                 report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
             print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
-        reached = {name: value for name, value in figures.items() if name not in ("steps", "samples", "seconds")}
+        reached = {name: value for name, value in figures.items() if isinstance(value, float) and name != "seconds"}
         write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)
     return figures

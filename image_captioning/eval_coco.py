@@ -13,6 +13,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 
+import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
 from embedding_space.alignment import Alignment
 from embedding_space.store import EmbeddingStore
 from evaluation.clip_score import ClipScoring

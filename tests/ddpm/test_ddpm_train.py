@@ -155,7 +155,7 @@ def test_command_line_prints_one_sentence_without_a_store(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "ddpm.training_run",
+        "ddpm.train",
         f"store={tmp_path / 'none'}",
         f"output_dir={tmp_path / 'run'}",
     ]
@@ -203,7 +203,7 @@ def test_two_processes_train_what_one_does(configured, tmp_path):
         "--standalone",
         "--nproc_per_node=2",
         "-m",
-        "ddpm.training_run",
+        "ddpm.train",
     ]
     done = subprocess.run([*launch, *arguments], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -234,7 +234,7 @@ def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path
     ("option", "message"),
     [
         ({"metrics": "[]"}, r"metrics=\[\] must name at least one"),
-        ({"metrics": "null"}, r"metrics=\[\] must name at least one"),
+        ({"metrics": "null"}, r"metrics=null must be a list"),
         ({"metrics": "[cider]"}, r"Unknown metrics \['cider'\]"),
         ({"references_split": "test"}, "no split 'test'"),
         ({"training_store": "nowhere"}, "nowhere"),

@@ -17,6 +17,7 @@ from modality_translation.classify import classify
 from modality_translation.eval_translation import evaluate
 from modality_translation.image_generation import ImageDecoder, pipeline_class
 from modality_translation.training_run import train
+from scripts.generate_images import take_sentences
 
 
 def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configured, compose, tmp_path, capsys):
@@ -257,4 +258,4 @@ def test_sentences_become_pictures(configured, compose, tmp_path, tiny_pipeline,
 
 def test_sentences_and_options_are_told_apart():
     arguments = ["a dog, 2 = two", "seed=1", "++sampling.steps=2", "cats"]
-    assert generate_images.take_sentences(arguments) == (["a dog, 2 = two", "cats"], ["seed=1", "++sampling.steps=2"])
+    assert take_sentences(arguments) == (["a dog, 2 = two", "cats"], ["seed=1", "++sampling.steps=2"])

@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import image_captioning.caption as caption_script
-import image_captioning.eval_coco as eval_script
 from embedding_space.encoders import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.comparison_tables import results_table
@@ -27,6 +26,8 @@ from image_captioning.evaluate import evaluate_captioner
 from scripts.caption import take_paths
 from scripts.demo import run as run_demo
 from scripts.prepare_data import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WORLD = [
     f"dataset.{split}_scenes={count}" for split, count in (("pretrain", 24), ("train", 40), ("val", 8), ("test", 10))
@@ -103,7 +104,7 @@ def test_the_demo_refuses_unknown_methods_before_it_trains_anything(demo):
 def test_scores_are_made_anew_when_an_option_outside_the_weights_changes(demo, tmp_path):
     folder, *_ = demo
     store = EmbeddingStore(folder / "data/demo/demo_clip")
-    run = shutil.copytree(folder / "outputs/image_captioning/demo_decap_memory_seed0", tmp_path / "run")
+    run = shutil.copytree(folder / "outputs/image_captioning/demo_diffusion_bridge_seed0", tmp_path / "run")
 
     def renew() -> dict:
         options = {"metrics": ("CIDEr",), "earlier": "renew"}
@@ -112,7 +113,8 @@ def test_scores_are_made_anew_when_an_option_outside_the_weights_changes(demo, t
     first = renew()
     assert renew() == json.loads(json.dumps(first))
     config = json.loads((run / "config.json").read_text())
-    config["alignment"][1]["temperature"] = 0.5
+    bridge = next(step for step in config["alignment"] if step["step"] == "DiffusionBridge")
+    bridge["image_steps"] += 1
     (run / "config.json").write_text(json.dumps(config))
     assert renew()["inputs"]["checkpoint"] != first["inputs"]["checkpoint"]
 
@@ -174,7 +176,7 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
 def test_a_sweep_over_the_image_side_leaves_a_folder_for_each_value(demo, tmp_path):
     folder, *_ = demo
     checkpoint = folder / "outputs/image_captioning/demo_diffusion_bridge_seed0"
-    script = str(Path(eval_script.__file__).resolve())
+    script = str(ROOT / "scripts/eval_coco.py")
     arguments = [f"checkpoint={checkpoint}", f"store={folder}/data/demo/demo_clip", "metrics=[CIDEr]"]
     sweep = [sys.executable, script, "-m", *arguments, "image_side.image_timestep=100,300", "image_side.image_steps=1"]
     for said in ("Predictions and scores", "Already evaluated"):
@@ -271,8 +273,8 @@ def test_a_checkpoint_made_in_half_precision_on_a_gpu_captions_on_a_cpu(demo, pi
     captions = caption(compose("caption", *options), paths)
     others = ["encoder.precision=bf16", "encoder.batch_size=2", "encoder.workers=1", "encoder.device=cpu"]
     assert caption(compose("caption", *options, *others), paths).keys() == captions.keys()
-    assert [(encoder.precision, encoder.batch_size, encoder.workers) for encoder in made] == [
-        ("fp32", 256, 0),
+    assert [(encoder.requested_precision, encoder.batch_size, encoder.workers) for encoder in made] == [
+        ("auto", 256, 0),
         ("bf16", 2, 1),
     ]
 
@@ -303,7 +305,7 @@ def test_caption_says_when_there_is_nothing_to_caption(demo, compose, tmp_path):
 
 def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo, pictures):
     folder, *_ = demo
-    script = [sys.executable, caption_script.__file__]
+    script = [sys.executable, str(ROOT / "scripts/caption.py")]
     checkpoint = f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0"
     awkward = str(pictures / "sub folder" / "a=b.png")
     done = subprocess.run(
@@ -316,7 +318,7 @@ def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo
         [*script, awkward, "checkpoint=outputs/image_captioning/nowhere"], capture_output=True, text=True, cwd=folder
     )
     assert missing.returncode == 1 and "Traceback" not in missing.stderr
-    assert missing.stderr.count("Error:") == 1 and "image_captioning.training_run" in missing.stderr
+    assert missing.stderr.count("Error:") == 1 and "image_captioning.train" in missing.stderr
 
 
 def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
