@@ -20,8 +20,9 @@ from ddpm.training_run import _rows, train
 from embedding_space.alignment import Alignment
 
 TINY = (
-    "loop.precision=fp32", "denoiser.width=32", "denoiser.depth=1", "denoiser.time_width=16",
+    "denoiser.width=32", "denoiser.depth=1", "denoiser.time_width=16",
     "loop.batch_size=64", "loop.warmup_steps=0", "loop.evaluate_every=20", "loop.checkpoint_every=null",
+    "loop.precision=fp32",
 )  # fmt: skip
 
 
