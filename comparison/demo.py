@@ -47,7 +47,10 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    clock = StageClock([Stage("preparing the data", "preparing", 90), *method_runs.plan(config.seeds), REPORT])
+    prepared = (method_runs.store / "manifest.json").exists()
+    clock = StageClock(
+        [Stage("preparing the data", "preparing", 0 if prepared else 90), *method_runs.plan(config.seeds), REPORT]
+    )
     with clock.stage("preparing the data"):
         store = prepare(preparing)
     runs = list(method_runs.run(config.seeds, clock))

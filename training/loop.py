@@ -179,7 +179,7 @@ class Loop:
                     rate = (state.step - began_step) * config.batch_size / (time.perf_counter() - began)
                     speed = {"learning_rate": config.learning_rate * factor, "samples_per_second": rate}
                     self._log(state.step, {**losses, **speed})
-                    bar.set_postfix(loss=f"{losses['loss']:.4f}")
+                    bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
                 if evaluate:
                     figures = self._evaluate(averaged, task, state.step)
                     self._keep(averaged, task, figures, state.step)
