@@ -352,3 +352,28 @@ if __name__ == "__main__":
         mine = Processes()
         figures = shared_work(Path(sys.argv[1]), mine)
         (Path(sys.argv[1]) / f"rank{mine.rank}.json").write_text(json.dumps(figures))
+
+
+class AutomaticEncoder(PixelEncoder):
+    """One whose precision was left to the hardware, or asked for."""
+
+    def __init__(self, precision: str, asked_for: str = "auto", **options):
+        super().__init__(**options)
+        self.precision, self.requested_precision = precision, asked_for
+        self.description["precision"] = precision
+
+
+def test_other_hardware_goes_on_with_a_store_and_reuses_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prepare, "SHARD_ROWS", 4)
+    root = make_pictures(tmp_path / "data")
+    with pytest.raises(KeyboardInterrupt):
+        write(root, AutomaticEncoder("bf16", interrupt_after=8))
+    goes_on = AutomaticEncoder("fp32")
+    store = write(root, goes_on)
+    assert len(goes_on.encoded) < 12 + 29  # what was encoded in bf16 is kept
+    assert store.manifest["encoder"]["precision"] == "bf16"
+    assert "begun in bf16, which auto is not on this machine (fp32)" in capsys.readouterr().err
+    again = AutomaticEncoder("fp32")
+    assert write(root, again).hash == store.hash and not again.encoded
+    with pytest.raises(ValueError, match="holds other embeddings"):
+        write(root, AutomaticEncoder("fp32", asked_for="fp32"))
