@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Idle threads sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
+# Idle threads soon sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
 export OMP_WAIT_POLICY ?= PASSIVE
-export GOMP_SPINCOUNT ?= 0
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test test-all lint clean
 .DEFAULT_GOAL := demo

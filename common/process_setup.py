@@ -8,6 +8,7 @@ import sys
 
 import joblib
 
+SPIN_COUNT = "1000"  # some microseconds
 TRIM_THRESHOLD_BYTES = 1 << 30  # free memory at the heap's end that stays with the process
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
 _ALLOCATOR_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
@@ -23,13 +24,14 @@ def set_up_process() -> None:
 
 
 def wait_passively() -> None:
-    """Let idle OpenMP threads sleep instead of spin, for spinning threads starve any other process on the cores.
+    """Let idle OpenMP threads soon sleep instead of spin, for spinning threads starve any other process on the cores.
 
     OpenMP libraries read the environment once, when they are loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # of GNU's library, which still spins a little when passive
+        # GNU's library: with no spinning at all a small operation waits for the other threads to wake up.
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def limit_threads() -> None:
