@@ -152,7 +152,7 @@ def test_a_sign_that_is_lost_is_refused_or_costs_no_other(format, sign):
     _, write, _, _ = FORMATS[format]
     delimiter = {"jsonl": ":", "csv": ",", "bars": "|"}.get(format, "\t")
     sign = delimiter if sign == "delimiter" else sign
-    words = st.text("ab \"'" + (",.\n" if format == "csv" else ""), min_size=1, max_size=8)
+    words = st.text("ac \"'" + (",.\n" if format == "csv" else ""), min_size=1, max_size=8)
     words = words.map(lambda text: f"x{text}y")
 
     @FEW
