@@ -34,11 +34,10 @@ def open_picture(path: str | Path) -> Image.Image:
             picture = _upright(opened)
             if picture.mode == "F" or picture.mode.startswith("I"):
                 return _from_deep_gray(picture, opened)
-            if deep and 0 < max(high for _, high in picture.convert("RGB").getextrema()) < 16:
-                warn_once(
-                    "A color picture of 16 bits is almost black, as one of 12 bits in 16 is; if it should not be, "
-                    f"{REMEDY}"
-                )
+            if deep and 0 < (high := max(high for _, high in picture.convert("RGB").getextrema())) < 64:
+                how, bits = ("almost black", 12) if high < 16 else ("dark", 14)
+                alike = f"as one of {bits} bits in 16 is"
+                warn_once(f"A color picture of 16 bits is {how}, {alike}; if it should not be, {REMEDY}")
             if picture.mode in ("RGBA", "LA", "PA", "P", "RGBa", "La") or "transparency" in picture.info:
                 picture = picture.convert("LA") if picture.mode == "La" else picture
                 picture = picture.convert("RGBA")
@@ -96,6 +95,8 @@ def _from_integers(values: np.ndarray, opened: Image.Image, tags: Mapping) -> np
     bits = tags.get(BITS, (16,))[0]
     if bits < 16:  # TIFF has 12, too
         return values >> (bits - 8)
+    if 4_095 < high < 16_384 and opened.format not in SCALED_BY_PILLOW:
+        warn_once(f"A gray picture of 16 bits is dark, as one of 14 bits in 16 is; if it should not be, {REMEDY}")
     if high > 4_095 or opened.format in SCALED_BY_PILLOW:
         return values >> (7 if bits == 16 and tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED else 8)
     used = 8 if high <= 255 else 12

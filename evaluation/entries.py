@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from common.characters import count_halves, whole_characters
-from evaluation.reading import shown
+from evaluation.reading import CAPTION_FIELDS, shown
 
 logger = logging.getLogger(__name__)
 
-# In the order in which they are looked for.
-ID_FIELDS = ("image_id", "image", "file_name", "filename", "path", "id")
-CAPTION_FIELDS = ("caption", "prediction", "text")
 CAPTIONS_FIELDS = ("captions", "references")
 _NUMBERED = re.compile(r"(caption|reference|text)[ _-]?\d+")
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.entries import CAPTION_FIELDS, ID_FIELDS, EntryReader
-from evaluation.reading import read_entries
+from evaluation.entries import EntryReader
+from evaluation.reading import CAPTION_FIELDS, ID_FIELDS, read_entries
 from evaluation.references import read_references
 
 __all__ = ["read_predictions", "read_references", "write_predictions"]
@@ -24,13 +24,15 @@ def read_predictions(path: str | Path) -> dict[str, str]:
 
     JSON: COCO's results format (`[{"image_id": 1, "caption": "…"}]`), `{"1": "…"}`, which `scripts/caption.py` writes
     with paths for ids, or pycocoevalcap's `{"1": ["…"]}` and `{"1": [{"caption": "…"}]}`. JSON Lines: an object a line
-    as in COCO's results. Tables: columns by these names, or `path` and others (`entries.ID_FIELDS`).
+    as in COCO's results. Tables: columns by these names, or `path` and others (`reading.ID_FIELDS`).
 
     Raises FileNotFoundError, and ValueError naming the file and the entry when something is malformed or twice there.
     """
     content, reader = read_entries(path, "predictions"), EntryReader(path)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         content = [(f"annotations[{n}]", entry) for n, entry in enumerate(content["annotations"])]
+    elif isinstance(content, dict) and _is_one_entry(content):
+        content = [("entry 0", content)]
     listed = not isinstance(content, dict)
     if listed:
         entries: Iterable[tuple[str, Any, Any]] = (
@@ -49,6 +51,12 @@ def read_predictions(path: str | Path) -> dict[str, str]:
         raise ValueError(f"{path} holds no captions")
     reader.warn_of_halves()
     return predictions
+
+
+def _is_one_entry(content: Mapping) -> bool:
+    """Whether an object is one image's entry, not {image_id: caption}: JSON Lines of one line, called .json."""
+    names = [next((name for name in names if name in content), None) for names in (ID_FIELDS, CAPTION_FIELDS)]
+    return None not in names and all(isinstance(content[name], (str, int)) for name in names)
 
 
 def write_predictions(path: str | Path, predictions: Mapping[str, str]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from embedding_space.store import EmbeddingStore
-from evaluation.entries import ID_FIELDS, EntryReader
-from evaluation.reading import read_entries, shown
+from evaluation.entries import EntryReader
+from evaluation.reading import ID_FIELDS, read_entries, shown
 from evaluation.zero_shot import labels_from_captions
 
 

@@ -16,13 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embedding_space.datasets.delimited import BAR, COMMA, NAMES, QUOTING, TAB, find_delimiter, swallowed_row
+
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
-_LINES, _TABLES = (".jsonl", ".ndjson"), {".csv": ",", ".tsv": "\t"}
+_LINES, _TABLES = (".jsonl", ".ndjson"), {".csv": COMMA, ".tsv": TAB}
 _GZIP = b"\x1f\x8b"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # A line of RFC 4180: quotes are around a whole cell, and doubled within.
-_CELL = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
-_CSV_LINE = re.compile(rf"{_CELL}(?:,{_CELL})*(?:\r\n|\r|\n)?")
+_CELLS = {delimiter: rf'(?:"(?:[^"]|"")*"|[^"{delimiter}\r\n]*)' for delimiter in QUOTING}
+_CSV_LINES = {
+    delimiter: re.compile(rf"{cell}(?:{delimiter}{cell})*(?:\r\n|\r|\n)?") for delimiter, cell in _CELLS.items()
+}
+# What an entry's image and caption may be called, in the order in which they are looked for.
+ID_FIELDS = ("image_id", "image", "image_name", "file_name", "filename", "path", "id")
+CAPTION_FIELDS = ("caption", "prediction", "comment", "text")
 
 Entries = list[tuple[str, Any]]  # what is read and where that is, such as ("line 7", {"image_id": 7, "caption": "…"})
 
@@ -158,6 +165,8 @@ def _line_entries(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _table_entries(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
+    first = next((line for _, line in _numbered(text)), "")
+    delimiter = find_delimiter(first.casefold(), {*ID_FIELDS, *CAPTION_FIELDS}, delimiter)
     rows = _table_rows(path, text, delimiter)
     _, header, _ = next(rows, (0, [], ""))
     names = [name.strip().casefold() for name in header]
@@ -165,7 +174,10 @@ def _table_entries(path: Path, text: str, delimiter: str) -> Iterator[tuple[str,
         raise ValueError(f"{path}, line 1 names the column {twice[0]!r} more than once")
     for number, cells, raw in rows:
         if len(cells) != len(names):
-            remedy = "quote a caption that holds a comma" if delimiter == "," else "a caption must hold no tab"
+            name = NAMES[delimiter]
+            remedy = (
+                f"quote a caption that holds a {name}" if delimiter in QUOTING else f"a caption must hold no {name}"
+            )
             raise ValueError(
                 f"{path}, line {number} has {len(cells)} cells, but the header has {len(names)} "
                 f"({', '.join(header)}): {remedy}; the line: {shown(raw.rstrip())}"
@@ -182,8 +194,8 @@ def _table_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, li
             taken.append(line)
             yield line
 
-    # Quotes are a part of the text in TSV.
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    # Quotes are a part of the text in TSV and between |.
+    quoting = csv.QUOTE_MINIMAL if delimiter in QUOTING else csv.QUOTE_NONE
     reader, width = csv.reader(lines(), delimiter=delimiter, quoting=quoting, strict=True), None
     while True:
         number = reader.line_num + 1
@@ -201,21 +213,30 @@ def _table_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, li
             raise ValueError(f"{path}, line {number} holds a NUL byte, so it is no text: write the file again")
         width = width or len(cells)
         if quoting == csv.QUOTE_MINIMAL:
-            _check_quotes(path, number, cells, raw, width)
+            _check_quotes(path, number, cells, raw, width, delimiter)
+        if delimiter == BAR:  # Flickr30k's has blanks behind them
+            cells = [cell.strip() for cell in cells]
         yield number, cells, raw
+
+
+def _has_an_id(cell: str, delimiter: str) -> bool:
+    """Whether a line of the cell begins or ends with what could be an image's id: a word with a digit, `_`, `/` or a
+    dot in it, and a delimiter beside it. A long caption over several lines has commas, too."""
+    lines = [line.split(delimiter) for line in re.split("\r\n|\r|\n", cell) if delimiter in line]
+    return any(re.fullmatch(r"\s*\S*[\d_/.]\S*\s*", edge) for cells in lines for edge in (cells[0], cells[-1]))
 
 
 _QUOTES = 'put quotes around the whole cell, and write a quote within it as ""'
 
 
-def _check_quotes(path: Path, number: int, cells: list[str], raw: str, width: int) -> None:
+def _check_quotes(path: Path, number: int, cells: list[str], raw: str, width: int, delimiter: str) -> None:
     """Refuse a stray quote, and a cell that seems to have swallowed the rows up to the next one."""
-    if not _CSV_LINE.fullmatch(raw):
+    if not _CSV_LINES[delimiter].fullmatch(raw):
         raise ValueError(f"{path}, line {number} has a stray quote: {_QUOTES}; the line: {shown(raw.rstrip())}")
-    for cell in cells:
-        for inner in re.split("\r\n|\r|\n", cell)[1:]:
-            if inner.count(",") == width - 1:
-                raise ValueError(
-                    f"{path}, line {number} opens a quote that closes lines later, after what looks like another row "
-                    f"({shown(inner)}): {_QUOTES}, and each caption on one line"
-                )
+    for column, cell in enumerate(cells):
+        inner = swallowed_row(cell, column, width, delimiter)
+        if inner is not None and (inner.count(delimiter) == width - 1 or _has_an_id(cell, delimiter)):
+            raise ValueError(
+                f"{path}, line {number} opens a quote that closes lines later, after what looks like another row "
+                f"({shown(inner)}): {_QUOTES}, and each caption on one line"
+            )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.entries import ID_FIELDS, EntryReader
+from embedding_space.splits import canonical_split
+from evaluation.entries import EntryReader
 from evaluation.naming import Names, named_as, names_of
-from evaluation.reading import Entries, read_entries, shown
+from evaluation.reading import ID_FIELDS, Entries, read_entries, shown
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def _karpathy_images(reader: EntryReader, entries: list[Any], split: str | None)
         part = reader.field(where, image, "split")
         if not isinstance(part, str):
             raise reader.error(where, f": a split must be a string, not {shown(part)}")
-        part = "train" if part == "restval" else part
+        part = _part_of(part)
         splits.add(part)
-        if split is not None and part != ("train" if split == "restval" else split):
+        if split is not None and part != _part_of(split):
             continue
         image_id = image["cocoid"] if "cocoid" in image else reader.field(where, image, "imgid")
         sentences = reader.field(where, image, "sentences")
@@ -149,3 +150,8 @@ def _karpathy_images(reader: EntryReader, entries: list[Any], split: str | None)
     if split is not None and not images and splits:
         raise ValueError(f"{reader.path} has no split {split!r}: it has {', '.join(sorted(splits))}")
     return images
+
+
+def _part_of(split: str) -> str:
+    """The split by its canonical name; restval is train."""
+    return "train" if canonical_split(split) == "restval" else canonical_split(split)

@@ -15,7 +15,7 @@ from typing import Any
 from embedding_space.datasets.delimited import table_rows
 from embedding_space.datasets.records import Taken, checked_id, checked_split, entries_of, field
 from embedding_space.datasets.text_files import first_line, json_lines, numbered_lines, parse_json, read_json
-from embedding_space.splits import is_held_out
+from embedding_space.splits import SPELLINGS, canonical_split, is_held_out
 
 KINDS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "table", ".tsv": "table", ".token": "token",
@@ -23,11 +23,17 @@ KINDS = {
 UNREAD = (
     ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".npy", ".npz", ".pt", ".h5", ".zip",
     ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".db", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".md",
-    ".rtf", ".doc", ".docx", ".pdf", ".py", ".mat",
+    ".rtf", ".doc", ".docx", ".pdf", ".py", ".mat", ".srt", ".vtt",
 )  # fmt: skip
-SPLIT_NAMES = ("set", "subset", "partition", "phase")  # what others call a split; not read, but heeded
+# What others call a split; not read, but heeded, as all names with `split` in them are.
+SPLIT_NAMES = ("set", "subset", "partition", "phase", "fold", "mode", "stage", "usage")
+HEADERS = ("captions", "text", "sentence", "sentences", "comment")  # beside the options' own keys
 IMAGE_NAMES = {"image_name": "comment", "file_name": "text"}  # Flickr30k's results.csv, Hugging Face's metadata
 TOKEN = re.compile(r"(?P<name>[^\t]+?)#(?P<number>\d+)\t(?P<caption>.*)")
+# A header of names, a number before a caption, and what is no caption's first line: rows of a table, another format.
+NAMES_ALONE = re.compile(r"\s*[A-Za-z_]\w*(?:\s*[;|]\s*[A-Za-z_]\w*|,[A-Za-z_]\w*)+\s*")
+NUMBERED = re.compile(r"\s*\d+[,;|](?=[\"A-Za-z])|\s*\d+\s*[;|]")
+MARKUP = re.compile(r"\s*<(?:!doctype|\?xml|html|head|body)\b", re.IGNORECASE)
 NAMED_PICTURE = re.compile(r"\s*[^\s,;|]+\.(?:jpe?g|png|webp|bmp|gif|tiff?)(?:#\d+)?\s*[,;|]", re.IGNORECASE)
 
 
@@ -115,11 +121,13 @@ def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
     kind = kind_of(path, keys)
     if kind == "text":
         for number, line in numbered_lines(path):
-            if not taken.rows and line.strip() in keys.known:
+            if not taken.rows and line.strip().lower() in {*keys.known, *HEADERS}:
                 raise ValueError(
                     f"{path}, line {number} is a header ({line.strip()}), and the file is read as a caption a line: "
                     "remove that line, or call the file .csv or .tsv"
                 )
+            if not taken.rows:
+                _check_first(path, number, line)
             taken.rows += 1
             _check_plain(path, number, line)
             yield Entry(f"line {number}", [line])
@@ -199,8 +207,9 @@ def _entry(path: Path, where: str, entry: Any, keys: Keys, taken: Taken) -> Entr
 
 
 def _check_unread_split(path: Path, where: str, entry: Mapping) -> None:
-    for name in SPLIT_NAMES:
-        value = entry.get(name)
+    for name, value in entry.items():
+        if "split" not in name.lower() and name.strip().lower() not in SPLIT_NAMES:
+            continue
         if isinstance(value, str) and value.strip() and "+" not in value and is_held_out(value):
             raise ValueError(
                 f"{path}, {where}: the field {name!r} says {value!r}, but is not read as the split: name it with "
@@ -248,6 +257,7 @@ def _json_entries(path: Path, content: Any, keys: Keys, taken: Taken) -> Iterato
             "dataset.missing_images=leave_out if its photos are not there"
         )
     if isinstance(content, dict):
+        _check_mapping(path, content, keys)
         for name, captions in content.items():
             taken.rows += 1
             where = f"entry {name!a}"
@@ -260,6 +270,23 @@ def _json_entries(path: Path, content: Any, keys: Keys, taken: Taken) -> Iterato
         taken.rows += 1
         where = f"entry {number}"
         yield Entry(where, [entry]) if isinstance(entry, str) else _entry(path, where, entry, keys, taken)
+
+
+def _check_mapping(path: Path, content: dict, keys: Keys) -> None:
+    """Refuse an object that is not {image: captions} but one entry, columns, or texts by split."""
+    texts = [keys.text] if isinstance(keys.text, str) else keys.text or ()
+    named = [name for name in (*texts, *IMAGE_NAMES) if name in content]
+    if named and len(content) > 1:
+        raise ValueError(
+            f"{path} is one object with the field {named[0]!r}, where {{image: captions}} is read: put an object for "
+            "each caption into a list, or on a line of its own in a file called .jsonl"
+        )
+    splits = [name for name in content if "+" not in name and name.strip() and canonical_split(name) in SPELLINGS]
+    if len(splits) == len(content) and any(map(is_held_out, splits)):
+        raise ValueError(
+            f"{path} holds texts by split ({', '.join(map(ascii, splits))}), and all of it would be read as one: put "
+            "each into a file of its own, for dataset.texts.train=..., dataset.texts.val=... and dataset.texts.test=..."
+        )
 
 
 def _coco_entries(path: Path, content: dict, taken: Taken) -> Iterator[Entry]:
@@ -275,6 +302,19 @@ def _coco_entries(path: Path, content: dict, taken: Taken) -> Iterator[Entry]:
         yield Entry(where, [field(path, where, annotation, "caption")], names.get(image_id, image_id))
 
 
+def _check_first(path: Path, number: int, line: str) -> None:
+    """Refuse a first line that is the header of an unknown table, or markup, such as a server's page of an error."""
+    where = f"{path}, line {number}"
+    if NAMES_ALONE.fullmatch(line):
+        raise ValueError(
+            f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as a caption a "
+            "line: name the column of the captions with dataset.text_key=... and call the file .csv or .tsv, or put a blank "
+            "behind each comma if it is a caption"
+        )
+    if MARKUP.match(line):
+        raise ValueError(f"{where} is HTML or XML, and the file is read as a caption a line: fetch or write it again")
+
+
 def _check_plain(path: Path, number: int, line: str) -> None:
     """Refuse a line that is no caption but a record of another format."""
     where, text = f"{path}, line {number}", line.strip()
@@ -288,6 +328,13 @@ def _check_plain(path: Path, number: int, line: str) -> None:
             f"{where} begins with the name of a picture, and the file is read as a caption a line: call it .csv and "
             "give it a header line, such as image,caption"
         )
+    if NUMBERED.match(text):
+        raise ValueError(
+            f"{where} begins with a number and a delimiter ({text[:40]!r}), and the file is read as a caption a line: "
+            "call it .csv and give it a header line, such as image,caption, or put a blank behind the comma"
+        )
+    if text.startswith("['") and text.endswith("']"):
+        raise ValueError(f"{where} is a list of Python's, and the file is read as a caption a line: one on each line")
     if text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}")):
         raise ValueError(
             f"{where} looks like JSON, and the file is read as a caption a line: call it .jsonl (an object a line) or "

@@ -29,7 +29,9 @@ def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[s
     quoted fields over several lines of which one could be a row, since then a quote may have swallowed it.
     """
     line = first_line(path)
-    delimiter = _find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
+    if line.lstrip().startswith(("{", "[")):
+        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (an object a line) or .json")
+    delimiter = find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
     header = _cells(line, delimiter)
     named = [name for name in header if name]
     if len(set(named)) < len(named):
@@ -44,7 +46,7 @@ def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[s
             yield f"line {number}", {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
-def _find_delimiter(header: str, known: Collection[str], usual: str = COMMA) -> str:
+def find_delimiter(header: str, known: Collection[str], usual: str = COMMA) -> str:
     """The delimiter with which the header has one of the `known` names; `usual` when there is none."""
     for delimiter in sorted(NAMES, key=lambda delimiter: delimiter != usual):
         cells = _cells(header, delimiter)
@@ -104,21 +106,34 @@ def _quoting_rows(path: Path, delimiter: str, columns: int) -> Iterator[tuple[in
                 'the quote twice, as in "a 12"" pizza"'
             )
         row.clear()
-        for cell in cells:
-            _check_lines_of_field(path, number, cell, delimiter, columns)
+        for column, cell in enumerate(cells):
+            if (line := swallowed_row(cell, column, columns, delimiter)) is not None:
+                raise ValueError(
+                    f"{path}, line {number}: a quoted field goes over several lines, of which one could be a row of "
+                    f"its own ({line.strip()[:60]!r}): close the quote, or put the caption on one line"
+                )
         cells = [cell.strip() for cell in cells]
         if any(cells):
             yield number, cells
         number = reader.line_num + 1
 
 
-def _check_lines_of_field(path: Path, number: int, cell: str, delimiter: str, columns: int) -> None:
-    for line in filter(str.strip, re.split(r"[\r\n]+", cell.strip())[1:]):
-        if line.count(delimiter) >= columns - 1 or PICTURE_NAME.search(line):
-            raise ValueError(
-                f"{path}, line {number}: a quoted field goes over several lines, of which one could be a row of its "
-                f"own ({line.strip()[:60]!r}): close the quote, or put the caption on one line"
-            )
+def swallowed_row(cell: str, column: int, columns: int, delimiter: str) -> str | None:
+    """A line of a quoted field over several lines that could be (part of) a row of its own, which a quote that was
+    never closed has swallowed; None where there is none.
+
+    A picture's name tells it, or as many delimiters as a row has; or those of the row that the field begins, behind its
+    column, and of the one that it ends, before its column.
+    """
+    first, *more = re.split(r"[\r\n]+", cell.rstrip())
+    lines = [first, *filter(str.strip, more)]
+    if len(lines) < 2:
+        return None
+    behind, before = columns - 1 - column, column
+    whole = (line for line in lines[1:] if line.count(delimiter) >= columns - 1)
+    named = (line for line in lines if PICTURE_NAME.search(line))
+    parts = lines[0].count(delimiter) >= behind and lines[-1].count(delimiter) >= before
+    return next(named, None) or next(whole, None) or (lines[-1] if parts else None)
 
 
 def _plain_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

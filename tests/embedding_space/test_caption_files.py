@@ -97,6 +97,11 @@ FOLDER_REFUSED = [
         f'{CSV}0.jpg,"welcome home\n1.jpg,a cat\n2.jpg,two birds"\n',
         "line 2: a quoted field goes over",
     ),
+    ("a.csv", f'{CSV}0.jpg,"\n1.jpg,a cat"\n', "line 2: a quoted field goes over"),
+    ("a.csv", 'caption,image\n"a dog,0.jpg\na cat",1.jpg\n', "line 2: a quoted field goes over"),
+    ("a.csv", 'caption,image\n"a dog,7\na cat",8\n', "line 2: a quoted field goes over"),
+    ("a.csv", 'image,caption,split\n7,"a dog,train\n8,a cat",train\n', "line 2: a quoted field goes over"),
+    ("a.csv", '{"image": "0.jpg", "caption": "x"}\n', r"holds JSON, no table: call it \.jsonl"),
     ("a.csv", f'{CSV}0.jpg,"welcome home\n1.jpg,a cat\n', "no CSV: unexpected end of data"),
     ("a.csv", f'{CSV}0.jpg,"stop" says the sign\n', "line 2 is no CSV"),
     ("a.csv", f'{CSV}0.jpg,a 12" pizza\n', "line 2 has a quote in a field that is not quoted"),
@@ -108,6 +113,8 @@ FOLDER_REFUSED = [
     ("a.csv", "photo,caption\n0.jpg,a\n", r"line 2: the field 'image' is missing; .*'photo', 'caption'.*image_key="),
     ("a.csv", f"{CSV},a\n", "line 2: the field 'image' is missing"),
     ("a.csv", "image,set,caption\n0.jpg,TEST,a\n", r"line 2: the field 'set' says 'TEST'.*split_key="),
+    ("a.csv", "image,Fold,caption\n0.jpg,val,a\n", r"line 2: the field 'Fold' says 'val'.*split_key="),
+    ("a.csv", "image,data_split,caption\n0.jpg,dev,a\n", r"line 2: the field 'data_split' says 'dev'.*split_key="),
     ("a.csv", f"{CSV}0.jpg,\"['a dog' 'a cat']\"\n", "line 2: the caption looks like a list"),
     ("a.tsv", "image\tcaption\n0.jpg\ta\tb\n", "line 2 has 3 fields, its header 2 .*must not hold a tab"),
     ("a.tsv", "0.jpg\ta dog\n1.jpg\ta cat\n", "the first line of a table must be a header"),
@@ -156,7 +163,20 @@ TEXTS_REFUSED = [
     ("a.json", "", "damaged or no JSON"),
     ("a.json", "[]", "is empty"),
     ("a.json", "5", "must hold a list or an object"),
-    ("a.json", '{"image": {"0": "a.jpg"}, "caption": {"0": "a dog"}}', "entry 'image': a caption must be text"),
+    ("a.json", '{"image": {"0": "a.jpg"}, "caption": {"0": "a dog"}}', "one object with the field 'caption'"),
+    ("a.json", '{"image": ["a.jpg"], "caption": ["a dog"]}', "one object with the field 'caption'"),
+    ("a.json", '{"image": "a.jpg", "caption": "a dog"}', "one object with the field 'caption'"),
+    ("a.json", '{"file_name": "a.jpg", "text": "a dog"}', "one object with the field 'file_name'"),
+    ("a.json", '{"train": ["a dog"], "Validation": ["a cat"]}', r"texts by split \('train', 'Validation'\)"),
+    ("a.json", '{"photo": {"caption": "a dog"}}', "entry 'photo': a caption must be text"),
+    ("a.txt", "text\na dog\n", "line 1 is a header"),
+    ("a.txt", "id,text\n1,a dog\n", "line 1 looks like the header of a table.*text_key="),
+    ("a.txt", "number | words\n1 | a dog\n", "line 1 looks like the header of a table"),
+    ("a.txt", "a dog\n391895,a cat\n", "line 2 begins with a number and a delimiter"),
+    ("a.txt", '7;"a cat"\n', "line 1 begins with a number and a delimiter"),
+    ("a.txt", "['a dog', 'a cat']\n", "line 1 is a list of Python's"),
+    ("a.txt", "<!DOCTYPE html>\n<p>404</p>\n", "line 1 is HTML or XML"),
+    ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\na dog\n", r"must end in \.jsonl"),
 ]
 
 
@@ -194,6 +214,14 @@ COCO = {"images": [], "annotations": [{"image_id": 1, "caption": "a dog"}, {"ima
 )
 def test_captions_alone_are_read_from_every_format(tmp_path, name, content):
     assert texts(tmp_path, content, name) == ["a dog", "a cat"]
+
+
+@pytest.mark.parametrize(
+    "caption",
+    ["2,000 people march", "2, maybe 3, dogs", "dogs, cats", "a man, a dog", "<person> holds a dog", "dogs", "3 dogs"],
+)
+def test_captions_that_look_a_bit_like_rows_are_captions(tmp_path, caption):
+    assert texts(tmp_path, f"{caption}\na cat\n", "a.txt") == [caption, "a cat"]
 
 
 @pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c"])

@@ -141,6 +141,21 @@ def test_color_of_16_bits_is_as_bright_as_that_of_8(tmp_path, pixels):
     assert np.array_equal(open_picture(tmp_path / "x.png"), pixels)
 
 
+def test_dark_pictures_of_16_bits_are_read_as_such_with_a_warning(tmp_path, caplog):
+    warn_once.cache_clear()
+    color = np.full((4, 4, 3), 16_383, np.uint16)
+    (tmp_path / "color.png").write_bytes(png_of_16_bits(color, 2))
+    saved(Image.fromarray(color[..., 0]), tmp_path / "gray.png", "PNG")
+    (tmp_path / "12.png").write_bytes(png_of_16_bits(color // 4, 2))
+    assert [open_picture(tmp_path / f"{name}.png").getpixel((0, 0))[0] for name in ("color", "gray", "12")] == [
+        63,
+        63,
+        15,
+    ]
+    told = [record.message for record in caplog.records]
+    assert ["14 bits" in told[0], "14 bits" in told[1], "12 bits" in told[2]] == [True] * 3 == [len(told) == 3] * 3
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -95,8 +95,9 @@ def test_karpathy_splits(write):
     assert list(read_references(path, split="train")) == list(read_references(path, split="restval")) == ["0", "1"]
     assert read_references(path, split="test") == {"3": ["caption 0 of 3", "caption 1 of 3"]}
     assert list(read_references(path, split="test", image_ids=["1003.jpg"])) == ["1003.jpg"]
-    with pytest.raises(ValueError, match="no split 'dev': it has test, train, val"):
-        read_references(path, split="dev")
+    assert read_references(path, split="dev") == read_references(path, split="Val") == read_references(path, "val")
+    with pytest.raises(ValueError, match="no split 'minival': it has test, train, val"):
+        read_references(path, split="minival")
 
 
 def test_karpathy_files_of_coco_use_the_coco_id(write):

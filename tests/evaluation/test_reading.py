@@ -37,8 +37,9 @@ def read(content: str | bytes, name: str, reader=read_predictions):
 
 
 def looks_like_rows(caption: str) -> bool:
-    """Whether the caption spans lines of which one has as many commas as a row of two columns."""
-    return any(line.count(",") == 1 for line in caption.replace("\r", "\n").split("\n")[1:])
+    """Whether the caption spans lines of which one could be a row of two columns."""
+    lines = caption.replace("\r", "\n").split("\n")
+    return len(lines) > 1 and ("," in caption or "." in caption)
 
 
 @given(PREDICTIONS, st.sampled_from(["", "\ufeff"]), st.booleans(), st.booleans())
@@ -136,7 +137,12 @@ def test_a_file_that_was_cut_is_refused(at, name):
         ("p.csv", "image_id,caption\n1\n", "line 2 has 1 cells"),
         ("p.csv", "image_id,caption,caption\n1,a,b\n", "names the column 'caption' more than once"),
         ("p.csv", "1,a cat\n2,a dog\n", "line 2 must be an object with `image_id`"),
-        ("p.csv", "image_id;caption\n1;a cat\n", "must be an object with `image_id`"),
+        ("p.csv", "image_id:caption\n1:a cat\n", "must be an object with `image_id`"),
+        ("p.csv", "image_id;caption\n1;a man; sitting\n", "line 2 has 3 cells.*holds a semicolon"),
+        ("p.csv", 'image_id,caption\n1,"a dog, red\n2,a cat, blue"\n', "line 2 opens a quote"),
+        ("p.csv", 'image_id,caption\n1,"\n2,a cat"\n', "line 2 opens a quote"),
+        ("p.csv", 'caption,image_id\n"a dog,1\na cat",2\n', "line 2 opens a quote"),
+        ("p.csv", 'image_id,caption,by\n1,"a dog,me\n2,a cat",me\n', "line 2 opens a quote"),
         ("p.csv", '[{"image_id": 1, "caption": "a"}]', "holds JSON, no table"),
         ("p.csv", "", "holds no captions"),
         ("p.csv", "image_id,caption\n", "holds no captions"),
@@ -194,6 +200,26 @@ def test_columns_may_have_other_names_and_blanks_around_them():
     numbered = "image_id,caption_1,caption_2\n7,a cat,a pet\n8,a dog,\n"
     assert read(numbered, "r.csv", read_references) == {"7": ["a cat", "a pet"], "8": ["a dog"]}
     assert read('{"annotations": [{"image_id": 1, "caption": "a"}]}', "p.json") == {"1": "a"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "| "])
+def test_tables_may_have_any_usual_delimiter(delimiter):
+    rows = [("Image_ID", "caption"), ("7", "a cat"), ("8", "two dogs")]
+    text = "\n".join(map(delimiter.join, rows))
+    for name in ("p.csv", "p.tsv"):
+        assert read(text, name) == {"7": "a cat", "8": "two dogs"}
+        assert read(text, name, read_references) == {"7": ["a cat"], "8": ["two dogs"]}
+    flickr30k = "image_name| comment_number| comment\na.jpg| 0| A man , in a hat .\na.jpg| 1| Two men .\n"
+    assert read(flickr30k, "results.csv", read_references) == {"a.jpg": ["A man , in a hat .", "Two men ."]}
+
+
+def test_a_caption_of_several_lines_with_commas_is_no_swallowed_row():
+    text = "a man, in a red coat, sits\non a bench, reads, and waits"
+    assert read(as_csv([("image_id", "caption"), ("7", text)]), "p.csv") == {"7": text}
+
+
+def test_one_object_in_a_json_file_is_an_entry():
+    assert read('{"image_id": "a.jpg", "caption": "a cat"}\n', "p.json") == {"a.jpg": "a cat"}
 
 
 def test_half_characters_are_replaced_and_counted(caplog):
