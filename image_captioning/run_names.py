@@ -10,7 +10,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from common.paths import PRETRAINED
-from evaluation.reading import ENDINGS
 from training.config import given
 
 
@@ -35,6 +34,8 @@ def run_name(
 
 def _file_name(predictions: Path) -> str:
     """The name of a file's evaluation: files of one name and other contents, as all runs write, have folders apart."""
+    from evaluation.reading import ENDINGS  # brings torch, which a misspelt option does not need
+
     name = predictions.name
     while Path(name).suffix.lower() in (*ENDINGS, ".gz"):
         name = Path(name).stem
@@ -46,7 +47,7 @@ def _file_name(predictions: Path) -> str:
 
 
 def _decoding_label(options: DictConfig) -> str:
-    from image_captioning.generation import Decoding  # brings torch, which a misspelt option does not need
+    from image_captioning.generation import Decoding  # brings torch, too
 
     try:
         return Decoding(**options).label
