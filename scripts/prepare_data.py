@@ -7,19 +7,22 @@ torchrun --nproc_per_node 8 scripts/prepare_data.py dataset=coco encoder=clip_vi
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from embedding_space.datasets import make_tables
-from embedding_space.encoders import load_encoder
-from embedding_space.prepare import check_training_splits, write_store
-from embedding_space.processes import Processes
-from embedding_space.store import EmbeddingStore
 from training.cli import command
+
+if TYPE_CHECKING:
+    from embedding_space.store import EmbeddingStore
 
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
     """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encode=false`."""
+    from embedding_space.encoders import load_encoder
+    from embedding_space.prepare import check_training_splits, write_store
+    from embedding_space.processes import Processes
+
     dataset, processes = config.dataset, Processes()
     for key in ("text_split", "image_mean_split"):
         if key not in dataset:
@@ -64,6 +67,8 @@ def _summary(store: EmbeddingStore) -> str:
 
 def _make_tables(config: DictConfig) -> None:
     """Keep the config, and write the data set's tables; the demo world's, which is a room of its own, here."""
+    from embedding_space.datasets import make_tables
+
     output_dir, dataset = Path(config.output_dir), config.dataset
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)

@@ -308,8 +308,8 @@ def _check_first(path: Path, number: int, line: str) -> None:
     if NAMES_ALONE.fullmatch(line):
         raise ValueError(
             f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as a caption a "
-            "line: name the column of the captions with dataset.text_key=... and call the file .csv or .tsv, or put a blank "
-            "behind each comma if it is a caption"
+            "line: name the column of the captions with dataset.text_key=... and call the file .csv or .tsv, or put a "
+            "blank behind each comma if it is a caption"
         )
     if MARKUP.match(line):
         raise ValueError(f"{where} is HTML or XML, and the file is read as a caption a line: fetch or write it again")
