@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from embedding_space.located import ROOT
+from common.paths import ROOT
 
 logger = logging.getLogger(__name__)
 

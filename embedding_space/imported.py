@@ -105,6 +105,8 @@ def import_embeddings(
                 numbers["texts"].append(np.array(read.caption_rows, np.int64))
                 if read.blank:
                     print(f"{path}: {read.blank:,} captions are blank and were left out")
+                if read.halves:
+                    print(f"{path}: captions in which half a character became U+FFFD: {read.halves:,}")
                 del read  # before the next file is in memory
         encoder = ImportedRows(
             description, rows.array(), {modality: np.concatenate(parts) for modality, parts in numbers.items()}

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from common.characters import is_whole, whole_characters
 from embedding_space.restricted_pickle import Refused, load_plain
 
 
@@ -86,7 +87,7 @@ class PeerSplit:
 
     images: (image_id, path) of each. captions: (caption_id, image, caption) of each; `image` is the position of its
     image or None. image_rows, caption_rows: the number of each one's row in the row file. blank: how many captions
-    were left out, being blank (COCO has some).
+    were left out, being blank (COCO has some). halves: in how many half a character became U+FFFD.
     """
 
     images: list[tuple[str, str]] = field(default_factory=list)
@@ -94,6 +95,12 @@ class PeerSplit:
     image_rows: list[int] = field(default_factory=list)
     caption_rows: list[int] = field(default_factory=list)
     blank: int = 0
+    halves: int = 0
+
+    def mended(self, caption: str) -> str:
+        """The caption, with U+FFFD for halves of characters, which are counted."""
+        self.halves += not is_whole(caption)
+        return whole_characters(caption)
 
 
 def read_split(path: str | Path, rows: RowFile, split: str) -> PeerSplit:
@@ -166,7 +173,7 @@ class _Reader:
             if not text.strip():
                 result.blank += 1
                 continue
-            result.captions.append((_id(caption_id), position[image_id], text))
+            result.captions.append((_id(caption_id), position[image_id], result.mended(text)))
             result.caption_rows.append(self._row(caption, what))
         return result
 
@@ -174,6 +181,11 @@ class _Reader:
         captions = content["captions"]
         texts = self._rows(content.get("clip_embedding_text_dave"))
         pictures = self._rows(content.get("clip_embedding"))
+        for key, rows in (("clip_embedding_text_dave", texts), ("clip_embedding", pictures)):
+            if not rows and isinstance(content.get(key), (list, tuple, dict, str)) and content[key]:
+                raise Refused(
+                    f"its {key} is no tensor, array or list of rows of one length; it is {_described(content[key])}"
+                )
         if not texts:
             raise Refused(
                 "it has no text embeddings (clip_embedding_text_dave), only those of images: encode the captions with "
@@ -198,7 +210,7 @@ class _Reader:
                 result.blank += 1
                 continue
             caption_id = _id(caption["id"]) if isinstance(caption.get("id"), (int, str)) else f"{split}_{number}"
-            result.captions.append((caption_id, position.get(image_id), text))
+            result.captions.append((caption_id, position.get(image_id), result.mended(text)))
             result.caption_rows.append(self._sound(texts[number], what))
         return result
 

@@ -64,7 +64,7 @@ def load_plain(path: str | Path, keep: Keep = lambda tensor: tensor) -> Any:
         file.seek(0)
         try:
             if begins.startswith(GZIP):
-                raise Refusal("it is compressed by gzip: unpack it first")
+                raise Refused(f"{path} is refused: it is compressed by gzip: unpack it first")
             if begins.startswith(NPY):
                 # Mapped, for a header may announce more than there is.
                 return torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
@@ -72,7 +72,7 @@ def load_plain(path: str | Path, keep: Keep = lambda tensor: tensor) -> Any:
                 return _load_torch(file)
             return _Unpickler(file, keep).load()
         except Refusal as refusal:
-            raise ValueError(f"{path} is refused: {refusal}") from None
+            raise ValueError(f"{path} is refused: {refusal}{REMEDY}") from None
         except Refused:
             raise
         # A hostile file makes the unpickler's own code fail in any way.
@@ -94,7 +94,7 @@ class _Numbers(NamedTuple):
 
 class _Opcodes(dict):
     def __missing__(self, code: int):
-        raise Refusal(f"it uses the pickle opcode {bytes([code])!r}, which a file of {PLAIN} does not need{REMEDY}")
+        raise Refusal(f"it uses the pickle opcode {bytes([code])!r}, which a file of {PLAIN} does not need")
 
 
 class _Memo(list):
@@ -160,7 +160,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Callable:
         if (module, name) not in self._globals:
-            raise Refusal(f"it asks for {_named(module, name)}, and may hold {PLAIN} only{REMEDY}")
+            raise Refusal(f"it asks for {_named(module, name)}, and may hold {PLAIN} only")
         return self._globals[module, name]
 
     def _reduce(self) -> None:
@@ -173,7 +173,7 @@ class _Unpickler(pickle._Unpickler):
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, (PickledArray, PickledDtype)):
             what = f"the pickle opcode b'b' on a {type(target).__name__}"
-            raise Refusal(f"it uses {what}, which a file of {PLAIN} does not need{REMEDY}")
+            raise Refusal(f"it uses {what}, which a file of {PLAIN} does not need")
         built = target.build(state)
         if isinstance(built, Tensor):
             self.stack[-1] = self._keep(built)
@@ -273,7 +273,7 @@ def _load_torch(file: BinaryIO) -> Any:
     except Exception as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         if asked:
-            raise Refusal(f"it asks for {_named(asked[1])}, and may hold {PLAIN} only{REMEDY}") from None
+            raise Refusal(f"it asks for {_named(asked[1])}, and may hold {PLAIN} only") from None
         raise Refusal(f"torch cannot read a tensor or all of it as plain data ({_first_line(error)})") from None
 
 
@@ -282,7 +282,7 @@ def _check_zip(file: BinaryIO) -> None:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     if entries and all(entry.filename.endswith(".npy") for entry in entries):
-        raise Refusal(f"it is an archive of NumPy arrays (.npz), which has no place for ids and captions{REMEDY}")
+        raise Refusal("it is an archive of NumPy arrays (.npz), which has no place for ids and captions")
     size = file.seek(0, io.SEEK_END)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise Refusal("its entries are compressed, which torch.save never does")

@@ -5,6 +5,7 @@ python scripts/download.py dataset=coco
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +25,11 @@ def fetch_dataset(config: DictConfig) -> None:
     print(f"{config.dataset.source}: {state}. Next: python scripts/prepare_data.py dataset={config.dataset.name}")
 
 
-main = command("download", fetch_dataset)
+def main() -> None:
+    if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("dataset=") for argument in sys.argv):
+        sys.argv.append("dataset=coco")  # help needs the options of some data set
+    command("download", fetch_dataset)()
+
 
 if __name__ == "__main__":
     main()

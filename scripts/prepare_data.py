@@ -67,6 +67,8 @@ def _summary(store: EmbeddingStore) -> str:
 
 def _make_tables(config: DictConfig) -> None:
     """Keep the config, and write the data set's tables; the demo world's, which is a room of its own, here."""
+    from embedding_space.datasets import make_tables
+
     output_dir, dataset = Path(config.output_dir), config.dataset
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)

@@ -59,6 +59,9 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
             fail(ValueError(explain(stage, sys.argv[1:], error)))
         except ValueError as error:
             fail(error)
+        except OSError as error:  # Hydra makes the folder before the run begins
+            reason = error.strerror or type(error).__name__
+            fail(OSError(f"{error.filename}: {reason}: name a folder that can be written to with output_dir=..."))
 
     return main
 

@@ -12,7 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from training.options import fit_options, keys, no_option
+from training.options import addable, fit_options, keys, no_option
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -32,7 +32,7 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
                 del config["hydra"]
             return fit_options(config, stage, choices)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {error}") from error
+        raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {_first_part(error)}") from error
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -46,8 +46,12 @@ def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
         return f"{unlike[1]}: the value is of another kind than the option's (a list, parts or one value)"
     absent = re.match(r"Could not override '(.+?)'", str(error))  # of a key, or of a group such as alignment
     if absent is None:
-        return str(error).partition("\nConfig search path")[0].strip()
+        return _first_part(error)
     key = absent[1]
+    if addable(key) and key.partition(".")[0] in _choices(stage):
+        return (
+            f"{key} is an option that configs/{stage}.yaml and its parts leave out: add it with a +, as in +{key}=..."
+        )
     others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
     for near in (others, []):
         try:
@@ -55,6 +59,17 @@ def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
         except ValueError:  # something else is wrong, too, or several values are to be swept over
             continue
     return no_option(key, stage, [])
+
+
+def _first_part(error: Exception) -> str:
+    """The error without the folders that were searched."""
+    return str(error).partition("\nConfig search path")[0].strip()
+
+
+def _choices(stage: str) -> list[str]:
+    """The groups that the stage's config chooses from."""
+    parts = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stage}.yaml"))["defaults"]
+    return [group for part in parts if isinstance(part, dict) for group in part]
 
 
 # ${base_name:${checkpoint}}: the name of a run folder

@@ -61,6 +61,12 @@ def no_option(key: str, stage: str, known: list[str]) -> str:
     return f"There is no option {key}{hint}: see configs/{stage}.yaml, and --help for all"
 
 
+def addable(option: str) -> bool:
+    """Whether the option is none of the config's, but may be added with a + before it."""
+    group = option.partition(".")[0]
+    return group in BESIDE and "." in option and option in _options_of_group(group)
+
+
 def keys(config: Mapping, above: str = "") -> list[str]:
     """Every key of the config and of what it holds, with dots."""
     found = []
@@ -122,8 +128,7 @@ class _Fitting:
             return True
         if parents == ["model"] and beside.get("kind") == "clip":  # the rest is open_clip's model configuration
             return True
-        group = option.partition(".")[0]
-        return group in BESIDE and bool(parents) and option in _options_of_group(group)
+        return addable(option)
 
     def _fit(self, option: str, value: Any, default: Any) -> None:
         if value == "???" or (value == default and type(value) is type(default)):

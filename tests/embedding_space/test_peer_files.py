@@ -250,12 +250,22 @@ def test_capdec_files_have_a_row_a_caption(tmp_path):
     torch.testing.assert_close(store.images("train"), F.normalize(images, dim=-1), atol=1e-3, rtol=0)
 
 
+def test_half_characters_in_captions_are_replaced_and_counted(tmp_path, capsys):
+    content = capdec()
+    content["captions"][1]["caption"] = "a \ud83d dog"
+    store = import_embeddings(tmp_path / "a", "x", {"train": dump(tmp_path / "a.pkl", content)})
+    assert store.captions("train")[1] == "a \ufffd dog"
+    assert "a.pkl: captions in which half a character became U+FFFD: 1" in capsys.readouterr().out
+
+
 def test_capdec_files_without_images_are_text_alone_and_without_texts_are_refused(tmp_path):
     store = import_embeddings(tmp_path / "a", "x", {"train": dump(tmp_path / "a.pkl", capdec(pictures=False))})
     assert store.manifest["rows"] == {"texts": 6} and not store.has_mean("image")
     for change, message in (
         ({"clip_embedding_text_dave": 0}, "has no text embeddings"),
         ({"clip_embedding": torch.randn(4, DIM)}, "6 captions, 6 text embeddings and 4 image embeddings"),
+        ({"clip_embedding": [[1.0, 2.0], [1.0]] * 3}, "its clip_embedding is no tensor, array or list of rows"),
+        ({"clip_embedding": ["a"] * 6}, "its clip_embedding is no tensor, array or list of rows"),
         ({"captions": [3] * 6}, "caption 0 has no proper caption"),
     ):
         with pytest.raises(ValueError, match=message):

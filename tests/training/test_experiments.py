@@ -58,6 +58,14 @@ def test_the_command_line_has_the_last_word():
         (["alignment=c3"], "There is no option alignment: see configs/ddpm.yaml"),
         (["denoiser=unet"], "unet1d"),
         (["dataset=[a=b]"], "dataset=[a=b]: "),
+        (
+            ["encoder.device=cpu"],
+            "configs/ddpm.yaml and its parts leave out: add it with a +, as in +encoder.device=...",
+        ),
+        (["encoder.devise=cpu"], "There is no option encoder.devise"),
+        (["decoding.seed=1"], "There is no option decoding.seed"),  # ddpm chooses no decoding
+        (["output_dir=/dev/null/x"], "output_dir"),
+        (["output_dir=/dev/null"], "/dev/null: File exists: name a folder that can be written to with output_dir=..."),
     ],
 )
 def test_a_misspelt_option_is_one_sentence_with_the_nearest(monkeypatch, capsys, arguments, words):
@@ -67,6 +75,12 @@ def test_a_misspelt_option_is_one_sentence_with_the_nearest(monkeypatch, capsys,
         command("ddpm", print)()
     told = capsys.readouterr().err
     assert words in told and "Traceback" not in told and "append" not in told and "search path" not in told
+
+
+def test_what_compose_config_refuses_names_no_folders_that_were_searched():
+    with pytest.raises(ValueError, match="Could not find 'dataset/nope'") as caught:
+        compose_config("ddpm", "dataset=nope")
+    assert "search path" not in str(caught.value) and "flickr8k" in str(caught.value)
 
 
 def test_a_mistake_of_ours_shows_where_it_is(monkeypatch, capsys, tmp_path):
