@@ -42,15 +42,6 @@ def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, cap
         prepare(compose("prepare_data", *options, "max_unreadable_fraction=1.5"))
 
 
-def test_no_command_loads_torch_before_it_has_its_options():
-    scripts = [f"scripts.{path.stem}" for path in sorted((ROOT / "scripts").glob("*.py"))]
-    trains = [f"{path.parent.name}.train" for path in sorted(ROOT.glob("*/train.py"))]
-    code = f"import importlib, sys\nfor name in {scripts + trains}: importlib.import_module(name)\n"
-    code += "print([name for name in ('torch', 'timm', 'transformers') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert len(trains) >= 4 and "scripts.download" in scripts and done.stdout == "[]\n"
-
-
 def test_help_of_a_command_without_a_default_data_set_is_shown():
     done = subprocess.run([sys.executable, "scripts/download.py", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "keep_archives" in done.stdout
