@@ -32,7 +32,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         told = " ".join(str(error).split())
         asked = re.search(r"GLOBAL (\S+)", told)
         if asked is None:
-            raise ValueError(f"the file is damaged or no checkpoint ({told[:200]})") from error
+            why = told.partition("Weights only load failed")[0].strip()[:200] or "torch cannot read it as weights"
+            raise ValueError(f"the file is damaged or no checkpoint ({why}): copy or save it again") from error
         raise ValueError(
             f"the file holds more than weights (a {ascii(asked[1])[1:-1][:80]}), and reading that would run code of "
             "its own; where it was made, save the weights alone: torch.save(model.state_dict(), FILE)"

@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from embedding_space.imported import compare_means, import_embeddings
+from embedding_space.prepare import check_training_splits
 from embedding_space.store import EmbeddingStore
 
 SPLITS = ("train", "val", "test")
@@ -24,10 +25,11 @@ def run(config: DictConfig) -> EmbeddingStore:
         raise ValueError("Name at least one file: train=..., val=... or test=...")
     if encoder.get("kind") != "imported":
         raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
+    splits = (dataset.text_split, dataset.image_mean_split)
+    check_training_splits(*splits)  # before gigabytes are read
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
-    splits = (dataset.text_split, dataset.image_mean_split)
     store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
     rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
     print(f"{store.path}: {rows}, {store.dim} dimensions")

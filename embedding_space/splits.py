@@ -81,7 +81,8 @@ def refuse_held_out(option: str, split: str | None) -> None:
 def _looks_held_out(name: str) -> bool:
     if TRAIN_WITH_VAL.fullmatch(name.partition("/")[0]):
         return False
-    return any(HELD_OUT_WORD.fullmatch(word) for word in re.split(r"[^a-z]+", name))
+    words = re.split(r"[^a-z]+", re.sub(r"\bhold[\W_]+out", "holdout", name))
+    return any(HELD_OUT_WORD.fullmatch(word) for word in words)
 
 
 def spelled(split: str) -> str:

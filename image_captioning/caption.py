@@ -6,6 +6,7 @@ The work behind `scripts/caption.py`.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -29,8 +30,22 @@ def find_pictures(paths: list[Path]) -> list[Path]:
     return pictures
 
 
+def keep_earlier(output_dir: Path, content: bytes) -> None:
+    """Rename another run's captions.json and captions.csv there to captions_1 ... and say so. content: the new JSON."""
+    names = ("captions.json", "captions.csv")
+    path = output_dir / names[0]
+    if not path.is_file() or path.read_bytes() == content:
+        return
+    number = next(n for n in itertools.count(1) if not (output_dir / f"captions_{n}.json").exists())
+    for old in map(output_dir.joinpath, names):
+        if old.is_file():
+            old.rename(old.with_name(f"captions_{number}{old.suffix}"))
+    print(f"The captions of an earlier run are kept as {output_dir / f'captions_{number}.json'}", file=sys.stderr)
+
+
 def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
-    """{path: caption} of all readable pictures; prints them and writes `captions.json` and `captions.csv`.
+    """{path: caption} of all readable pictures; prints them and writes `captions.json` and `captions.csv`, beside those
+    of earlier runs.
 
     Raises ValueError when no picture is given or none can be read.
     """
@@ -54,7 +69,9 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     output_dir.mkdir(parents=True, exist_ok=True)
     # What UTF-8 lacks, as in names of files that are not UTF-8, is written as JSON's own escapes.
     how = {"encoding": "utf-8", "errors": "backslashreplace"}
-    (output_dir / "captions.json").write_text(json.dumps(captions, indent=2, ensure_ascii=False) + "\n", **how)
+    content = json.dumps(captions, indent=2, ensure_ascii=False) + "\n"
+    keep_earlier(output_dir, content.encode(how["encoding"], how["errors"]))
+    (output_dir / "captions.json").write_text(content, **how)
     with (output_dir / "captions.csv").open("w", newline="", **how) as file:
         csv.writer(file).writerows([("path", "caption"), *captions.items()])
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from common.characters import is_whole
 from embedding_space.datasets.caption_files import Keys, missing_image, read_entries
-from embedding_space.datasets.records import Photo, Taken, annotation_file
+from embedding_space.datasets.records import Photo, Taken, annotation_file, say
 from embedding_space.datasets.sidecars import read_sidecars
 from embedding_space.splits import canonical_split
 
@@ -94,11 +94,15 @@ def picture_files(folder: Path) -> list[Path]:
 
     Raises ValueError for names that are not UTF-8, which no table can hold.
     """
-    photos = sorted(
+    named = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith("._") and path.is_file()
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith("._") and not path.is_dir()
     )
+    photos = [path for path in named if path.is_file()]
+    if len(photos) < len(named):
+        lost = next(path for path in named if not path.is_file())
+        say(f"{folder}: {len(named) - len(photos):,} pictures are links that lead nowhere, such as {lost}; left out")
     bad = [path for path in photos if not is_whole(str(path))]
     if bad:
         raise ValueError(

@@ -154,6 +154,14 @@ def test_folders_and_companions_that_are_no_pictures_are_passed_over(tmp_path, c
     assert tables.images["image_id"].to_pylist() == ["photos/0.jpg", "photos/folder.jpg/1.png"]
 
 
+def test_links_that_lead_nowhere_are_left_out_and_counted(tmp_path, config, capsys):
+    write(tmp_path / "photos/0.jpg")
+    (tmp_path / "photos/1.jpg").symlink_to("nowhere.jpg")
+    tables = make_tables(config("images", f"dataset.source='{tmp_path}'", "dataset.images.train=photos"))
+    assert tables.images["image_id"].to_pylist() == ["photos/0.jpg"]
+    assert "1 pictures are links that lead nowhere, such as" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_ids_of_annotations_are_numbers_or_text_alike(tmp_path, config, first):
     source = tmp_path / "nocaps"

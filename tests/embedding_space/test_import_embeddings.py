@@ -54,3 +54,12 @@ def test_what_is_missing_is_said(options, compose, tmp_path):
         run(compose("import_embeddings", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
     with pytest.raises(ValueError, match="use encoder=imported"):
         run(compose("import_embeddings", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
+
+
+@pytest.mark.parametrize("option", ["text_split", "image_mean_split"])
+def test_held_out_splits_are_refused_before_a_file_is_read(options, compose, tmp_path, option):
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.pkl").write_bytes(b"no pickle")
+    with pytest.raises(ValueError, match=rf"dataset\.{option}=Testing: .*held-out"):
+        run(compose("import_embeddings", *options[1], f"dataset.{option}=Testing"))
+    assert not (tmp_path / "data").exists()

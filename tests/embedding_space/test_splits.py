@@ -43,7 +43,7 @@ def test_what_is_no_name_is_refused(name):
 HELD_OUT = (
     "val valid VALIDATION dev development val2014 minival mini-val val_unseen dev-clean coco/val2017 val/in-domain "
     "test Test testing TESTING test2015 test-dev test_std testA testB eval Evaluation holdout held-out tst train+Test "
-    "extra+validation/b train_test"
+    "extra+validation/b train_test hold-out Hold_Out"
 )
 TRAINING = "train Training train+extra restval validated pairs pretrain extra trainval train_val2007 corpus latest news"
 
