@@ -185,8 +185,7 @@ class MethodRuns:
             training_seconds += _seconds(self.diffusion_dir(method, seed))
         captioner = Captioner.load(self.captioner_dir(method, seed))
         alignment = None
-        if leader.alignment != method.alignment:
-            steps = OmegaConf.to_container(config.alignment, resolve=True)["steps"]
+        if (steps := _steps(config)) != _steps(self._captioner_config(leader, seed)):  # another image side
             alignment = Alignment.from_store(steps, EmbeddingStore(self.store))
         store = EmbeddingStore(self.test_store or self.store)
         elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
@@ -291,6 +290,10 @@ def shared_trainings(runs: Sequence[Mapping]) -> list[str]:
 
 def _with_seed(label: str, seed: int, seeds: Sequence[int]) -> str:
     return f"seed {seed}: {label}" if len(seeds) > 1 else label
+
+
+def _steps(captioner_config: DictConfig) -> list[dict]:
+    return OmegaConf.to_container(captioner_config.alignment, resolve=True)["steps"]
 
 
 def _has_bridge(captioner_config: DictConfig) -> bool:

@@ -57,16 +57,18 @@ def _step_and_options(entry: Mapping, from_store: bool) -> tuple[type[Step], dic
 
 def text_side(steps: Iterable[Mapping]) -> list[dict]:
     """What of a config's steps concerns texts. Chains for which it is equal do the same to texts, so that a decoder
-    that was trained through one of them reads what the others make of images."""
+    that was trained through one of them reads what the others make of images.
+
+    A step that learned from pairs, or that is estimated (perhaps from pairs), is kept whole: a decoder is marked by it.
+    """
     kept: list[dict] = []
     for entry in steps:
-        step = step_class(entry["step"])
-        own = {name: value for name, value in entry.items() if name not in step.image_options}
-        if "auto" not in own.values():
-            own.pop("estimate", None)  # it was for an option of the image side
-        again = kept and own == kept[-1] == {"step": "Normalize"}
-        if step.changes_texts and not again:
-            kept.append(own)
+        step, own = step_class(entry["step"]), dict(entry)
+        if not step.uses_pairs and "auto" not in own.values():
+            own = {name: value for name, value in own.items() if name not in (*step.image_options, "estimate")}
+            if not step.changes_texts or (kept and own == kept[-1] == {"step": "Normalize"}):
+                continue
+        kept.append(own)
     return kept
 
 

@@ -221,15 +221,20 @@ def test_a_folder_that_holds_another_run_is_found_before_anything_trains(config,
 @pytest.mark.usefixtures("without_java")
 def test_methods_that_do_the_same_to_texts_share_a_training_and_caption_as_if_trained_alone(config, tmp_path):
     config = OmegaConf.merge(config, {"seeds": [0], "baseline": None})
-    alone = compare(OmegaConf.merge(config, {"methods": ["memory_bridge"], "runs_dir": str(tmp_path / "alone")}))
     methods = ["c3", "diffusion_bridge", "bridge_early", "memory_bridge"]
     shared = compare(OmegaConf.merge(config, {"methods": methods}))
     trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
     assert trained == {"tiny_c3_seed0", "tiny_diffusion_bridge_seed0"}
     assert [run["trained_as"] for run in shared["runs"]] == ["c3", *["diffusion_bridge"] * 3]
     assert "memory_bridge captions with the decoder of diffusion_bridge" in shared["notes"][-1]
-    captions = [Path(runs["runs"][-1]["evaluation"]) / "predictions.json" for runs in (alone, shared)]
-    assert captions[0].read_text() == captions[1].read_text()
+    for method in ("memory_bridge", "bridge_early"):  # another alignment, and other options of the same one
+        alone = compare(OmegaConf.merge(config, {"methods": [method], "runs_dir": str(tmp_path / "alone")}))
+        own, run = alone["runs"][0], next(run for run in shared["runs"] if run["method"] == method)
+        captions = [(Path(one["evaluation"]) / "predictions.json").read_text() for one in (own, run)]
+        assert captions[0] == captions[1] and run["gap"] == pytest.approx(own["gap"], abs=1e-6)
+        assert (own["trained_as"], run["trained_as"]) == (method, "diffusion_bridge")
+    gaps = {run["method"]: run["gap"]["paired_cosine"] for run in shared["runs"]}
+    assert len(set(gaps.values())) == 4
     assert shared["runs"][-1]["alignment"] == "memory_bridge"
 
 

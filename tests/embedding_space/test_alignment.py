@@ -173,6 +173,12 @@ def test_the_registry_names_steps_and_nothing_else():
         ([{"step": "GaussianNoise", "noise_std": 1}], [{"step": "GaussianNoise", "noise_std": 2}], False),
         ([{"step": "Center"}, {"step": "Normalize"}], [{"step": "Normalize"}, {"step": "Center"}], False),
         (
+            [{"step": "DiffusionBridge", "image_timestep": 3}],
+            [{"step": "DiffusionBridge", "image_timestep": "auto"}],
+            False,
+        ),
+        ([{"step": "ModalityTranslation", "translation": "run"}], [], False),
+        (
             [{"step": "GaussianNoise", "noise_std": "auto", "estimate": {"data": "pairs"}}],
             [{"step": "GaussianNoise", "noise_std": "auto", "estimate": {"data": "unpaired"}}],
             False,
