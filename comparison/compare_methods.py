@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.paths import CONFIGS
 from comparison.runs import MethodRuns, find_methods, shared_trainings
 from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
@@ -24,7 +25,7 @@ from evaluation.scoring import named
 from evaluation.sweep_plots import plot_lines
 from image_captioning.evaluate import IMAGE_MEANS, check_references, same_encoder
 from image_captioning.generation import Decoding
-from training.config import CONFIGS, compose_config
+from training.config import compose_config
 from training.run_folder import write_whole
 
 

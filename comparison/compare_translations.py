@@ -14,6 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from common.device import best_device
+from common.paths import CONFIGS
 from evaluation.facts import run_facts
 from evaluation.table import Table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
@@ -24,7 +25,7 @@ from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.training_run import train
 from modality_translation.translation import load_translation
 from modality_translation.tuning import best_of, best_sampling, check_grid
-from training.config import CONFIGS, compose_config
+from training.config import compose_config
 from training.run_folder import FINISHED, write_whole
 
 BASELINES = ("untranslated", "mean", "nearest", "linear")

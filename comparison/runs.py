@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.paths import CONFIGS
 from common.stages import Stage, StageClock
 from ddpm.training_run import train as train_ddpm
 from embedding_space.alignment import Alignment, text_side
@@ -21,7 +22,7 @@ from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.training_run import train as train_captioner
-from training.config import CONFIGS, compose_config
+from training.config import compose_config
 from training.run_folder import FINISHED, NOT_PART_OF_THE_RUN, difference_from
 
 VARIANT_KEYS = ("alignment", "captioner", "ddpm")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from common.paths import PRETRAINED
+from common.paths import CONFIGS, PRETRAINED
 from embedding_space.alignment import Alignment
 from embedding_space.geometry.analysis import aligned, analyze
 from embedding_space.geometry.sample import Embeddings
@@ -26,7 +26,7 @@ from evaluation.plots import every, footnote, plot_clouds, plot_embedding_pca, s
 from evaluation.table import Column, Table
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_encoder
-from training.config import CONFIGS, compose_config
+from training.config import compose_config
 from training.random import drawn_rows
 from training.run_folder import write_whole
 

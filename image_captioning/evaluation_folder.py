@@ -55,7 +55,8 @@ def earlier_figures(
     if failed_metrics(figures) and (figures := _tried_again(output_dir, figures, scoring, references)) is None:
         return None
     if refuse:
-        print(f"Already evaluated: {output_dir} (again with overwrite=true)")
+        where = f" on {figures['device']}" if "device" in figures else ""
+        print(f"Already evaluated{where}: {output_dir} (again with overwrite=true)")
     return figures
 
 

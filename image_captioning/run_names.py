@@ -28,7 +28,7 @@ def run_name(
         name += f"_through_{alignment}" if alignment else ""
         name += f"_translated_by_{Path(translation).name}" if translation else ""
         name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
-        name += f"_{precision}" if precision not in ("auto", "fp32") else ""
+        name += f"_{precision}" if precision != "auto" else ""
     return re.sub(r"[^\w.-]+", "-", name)
 
 

@@ -14,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from common.paths import CONFIGS
 from common.process_setup import set_up_process
 from common.terminal import print_any_character
-from training.config import CONFIGS, explain, override, stage_experiments
+from training.config import explain, override, stage_experiments
 from training.options import fit_options
 from training.sweep import Jobs
 

@@ -12,9 +12,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from common.paths import CONFIGS
 from training.options import addable, fit_options, keys, no_option
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def compose_config(stage: str, *overrides: str) -> DictConfig:

@@ -13,6 +13,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from common.paths import CONFIGS
 from training.option_rules import (
     BESIDE,
     COUNT,
@@ -29,7 +30,6 @@ from training.option_rules import (
     entry,
 )
 
-ROOT = Path(__file__).resolve().parents[1] / "configs"
 _TAKES = {list: ONE_OR_LIST, dict: (*ONE_OR_PARTS, *MAYBE_NULL)}  # where one value is usual
 Plain = str | int | float | bool | None
 
@@ -84,7 +84,8 @@ def _matters(group: str, name: str | None) -> bool:
 @cache
 def _defaults(stage: str, groups: tuple[tuple[str, str], ...]) -> dict:
     """The options' defaults, unresolved, with the same choice of groups."""
-    own = {str(part) for part in OmegaConf.load(ROOT / f"{stage}.yaml").defaults}  # an added group has no defaults here
+    # A group that was added has no defaults here.
+    own = {str(part) for part in OmegaConf.load(CONFIGS / f"{stage}.yaml").defaults}
     chosen = [f"{group}={name}" for group, name in groups if any(group in part for part in own)]
     return OmegaConf.to_container(hydra.compose(stage, chosen), resolve=False)
 
@@ -92,7 +93,7 @@ def _defaults(stage: str, groups: tuple[tuple[str, str], ...]) -> dict:
 @cache
 def _options_of_group(group: str) -> frozenset[str]:
     """The options that any config of the group has, with the group's name before them."""
-    files = (OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in ROOT.glob(f"{group}/*.yaml"))
+    files = (OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in CONFIGS.glob(f"{group}/*.yaml"))
     beside = {f"{group}.{name}" for name in BESIDE[group]}
     return frozenset({f"{group}.{name}" for content in files for name in keys(content)} | beside)
 

@@ -103,5 +103,6 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
 
 
 def _same_precision(before: object, now: object) -> bool:
-    """What `auto` became is for the hardware to say: it is no other configuration. fp32 was called "no"."""
-    return "auto" in (before, now) or {before, now} == {"no", "fp32"}
+    """What `auto` means is for the hardware to say: it takes what is there. A precision that is asked for is not what
+    `auto` may have been. fp32 was called "no"."""
+    return now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))

@@ -102,7 +102,7 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
 
     def name(dataset, origin="checkpoint"):
         decoding = {"strategy": "greedy"}
-        return run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", decoding, {}, None, "fp32", None)
+        return run_name(str(tmp_path / "coco_c3"), dataset, origin, "val", "images", decoding, {}, None, "auto", None)
 
     assert name("coco") == "coco_c3_val_greedy"
     assert name("nocaps") == "coco_c3_val_greedy_on_nocaps"
@@ -121,6 +121,7 @@ def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):
         (["decoding=beam3", "decoding.length_penalty=-0.5"], "test_beam3_length_penalty-0.5"),
         (["decoding.max_new_tokens=20"], "test_greedy_max_new_tokens20"),
         (["precision=bf16"], "test_greedy_bf16"),
+        (["precision=fp32"], "test_greedy_fp32"),
         (["+decoding.beams=3"], "test_greedy"),  # the evaluation refuses it
         (
             ["image_side.image_timestep=300", "image_side.temperature=.02"],

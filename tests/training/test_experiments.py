@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from common.paths import CONFIGS
 from training import config as config_module
 from training.cli import command
-from training.config import CONFIGS, compose_config
+from training.config import compose_config
 
 SHIPPED = sorted((path.stem, path.parent.name) for path in (CONFIGS / "experiment").glob("*/*.yaml"))
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from training.config import CONFIGS, compose_config
+from common.paths import CONFIGS
+from training.config import compose_config
 from training.option_rules import LISTS, NUMBERS, ONE_OR_LIST, Number, entry
 from training.options import fit_options, keys
 

@@ -135,11 +135,12 @@ def test_wandb_runs_offline_into_the_run_folder(tmp_path, monkeypatch):
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
-@pytest.mark.parametrize(("before", "now"), [("bf16", "auto"), ("auto", "fp16"), ("no", "fp32"), ("fp32", "no")])
+@pytest.mark.parametrize(("before", "now"), [("bf16", "auto"), ("fp32", "auto"), ("no", "fp32"), ("fp32", "no")])
 def test_what_auto_became_on_other_hardware_is_no_other_configuration(before, now):
     assert first_difference({"loop": {"precision": before}}, {"loop": {"precision": now}}) is None
     assert first_difference({"precision": before}, {"precision": now}) is None
 
 
-def test_another_precision_that_was_asked_for_is_another_configuration():
-    assert "precision was 'bf16'" in first_difference({"precision": "bf16"}, {"precision": "fp32"})
+@pytest.mark.parametrize("before", ["bf16", "auto"])
+def test_another_precision_that_is_asked_for_is_another_configuration(before):
+    assert f"precision was '{before}'" in first_difference({"precision": before}, {"precision": "fp32"})
