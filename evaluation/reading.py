@@ -6,22 +6,20 @@ A file is read as what its ending says, if its content agrees, or else refused: 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from embedding_space.datasets.delimited import BAR, COMMA, NAMES, QUOTING, TAB, find_delimiter, swallowed_row
+from embedding_space.datasets.text_files import UTF16_MARKS, DuplicateKey, opened, parse_json
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _LINES, _TABLES = (".jsonl", ".ndjson"), {".csv": COMMA, ".tsv": TAB}
 _GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # A line of RFC 4180: quotes are around a whole cell, and doubled within.
 _CELLS = {delimiter: rf'(?:"(?:[^"]|"")*"|[^"{delimiter}\r\n]*)' for delimiter in QUOTING}
 _CSV_LINES = {
@@ -95,18 +93,14 @@ def shown(value: Any) -> str:
 
 
 def _text(path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith(_GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged gzip file ({error}): copy it again") from error
-    elif path.suffix.lower() == ".gz":
+    if path.suffix.lower() == ".gz" and not path.read_bytes().startswith(_GZIP):
         raise ValueError(f"{path} is not compressed with gzip, as its ending says: take .gz off its name")
+    with opened(path) as file:
+        content = file.read()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if content.startswith(_UTF16):
+        if content.startswith(UTF16_MARKS):
             raise ValueError(f"{path} is not a UTF-8 text file but UTF-16: save it as UTF-8") from error
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
@@ -114,27 +108,15 @@ def _text(path: Path) -> str:
         ) from error
 
 
-class _DuplicateKey(ValueError):
-    """A JSON object with the same key twice, of which Python's reader would drop the first silently."""
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise _DuplicateKey(repr(key))
-    return content
-
-
 def _parsed(text: str, path: Path, line: int | None = None) -> Any:
     where = f"{path}, line {line}" if line else str(path)
     try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"{where} is not valid JSON: {error.msg} at {at}: it may be cut; write it again") from error
-    except _DuplicateKey as error:
-        raise ValueError(f"{where} holds the key {error} twice in one object") from error
+    except DuplicateKey as error:
+        raise ValueError(f"{where} holds the key {error.key!r} twice in one object") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets a thousand deep
         raise ValueError(f"{where} is not valid JSON: {error}") from error
 

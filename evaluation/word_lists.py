@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from embedding_space.datasets.text_files import numbered_lines
+
 
 def word_list(option: str, given: str | Sequence[str]) -> list[str]:
     """The entries of a list, or of a text file with one a line; blank lines do not count.
@@ -16,9 +18,9 @@ def word_list(option: str, given: str | Sequence[str]) -> list[str]:
     if not Path(given).is_file():
         raise FileNotFoundError(f"There is no file {given} (option {option})")
     try:
-        text = Path(given).read_text(encoding="utf-8-sig")  # with or without the mark that editors put first
-    except UnicodeDecodeError as error:
+        entries = [line.strip() for _, line in numbered_lines(Path(given))]
+    except ValueError as error:
         raise ValueError(f"{given} (option {option}) is no UTF-8 text: save it as UTF-8 ({error})") from error
-    if not (entries := [line.strip() for line in text.splitlines() if line.strip()]):
+    if not entries:
         raise ValueError(f"{given} (option {option}) is empty: put one entry on each line")
     return entries

@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import IO, Any
 
 BYTE_ORDER_MARK = "\ufeff"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class DuplicateKey(ValueError):
+    """A JSON object has a key twice, of which Python's own reader would drop the first without a word."""
+
+    def __init__(self, key: str):
+        super().__init__(f"the key {key!r} is there twice in one object")
+        self.key = key
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file's bytes, unpacked where they are gzipped. Raises ValueError for damaged gzip."""
     with path.open("rb") as file:
         start = file.read(2)
         file.seek(0)
-        if start in (b"\xff\xfe", b"\xfe\xff"):
-            raise ValueError(f"{path} is not UTF-8 text but UTF-16: save it as UTF-8")
         if start != b"\x1f\x8b":
             yield file
             return
@@ -32,6 +40,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _decoded(path: Path, where: str, raw: bytes) -> str:
+    if raw.startswith(UTF16_MARKS):
+        raise ValueError(f"{path} is not UTF-8 text but UTF-16: save it as UTF-8")
     if b"\0" in raw:
         raise ValueError(f"{path} is not UTF-8 text ({where} holds a NUL byte, as UTF-16 does): save it as UTF-8")
     try:
@@ -51,7 +61,7 @@ def lines_of(path: Path, returns_inside: bool = False) -> Iterator[tuple[int, st
 
     Raises ValueError with file and line for other encodings, NUL bytes, damaged gzip, and a CR within a line.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         for number, raw in enumerate(file, 1):
             body = raw.rstrip(b"\r\n")
             if number == 1 and b"\r" in body and not raw.endswith(b"\n"):
@@ -77,7 +87,7 @@ def first_line(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ValueError with the file's name when it is damaged, or a key twice there."""
-    with _opened(path) as file:
+    with opened(path) as file:
         text = _decoded(path, "it", file.read())
     try:
         return parse_json(text)
@@ -104,15 +114,14 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
 
 
 def parse_json(text: str) -> Any:
-    """JSON whose objects have each key once; Python's own reader would drop the first of two without a word."""
+    """JSON whose objects have each key once. Raises DuplicateKey, or JSONDecodeError for what is none."""
     return json.loads(text, object_pairs_hook=_without_duplicates)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {key!r} is there twice in one object")
+        raise DuplicateKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return content
 
 
