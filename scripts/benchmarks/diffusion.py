@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from common.device import best_device
+from common.device import best_device, choose_precision
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
@@ -35,10 +35,11 @@ def benchmark_ddpm(config: DictConfig, repeats: int) -> list[dict]:
     All sides do the whole step: batch, timesteps, noise, loss, gradients, clipping, Adam, averaged weights.
     """
     rows = random_rows(config.rows, config.dim)
+    precision = choose_precision(compose_config("ddpm").loop.precision, best_device())
     ways = [
-        ("MLP, our loop", "mlp", _our_loop, config.steps * repeats),
-        ("Unet1D, our loop", "unet1d", _our_loop, config.steps_unet * repeats),
-        ("Unet1D, DataLoader (reference)", "unet1d", _reference_loop, config.steps_unet * repeats),
+        (f"MLP, our loop, {precision}", "mlp", _our_loop, config.steps * repeats),
+        (f"Unet1D, our loop, {precision}", "unet1d", _our_loop, config.steps_unet * repeats),
+        ("Unet1D, DataLoader, fp32 (reference)", "unet1d", _reference_loop, config.steps_unet * repeats),
     ]
     table = []
     for name, kind, train, steps in ways:

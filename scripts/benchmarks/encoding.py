@@ -34,7 +34,7 @@ def benchmark_encode(config: DictConfig, repeats: int) -> list[dict]:
         ):
             singles = items[: config[f"{kind}s_single"]]
             calls = {
-                f"{kind}s, batched, {config.precision}": lambda encode=encode, items=items: encode(items),
+                f"{kind}s, batched, {ours.precision}": lambda encode=encode, items=items: encode(items),
                 f"{kind}s, one at a time, fp32 (reference)": lambda encode_one=encode_one, singles=singles: [
                     encode_one(reference, item) for item in singles
                 ],
