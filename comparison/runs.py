@@ -181,9 +181,10 @@ class MethodRuns:
 
     def _evaluate(self, method: Method, leader: Method, seed: int) -> Iterator[dict]:
         config = self._captioner_config(method, seed)
-        training_seconds = _seconds(self.captioner_dir(method, seed))
+        finished = _finished(self.captioner_dir(method, seed))
+        training_seconds = finished["seconds"]
         if _has_bridge(config):
-            training_seconds += _seconds(self.diffusion_dir(method, seed))
+            training_seconds += _finished(self.diffusion_dir(method, seed))["seconds"]
         captioner = Captioner.load(self.captioner_dir(method, seed))
         alignment = None
         if (steps := _steps(config)) != _steps(self._captioner_config(leader, seed)):  # another image side
@@ -214,6 +215,7 @@ class MethodRuns:
                 **figures,
                 "alignment": method.alignment,
                 "trained_as": leader.name,
+                "training_device": finished.get("device"),  # runs of earlier versions did not say
             }
 
     def trained_as(self, method: Method, seed: int) -> Method:
@@ -301,5 +303,5 @@ def _has_bridge(captioner_config: DictConfig) -> bool:
     return any(step.step == "DiffusionBridge" for step in captioner_config.alignment.steps)
 
 
-def _seconds(run_folder: str) -> float:
-    return json.loads((Path(run_folder) / FINISHED).read_text())["seconds"]
+def _finished(run_folder: str) -> dict:
+    return json.loads((Path(run_folder) / FINISHED).read_text())

@@ -69,6 +69,9 @@ def write_comparison_report(
             "pictures shown are no measure of a method."
         )
     facts = {name: results[name] for name in FACTS if name in results}
+    for what, key in (("trained on", "training_device"), ("captioned on", "device")):
+        if devices := sorted({run[key] for run in results["runs"] if run.get(key)}):
+            facts[what] = "; ".join(devices)
     facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": f"{results['minutes']:g}"}
     intervals = results["intervals"]
     runs = [run for key in ("runs", *SPREADS) for run in results.get(key, ())]

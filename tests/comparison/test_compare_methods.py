@@ -108,6 +108,9 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
         if "difference" in row:
             assert row["difference"] == pytest.approx(mean - compared["c3", decoding]["CIDEr"]["value"], abs=1e-9)
     assert json.loads((tmp_path / "table/results.json").read_text()) == results
+    assert all("fp32" in run["training_device"] and run["precision"] in run["device"] for run in results["runs"])
+    report = (tmp_path / "table/report.html").read_text()
+    assert "trained on" in report and results["runs"][0]["device"] in report
     table = (tmp_path / "table/table.md").read_text()
     assert "CIDEr beam vs c3" in table and "p over seeds" in table and "2 are few" in table
 
