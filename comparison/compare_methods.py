@@ -12,21 +12,21 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.config import compose_config
+from common.files import write_whole
 from common.paths import CONFIGS
+from common.provenance import run_facts
 from comparison.runs import MethodRuns, find_methods, shared_trainings
 from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
-from evaluation.comparison import RESAMPLES
-from evaluation.comparison_report import write_comparison
-from evaluation.comparison_tables import cider_intervals
-from evaluation.facts import run_facts
-from evaluation.plots import save_plot
-from evaluation.scoring import named
-from evaluation.sweep_plots import plot_lines
+from evaluation.captions.scoring import named
+from evaluation.reports.comparison_report import write_comparison
+from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.plots import save_plot
+from evaluation.reports.statistics import RESAMPLES
+from evaluation.reports.sweep_plots import plot_lines
 from image_captioning.evaluate import IMAGE_MEANS, check_references, same_encoder
 from image_captioning.generation import Decoding
-from training.config import compose_config
-from training.run_folder import write_whole
 
 
 def compare(config: DictConfig) -> dict:

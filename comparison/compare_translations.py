@@ -13,20 +13,21 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.config import compose_config
 from common.device import best_device
+from common.files import write_whole
 from common.paths import CONFIGS
-from evaluation.facts import run_facts
+from common.provenance import run_facts
 from evaluation.table import Table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.directions import DIRECTIONS, Sampling
 from modality_translation.eval_translation import COLUMNS, table_row
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
+from modality_translation.models import DIRECTIONS, Sampling
 from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.training_run import train
 from modality_translation.translation import load_translation
 from modality_translation.tuning import best_of, best_sampling, check_grid
-from training.config import compose_config
-from training.run_folder import FINISHED, write_whole
+from training.run_folder import FINISHED
 
 BASELINES = ("untranslated", "mean", "nearest", "linear")
 CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best

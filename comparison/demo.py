@@ -13,20 +13,20 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from common.config import compose_config, override
+from common.provenance import run_facts
 from common.stages import Stage, StageClock
 from comparison.runs import MethodRuns, find_methods, shared_trainings
 from ddpm.analysis import bridged_cosines
 from ddpm.bridge import load_text_diffusion
 from embedding_space.store import EmbeddingStore
-from evaluation.comparison_report import write_comparison
-from evaluation.comparison_tables import cider_intervals
-from evaluation.facts import run_facts
-from evaluation.gallery import gallery_examples
-from evaluation.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
-from evaluation.retrieval import centroid_distance, paired_cosine
+from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
+from evaluation.reports.comparison_report import write_comparison
+from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.gallery import gallery_examples
+from evaluation.reports.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from training.config import compose_config, override
 
 REPORT = Stage("writing the report", "report", 20)
 SUMMARY = (

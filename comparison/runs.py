@@ -12,17 +12,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from alignment.chain import Alignment, text_side
+from common.config import compose_config
 from common.paths import CONFIGS
 from common.stages import Stage, StageClock
 from ddpm.training_run import train as train_ddpm
-from embedding_space.alignment import Alignment, text_side
 from embedding_space.store import EmbeddingStore
-from evaluation.comparison_tables import ORACLES
+from evaluation.reports.comparison_tables import ORACLES
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.training_run import train as train_captioner
-from training.config import compose_config
 from training.run_folder import FINISHED, NOT_PART_OF_THE_RUN, difference_from
 
 VARIANT_KEYS = ("alignment", "captioner", "ddpm")

@@ -18,12 +18,12 @@ from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, R
 from torchvision.transforms.functional import InterpolationMode
 from tqdm import tqdm
 
+from common.processes import Processes
+from common.randomness import mixed_seed
+from embedding_space.encoders.tower_encoder import TowerEncoder
+from embedding_space.encoders.towers import Preprocess
 from embedding_space.pictures import open_picture
-from embedding_space.processes import Processes
 from embedding_space.tables import Tables
-from embedding_space.tower_encoder import TowerEncoder
-from embedding_space.towers import Preprocess
-from training.random import mixed_seed
 
 SHARD_IMAGES, SHARD_TEXTS = 512, 4096
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from embedding_space.encoders import file_sha256
-from evaluation.facts import run_facts
+from common.files import file_sha256
+from common.provenance import run_facts
 
 
 def write_manifest(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from embedding_space.tables import Tables
-from training.random import StepRandom
+from training.batches import StepRandom
 
 
 class Pairs(ABC):

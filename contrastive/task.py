@@ -12,9 +12,9 @@ from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from contrastive.pairs import Pairs
-from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
+from evaluation.embeddings.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
+from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
-from training.random import EpochOrder, StepRandom
 
 MAX_LOGIT_SCALE = math.log(100.0)  # as in CLIP (arXiv 2103.00020, section 2.5)
 

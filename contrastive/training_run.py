@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from contrastive.clip import clip_from_scratch
-from contrastive.lit import heads_over_towers
+from contrastive.from_scratch import clip_from_scratch
+from contrastive.heads_over_towers import heads_over_towers
 from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask, measure
 from embedding_space.splits import refuse_held_out

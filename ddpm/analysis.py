@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
-from evaluation.retrieval import paired_cosine
+from evaluation.embeddings.retrieval import paired_cosine
 
 
 def bridged_cosines(

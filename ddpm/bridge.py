@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignment.auto import rows_for_estimate
+from alignment.step import NormalSampler, Step
+from ddpm.auto import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
-from ddpm.estimate import estimate_image_timestep
-from embedding_space.geometry.estimates import rows_for_estimate
-from embedding_space.steps import NormalSampler, Step
 from embedding_space.store import EmbeddingStore
 from training.checkpoint import load_checkpoint
 

@@ -11,9 +11,9 @@ from denoising_diffusion_pytorch import GaussianDiffusion1D
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from alignment.chain import Alignment
+from alignment.step import NormalSampler
 from ddpm.denoisers import build_denoiser
-from embedding_space.alignment import Alignment
-from embedding_space.steps import NormalSampler
 
 CHOICES = {
     "schedule": ("linear", "cosine"),

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpm.diffusion import TextDiffusion
+from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
-from training.random import EpochOrder, StepRandom
 
 GRID = 10  # timesteps at which the validation loss is taken
 COSINE_AT = (0.2, 0.4, 0.6)  # of the noising chain

@@ -9,13 +9,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from alignment.chain import Alignment
+from common.hints import warn_of_text_split
+from common.randomness import without
 from ddpm.diffusion import TextDiffusion, scale_of_rows
 from ddpm.task import DiffusionTask
-from embedding_space.alignment import Alignment
-from embedding_space.commands import warn_of_text_split
 from embedding_space.store import EmbeddingStore
+from training.batches import EpochOrder
 from training.loop import Loop, LoopConfig
-from training.random import EpochOrder, without
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 

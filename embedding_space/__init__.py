@@ -1,1 +1,1 @@
-"""What an embedding is: tables, encoders, the store, and the alignments that close the modality gap."""
+"""Embeddings on disk: tables, encoders and the store."""

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.hints import preparing
 from common.warn import warn_once
-from embedding_space.commands import preparing
 from embedding_space.tables import Tables, read_tables
 
 FORMAT = 1

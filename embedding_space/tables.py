@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embedding_space.commands import dataset_options
+from common.hints import dataset_options
 from embedding_space.splits import canonical_split, is_of_split, split_names
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from embedding_space.datasets.delimited import BAR, COMMA, NAMES, QUOTING, TAB, find_delimiter, swallowed_row
-from embedding_space.datasets.text_files import UTF16_MARKS, DuplicateKey, opened, parse_json
+from common.delimited import BAR, COMMA, NAMES, QUOTING, TAB, find_delimiter, swallowed_row
+from common.text_files import UTF16_MARKS, DuplicateKey, opened, parse_json
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _LINES, _TABLES = (".jsonl", ".ndjson"), {".csv": COMMA, ".tsv": TAB}

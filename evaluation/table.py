@@ -1,5 +1,5 @@
 """Tables of results: the same rows as aligned text for a terminal, as Markdown, as LaTeX and
-(evaluation/report.py) as HTML."""
+(evaluation/reports/html.py) as HTML."""
 
 from __future__ import annotations
 

@@ -15,20 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from alignment.chain import Alignment
+from common.config import compose_config
+from common.files import write_whole
 from common.paths import CONFIGS, PRETRAINED
-from embedding_space.alignment import Alignment
-from embedding_space.geometry.analysis import aligned, analyze
-from embedding_space.geometry.sample import Embeddings
+from common.provenance import run_facts
+from common.randomness import drawn_rows
 from embedding_space.store import EmbeddingStore
-from evaluation.facts import run_facts
-from evaluation.geometry_plots import geometry_figures, origin
-from evaluation.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
+from evaluation.geometry.analysis import aligned, analyze
+from evaluation.geometry.plots import geometry_figures, origin
+from evaluation.geometry.sample import Embeddings
+from evaluation.reports.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
 from evaluation.table import Column, Table
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_encoder
-from training.config import compose_config
-from training.random import drawn_rows
-from training.run_folder import write_whole
 
 RAW = "raw"
 

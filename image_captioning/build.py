@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from image_captioning.captioner import GPT2_OPTIONS, Captioner
 from image_captioning.hub import find_hub_folder
 

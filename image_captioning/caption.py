@@ -14,10 +14,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from embedding_space.encoders import reload_encoder
+from common.config import given
+from embedding_space.encoders.load import reload_encoder
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from training.config import given
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:

@@ -15,11 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from alignment.chain import Alignment
+from alignment.step import NormalSampler
 from common.device import announce, autocast, best_device, choose_precision
 from common.paths import PRETRAINED
-from embedding_space.alignment import Alignment
-from embedding_space.encoders import Encoder, reload_encoder
-from embedding_space.steps import NormalSampler
+from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.load import reload_encoder
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, beam_hypotheses, generate
 from image_captioning.hub import find_hub_folder

@@ -14,21 +14,21 @@ from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
+from common.config import compose_config
 from embedding_space.store import EmbeddingStore
-from evaluation.clip_score import ClipScoring
-from evaluation.files import read_predictions, write_predictions
-from evaluation.judging import with_text_figures
-from evaluation.references import read_reference_file
-from evaluation.scoring import CLIP_SCORE, Scoring, check_metrics, left_out_figures, named, with_words
+from evaluation.captions.clip_score import ClipScoring
+from evaluation.captions.extra_scores import with_text_figures
+from evaluation.captions.prediction_files import read_predictions, write_predictions
+from evaluation.captions.references import read_reference_file
+from evaluation.captions.scoring import CLIP_SCORE, Scoring, check_metrics, left_out_figures, named, with_words
 from evaluation.table import Table
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.evaluation_folder import earlier_figures, measure_inputs, write_scores
 from image_captioning.generation import Decoding
-from modality_translation.alignment_step import TranslatedAlignment, check_encoder
+from modality_translation.step import TranslatedAlignment, check_encoder
 from modality_translation.translation import load_translation
-from training.config import compose_config
 from training.tracking import Tracker, start_tracker
 
 logger = logging.getLogger(__name__)

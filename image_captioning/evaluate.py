@@ -14,21 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alignment.chain import Alignment
+from alignment.steps import Center
+from common.config import given
 from common.device import choose_precision, computing_on
-from embedding_space.alignment import Alignment
-from embedding_space.steps import Center
+from common.files import write_whole
 from embedding_space.store import EmbeddingStore
-from evaluation.clip_score import ClipScoring
-from evaluation.files import write_predictions
-from evaluation.judging import with_text_figures
-from evaluation.metrics import METRICS
-from evaluation.retrieval import centroid_distance, image_to_text, paired_cosine
-from evaluation.scoring import Scoring, check_metrics, left_out_figures, named, split_references
+from evaluation.captions.clip_score import ClipScoring
+from evaluation.captions.extra_scores import with_text_figures
+from evaluation.captions.metrics import METRICS
+from evaluation.captions.prediction_files import write_predictions
+from evaluation.captions.scoring import Scoring, check_metrics, left_out_figures, named, split_references
+from evaluation.embeddings.retrieval import centroid_distance, image_to_text, paired_cosine
 from image_captioning.captioner import Captioner, checkpoint_sha256
 from image_captioning.evaluation_folder import earlier_figures, measure_inputs, write_scores
 from image_captioning.generation import Decoding
-from training.config import given
-from training.run_folder import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def evaluate_captioner(
             embeddings and options are returned, after another try at metrics that failed, and those of others replaced
             (`renew`) or refused (`keep`).
         precision: of the decoder, as for `Captioner.caption_images`.
-        metrics: names from `evaluation.scoring.MEASURES`.
+        metrics: names from `evaluation.captions.scoring.MEASURES`.
         clip_score: how CLIPScore, if it is among the metrics, is measured; by default by this store's encoder.
         training_store: where the captioner's training text is, if it is not in `store`.
         image_store: where the images' embeddings are, if another encoder made them: another view of the same data set,

@@ -14,21 +14,21 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from alignment.chain import Alignment
+from alignment.memory import ROWS_AT_ONCE
+from common.config import compose_config
 from common.device import best_device
-from embedding_space.alignment import Alignment
-from embedding_space.encoders import reload_encoder
-from embedding_space.steps import ROWS_AT_ONCE
+from common.files import write_whole
+from common.provenance import run_facts
+from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
-from evaluation.facts import run_facts
-from evaluation.labels import read_labels
-from evaluation.retrieval import retrieval_figures
+from evaluation.embeddings.labels import read_labels
+from evaluation.embeddings.retrieval import retrieval_figures
+from evaluation.embeddings.word_lists import word_list
+from evaluation.embeddings.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from evaluation.table import Column, Table
-from evaluation.word_lists import word_list
-from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_encoder
-from training.config import compose_config
-from training.run_folder import write_whole
 
 RECALLS = {"R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10"}
 

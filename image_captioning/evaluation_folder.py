@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from evaluation.files import read_predictions
-from evaluation.metrics import CaptionScores
-from evaluation.scoring import CLIP_SCORE, Scoring, failed_metrics
-from training.run_folder import first_difference, write_whole
+from common.files import write_whole
+from evaluation.captions.metrics import CaptionScores
+from evaluation.captions.prediction_files import read_predictions
+from evaluation.captions.scoring import CLIP_SCORE, Scoring, failed_metrics
+from training.run_folder import first_difference
 
 EARLIER = ("replace", "renew", "keep")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 from torch import nn
 
-from embedding_space.encoders import file_sha256
-from embedding_space.steps import TextMemory
-from evaluation.facts import run_facts
+from alignment.memory import TextMemory
+from common.config import given
+from common.files import file_sha256
+from common.provenance import run_facts
 from image_captioning.captioner import Captioner, checkpoint_sha256
-from training.config import given
 from training.run_folder import first_difference
 
 

@@ -19,7 +19,7 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from training.random import mixed_seed
+from common.randomness import mixed_seed
 
 # What each strategy takes beyond the common options, and its defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {

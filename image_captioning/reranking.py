@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from embedding_space.encoders import Encoder
+from embedding_space.encoders.base import Encoder
 
 
 def choose_by_clip(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.config import given
 from common.paths import PRETRAINED
-from training.config import given
 
 
 def run_name(

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from common.randomness import seeded_normal
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
+from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
-from training.random import EpochOrder, StepRandom, seeded_normal
 
 ROWS_AT_ONCE = 256
 

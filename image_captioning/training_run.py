@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from embedding_space.alignment import Alignment
-from embedding_space.commands import warn_of_text_split
+from alignment.chain import Alignment
+from common.hints import warn_of_text_split
+from common.randomness import drawn_groups, drawn_rows, mixed_seed, seeded_normal, without
 from embedding_space.splits import refuse_held_out
 from embedding_space.store import EmbeddingStore
 from image_captioning.build import build_captioner
@@ -25,7 +26,6 @@ from image_captioning.evaluate import check_encoder
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.loop import Loop, LoopConfig
-from training.random import drawn_groups, drawn_rows, mixed_seed, seeded_normal, without
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 

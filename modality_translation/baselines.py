@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modality_translation.directions import DIRECTIONS
+from modality_translation.models import DIRECTIONS
 from modality_translation.pairs import Pairs
 from modality_translation.projection import fit_projection
 

@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from embedding_space.encoders import reload_encoder
+from common.files import write_whole
+from common.provenance import run_facts
+from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
-from evaluation.facts import run_facts
-from evaluation.labels import read_labels
+from evaluation.embeddings.labels import read_labels
+from evaluation.embeddings.word_lists import word_list
+from evaluation.embeddings.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from evaluation.table import Column, Table
-from evaluation.word_lists import word_list
-from evaluation.zero_shot import class_embeddings, class_prompts, zero_shot_scores
-from modality_translation.alignment_step import check_encoder
+from modality_translation.step import check_encoder
 from modality_translation.translation import load_translation
-from training.run_folder import write_whole
 
 
 def classify(config: DictConfig) -> dict:

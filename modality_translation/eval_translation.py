@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.facts import run_facts
+from common.files import write_whole
+from common.provenance import run_facts
 from evaluation.table import Column, Table
-from modality_translation.alignment_step import check_encoder
 from modality_translation.bound import cosine_bound
-from modality_translation.directions import ConditionalEncoderDecoder
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated, share_above
+from modality_translation.models import ConditionalEncoderDecoder
 from modality_translation.pairs import PairedStores, Pairs
+from modality_translation.step import check_encoder
 from modality_translation.translation import Translation, load_translation
-from training.run_folder import write_whole
 
 COLUMNS = [
     Column("rows"),

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 
-from embedding_space.encoders import reload_encoder
+from common.files import write_whole
+from common.provenance import run_facts
+from common.randomness import drawn_rows
+from embedding_space.encoders.load import reload_encoder
 from embedding_space.pictures import open_picture
 from embedding_space.tables import read_tables
-from evaluation.facts import run_facts
 from modality_translation.image_generation import ImageDecoder, save_pictures
 from modality_translation.translation import load_translation
-from training.random import drawn_rows
-from training.run_folder import write_whole
 
 
 def generate(config: DictConfig, sentences: list[str]) -> dict:

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evaluation.retrieval import image_to_text, paired_cosine, text_to_image
+from evaluation.embeddings.retrieval import image_to_text, paired_cosine, text_to_image
 from modality_translation.pairs import Pairs
 
 ROWS_AT_ONCE = 8192

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from modality_translation.measure import SIMILARITY, measure
 from modality_translation.pairs import Pairs
 from modality_translation.translation import Translation
+from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
-from training.random import EpochOrder, StepRandom
 
 
 class TranslationTask:

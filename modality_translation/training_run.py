@@ -10,12 +10,12 @@ import json
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from common.randomness import mixed_seed
 from embedding_space.splits import refuse_held_out
 from modality_translation.pairs import PairedStores
 from modality_translation.task import TranslationTask
 from modality_translation.translation import Translation
 from training.loop import Loop, LoopConfig
-from training.random import mixed_seed
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 

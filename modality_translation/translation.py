@@ -11,10 +11,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from common.device import best_device
-from modality_translation.directions import DIRECTIONS, Sampling, build_direction
+from modality_translation.models import DIRECTIONS, Sampling, build_direction
 from modality_translation.pairs import Pairs
+from training.batches import StepRandom
 from training.checkpoint import load_checkpoint
-from training.random import StepRandom
 
 ROWS_AT_ONCE = 8192
 MODEL_CARD = """---

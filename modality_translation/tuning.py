@@ -6,8 +6,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 
-from modality_translation.directions import Sampling
 from modality_translation.measure import Translator, translated_cosine
+from modality_translation.models import Sampling
 from modality_translation.pairs import Pairs
 from modality_translation.translation import Translation
 

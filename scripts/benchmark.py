@@ -9,7 +9,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> dict[str, list[dict]]:

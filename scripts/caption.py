@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from training.cli import command, exists, fail
+from common.cli import command, exists, fail
 
 
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:

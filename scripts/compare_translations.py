@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> dict:

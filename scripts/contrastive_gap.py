@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> dict:
     """Run as `configs/contrastive_gap.yaml` says; returns what `contrastive_gap.json` holds."""
-    from contrastive.contrastive_gap import contrastive_gap
+    from evaluation.geometry.contrastive_gap import contrastive_gap
 
     return contrastive_gap(config)
 

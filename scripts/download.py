@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from training.cli import command
+from common.cli import command
 
 
 def fetch_dataset(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> dict:

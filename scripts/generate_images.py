@@ -10,7 +10,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 OPTION = re.compile(r"[~+]{0,2}[\w.@/]+=|-")
 

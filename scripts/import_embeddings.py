@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> object:
     """Import as `configs/import_embeddings.yaml` says; what was imported already is re-used."""
-    from embedding_space.import_embeddings import run
+    from embedding_space.peers.import_embeddings import run
 
     return run(config)
 

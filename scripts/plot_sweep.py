@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> dict:
     """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
-    from evaluation.plot_sweep import plot_sweep
+    from evaluation.reports.plot_sweep import plot_sweep
 
     return plot_sweep(config)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from training.cli import command
+from common.cli import command
 
 if TYPE_CHECKING:
     from embedding_space.store import EmbeddingStore
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
     """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encode=false`."""
-    from embedding_space.encoders import load_encoder
-    from embedding_space.prepare import check_training_splits, write_store
-    from embedding_space.processes import Processes
+    from common.processes import Processes
+    from embedding_space.encoders.load import load_encoder
+    from embedding_space.write_store import check_training_splits, write_store
 
     dataset, processes = config.dataset, Processes()
     for key in ("text_split", "image_mean_split"):

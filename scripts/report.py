@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from training.cli import command
+from common.cli import command
 
 
 def run(config: DictConfig) -> object:
     """Write the report as `configs/report.yaml` says; returns where it is."""
-    from evaluation.report_command import report
+    from evaluation.reports.report_command import report
 
     return report(config)
 

@@ -15,11 +15,11 @@ import torch
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from embedding_space.encoders import EncodedImages, Encoder
-from embedding_space.prepare import write_store
+from common.config import compose_config
+from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
-from training.config import compose_config
+from embedding_space.write_store import write_store
 
 settings.register_profile("tests", deadline=None)  # no test is timed: the machine may do other things
 settings.load_profile("tests")

@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAY_IMPORT = {
-    "common": set(),
-    "embedding_space": {"common"},
-    "training": {"common"},
-    "evaluation": {"common", "embedding_space", "training"},
-    "contrastive": {"common", "embedding_space", "training", "evaluation"},
-    "ddpm": {"common", "embedding_space", "training", "evaluation"},
-    "image_captioning": {"common", "embedding_space", "training", "evaluation", "ddpm", "modality_translation"},
-    "modality_translation": {"common", "embedding_space", "training", "evaluation", "ddpm"},
-    "comparison": {
-        *("common", "embedding_space", "training", "evaluation", "ddpm", "modality_translation", "image_captioning"),
-    },
-    "demo_world": {"common", "embedding_space"},
-}
+FLOORS = [
+    {"common"},
+    {"embedding_space", "training"},
+    {"alignment", "evaluation", "demo_world"},
+    {"ddpm", "contrastive"},
+    {"modality_translation"},
+    {"image_captioning"},
+    {"comparison"},
+]
+MAY_IMPORT = {room: set().union(*FLOORS[:floor]) for floor, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS = {*MAY_IMPORT, "scripts", "tests"}
 
 

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.device import announce, best_device, choose_precision, computing_on
+from common.files import write_whole
+from common.randomness import mixed_seed
+from training.batches import StepRandom
 from training.compiler import check_compiler
 from training.loop_config import LoopConfig
-from training.random import StepRandom, mixed_seed
-from training.run_folder import METRICS, RESUME, TABLES, finish_run, write_whole
+from training.run_folder import METRICS, RESUME, TABLES, finish_run
 from training.schedule import learning_rate_factor, parameter_groups
 from training.tracking import Tracker, finish_trackers, start_tracker
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+
+from common.files import write_whole
 
 FINISHED = "finished.json"
 RESUME = "resume.pt"
@@ -76,14 +77,6 @@ def finish_run(output_dir: str | Path, summary: dict) -> None:
     folder = Path(output_dir)
     write_whole(folder / FINISHED, json.dumps(summary, indent=2) + "\n")
     (folder / RESUME).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file of which no reader, and no later run after a kill, ever sees a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    # Names of files that are not UTF-8 hold half characters: written as JSON's escapes of them.
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)
 
 
 def first_difference(before: object, now: object, key: str = "") -> str | None:

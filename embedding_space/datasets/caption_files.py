@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedding_space.datasets.delimited import table_rows
+from common.delimited import table_rows
+from common.text_files import first_line, json_lines, numbered_lines, parse_json, read_json
 from embedding_space.datasets.records import Taken, checked_id, checked_split, entries_of, field
-from embedding_space.datasets.text_files import first_line, json_lines, numbered_lines, parse_json, read_json
 from embedding_space.splits import SPELLINGS, canonical_split, is_held_out
 
 KINDS = {

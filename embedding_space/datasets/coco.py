@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from common.text_files import read_json
 from embedding_space.datasets.records import (
     Photo,
     Taken,
@@ -15,7 +16,6 @@ from embedding_space.datasets.records import (
     field,
     text_field,
 )
-from embedding_space.datasets.text_files import read_json
 
 
 def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mapping[str, str | None]) -> Iterator[Photo]:

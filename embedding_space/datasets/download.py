@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from common.text_files import read_json
 from embedding_space.datasets.records import entries_of, text_field
-from embedding_space.datasets.text_files import read_json
 
 CHUNK = 1 << 20
 ATTEMPTS = 4  # in a row without a byte gained

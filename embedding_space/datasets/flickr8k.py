@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from common.text_files import numbered_lines
 from embedding_space.datasets.caption_files import token_lines
 from embedding_space.datasets.records import Photo, Taken, annotation_file
-from embedding_space.datasets.text_files import numbered_lines
 
 LISTS = {"train": "Flickr_8k.trainImages.txt", "val": "Flickr_8k.devImages.txt", "test": "Flickr_8k.testImages.txt"}
 

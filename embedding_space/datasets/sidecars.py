@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from common.text_files import lines_of, read_json
 from embedding_space.datasets.records import Photo, Taken
-from embedding_space.datasets.text_files import lines_of, read_json
 
 SIDECARS = (".txt", ".json")
 

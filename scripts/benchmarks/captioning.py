@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from alignment.chain import Alignment
+from common.config import compose_config
 from common.device import best_device, computes_bf16
-from embedding_space.alignment import Alignment
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
@@ -27,7 +28,6 @@ from scripts.benchmarks.timing import (
     parameters,
     with_ratios,
 )
-from training.config import compose_config
 from training.loop import Loop, LoopConfig
 
 

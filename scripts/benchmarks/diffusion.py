@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from common.config import compose_config
 from common.device import best_device, choose_precision
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
@@ -24,9 +25,8 @@ from scripts.benchmarks.timing import (
     parameters,
     with_ratios,
 )
-from training.config import compose_config
+from training.batches import EpochOrder
 from training.loop import Loop, LoopConfig
-from training.random import EpochOrder
 
 
 def benchmark_ddpm(config: DictConfig, repeats: int) -> list[dict]:

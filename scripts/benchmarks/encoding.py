@@ -12,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from embedding_space.encoders import Encoder, load_encoder
+from common.config import compose_config
+from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.load import load_encoder
 from scripts.benchmarks.captioning import made_up_captions
 from scripts.benchmarks.timing import median_seconds, with_ratios
-from training.config import compose_config
 
 
 def benchmark_encode(config: DictConfig, repeats: int) -> list[dict]:

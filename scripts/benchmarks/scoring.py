@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 
 from demo_world.captions import write_captions
 from demo_world.scene import sample_scene
-from evaluation.java import find_java
-from evaluation.meteor import close_warm_meteors
-from evaluation.metrics import METRICS, score_captions
+from evaluation.captions.java import find_java
+from evaluation.captions.meteor import close_warm_meteors
+from evaluation.captions.metrics import METRICS, score_captions
 from scripts.benchmarks.timing import median_seconds, with_ratios
 
 NAMES = {

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from training.batches import StepRandom
 from training.loop import Evaluation, Task
-from training.random import StepRandom
 
 
 def now() -> float:

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from common.config import compose_config
 from common.device import best_device
-from evaluation.retrieval import paired_cosine
+from evaluation.embeddings.retrieval import paired_cosine
 from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.task import TranslationTask
 from modality_translation.translation import Translation, load_translation
 from scripts.benchmarks.timing import median_seconds, parameters, with_ratios
-from training.config import compose_config
 from training.loop import Loop, LoopConfig
 
 

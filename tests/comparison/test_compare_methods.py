@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 import comparison.runs
 from comparison.compare_methods import compare
 from comparison.runs import find_methods
-from embedding_space.prepare import write_store
+from embedding_space.write_store import write_store
 
 DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
 CAPTIONER = [
@@ -58,8 +58,8 @@ def config(make_store, compose, tmp_path):
 @pytest.fixture
 def without_java(monkeypatch):
     """The tiny store's captions are lower-case words already."""
-    for module in ("metrics", "tokenizer"):
-        monkeypatch.setattr(f"evaluation.{module}.ptb_tokenize", list)
+    for module in ("metrics", "ptb_tokenizer"):
+        monkeypatch.setattr(f"evaluation.captions.{module}.ptb_tokenize", list)
 
 
 @pytest.mark.usefixtures("without_java")

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from contrastive.checkpoint import save_open_clip
-from contrastive.data import PicturePairs, read_picture, shift
+from contrastive.picture_pairs import PicturePairs, read_picture, shift
 from contrastive.task import ContrastiveTask
 from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
-from embedding_space.encoders import load_encoder
+from embedding_space.encoders.load import load_encoder
 from embedding_space.tables import read_tables, write_tables
-from training.random import StepRandom
+from training.batches import StepRandom
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 230), "white": (240, 240, 240)}
 TINY = [

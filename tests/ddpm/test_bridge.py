@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from alignment.chain import Alignment
+from alignment.steps import Center, Normalize
 from ddpm.bridge import DiffusionBridge, ddim_times, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
-from embedding_space.alignment import Alignment
-from embedding_space.steps import Center, Normalize
 
 DIM = 16
 MLP = {"kind": "mlp", "width": 32, "depth": 2, "time_width": 16, "dropout": 0.1}

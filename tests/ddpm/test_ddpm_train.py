@@ -13,11 +13,11 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from alignment.chain import Alignment
 from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from ddpm.training_run import _rows, train
-from embedding_space.alignment import Alignment
 
 TINY = (
     "denoiser.width=32", "denoiser.depth=1", "denoiser.time_width=16",

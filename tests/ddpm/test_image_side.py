@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from alignment.chain import Alignment
 from ddpm.diffusion import TextDiffusion
-from embedding_space.alignment import Alignment
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
 PREFIX = [NORMALIZE, CENTER, NORMALIZE]

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alignment.chain import Alignment
 from ddpm.diffusion import TextDiffusion
-from embedding_space.alignment import Alignment
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
 MEMORY = {"step": "TextMemory", "temperature": 0.1}

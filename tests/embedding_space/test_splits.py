@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_space.prepare import write_store
 from embedding_space.splits import SPELLINGS, WORDS, canonical_split, is_held_out, refuse_held_out, spelled, split_names
 from embedding_space.tables import write_tables
+from embedding_space.write_store import write_store
 
 
 @pytest.mark.parametrize(

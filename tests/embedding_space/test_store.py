@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_space.encoders import Encoder
-from embedding_space.prepare import write_store
+from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
+from embedding_space.write_store import write_store
 
 
 class CountingEncoder(Encoder):
@@ -109,7 +109,7 @@ def test_a_text_only_corpus_has_no_images_and_says_so(corpus):
 
 
 def test_an_interrupted_encoding_goes_on_where_it_stopped(corpus, monkeypatch):
-    monkeypatch.setattr("embedding_space.prepare.SHARD_ROWS", 3)
+    monkeypatch.setattr("embedding_space.write_store.SHARD_ROWS", 3)
     with pytest.raises(KeyboardInterrupt):
         write_store(corpus, CountingEncoder(fail_after=6), "counting")
     with pytest.raises(FileNotFoundError, match=r"prepare_data\.py"):
@@ -123,7 +123,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(corpus, monkeypatch):
 
 
 def test_an_interrupted_encoding_of_something_else_is_begun_anew(corpus, monkeypatch):
-    monkeypatch.setattr("embedding_space.prepare.SHARD_ROWS", 3)
+    monkeypatch.setattr("embedding_space.write_store.SHARD_ROWS", 3)
     with pytest.raises(KeyboardInterrupt):
         write_store(corpus, CountingEncoder(fail_after=6), "counting")
     other = CountingEncoder(name="other")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from evaluation.files import read_predictions, read_references
+from evaluation.captions.prediction_files import read_predictions, read_references
 
 IDS = st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text)
 CAPTIONS = st.text().filter(lambda text: "\0" not in text)

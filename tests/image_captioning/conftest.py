@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.tokenizer import train_tokenizer

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
 from image_captioning.eval_coco import _table

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from evaluation import clip_score, metrics
-from evaluation.clip_score import ClipScoring
+from evaluation.captions import clip_score, metrics
+from evaluation.captions.clip_score import ClipScoring
 from image_captioning.eval_coco import _clip_scoring, _table
 from image_captioning.eval_coco import evaluate as evaluate_command
 from image_captioning.evaluate import evaluate_captioner
@@ -140,7 +140,7 @@ def test_the_oracle_is_judged_by_the_references_that_it_did_not_read(captioner, 
         seen.update(references)
         return scores, {"encoder": {}}
 
-    monkeypatch.setattr("evaluation.scoring.with_clip_scores", judge)
+    monkeypatch.setattr("evaluation.captions.scoring.with_clip_scores", judge)
     evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr", "CLIPScore"], caption_from="texts")
     assert seen == {image_id: captions[1:] for image_id, captions in store.tables.references("test").items()}
 

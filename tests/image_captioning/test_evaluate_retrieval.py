@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import image_captioning.evaluate_retrieval as script
-from embedding_space.alignment import Alignment
-from evaluation.retrieval import retrieval_figures
+from alignment.chain import Alignment
+from evaluation.embeddings.retrieval import retrieval_figures
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate_retrieval import evaluate
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import image_captioning.eval_coco as script
-from embedding_space.prepare import write_store
-from evaluation import metrics
-from evaluation.java import JavaError
+from embedding_space.write_store import write_store
+from evaluation.captions import metrics
+from evaluation.captions.java import JavaError
 from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import check_references, evaluate_captioner
 
@@ -76,7 +76,7 @@ def test_a_folder_of_other_inputs_is_refused_unless_overwritten(score, tmp_path,
             score(output_dir="out", **change)
         assert (tmp_path / "out/scores.json").read_text() == before
     with monkeypatch.context() as patched:
-        patched.setattr("evaluation.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
+        patched.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
         assert score(dict(reversed(PREDICTIONS.items())), output_dir="out") == json.loads(before)
     assert "Already evaluated: out" in capsys.readouterr().out
     second = score(dict.fromkeys(PREDICTIONS, "a"), output_dir="out", overwrite=True)
@@ -105,7 +105,7 @@ def test_a_metric_that_failed_is_tried_again_and_the_others_are_not(score, no_ja
     assert json.loads((tmp_path / "out/scores.json").read_text()) == second
     per_image = json.loads((tmp_path / "out/per_image.json").read_text())
     assert per_image["METEOR"] == [0.5] * 4 and len(per_image["CIDEr"]) == 4
-    monkeypatch.setattr("evaluation.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
+    monkeypatch.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
     assert score(**options) == second
 
 
@@ -241,6 +241,6 @@ def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path
     ],
 )
 def test_bad_options_are_refused_before_anything_is_scored(score, monkeypatch, option, message):
-    monkeypatch.setattr("evaluation.scoring.score_captions", lambda *a, **k: pytest.fail("scored"))
+    monkeypatch.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored"))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score(**option)

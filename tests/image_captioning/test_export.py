@@ -8,8 +8,8 @@ import shutil
 import pytest
 import torch
 
-from embedding_space.alignment import Alignment
-from embedding_space.steps import TextMemory
+from alignment.chain import Alignment
+from alignment.memory import TextMemory
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.export import export

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from image_captioning.evaluate import evaluate_captioner
 
 COLLAPSE = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
@@ -55,7 +55,7 @@ def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
     ):
         evaluate_captioner(captioner, store, image_side={"temperature": 0.2}, **{**options, "metrics": ["BLEU"]})
     assert (tmp_path / "scores.json").read_text() == before
-    monkeypatch.setattr("evaluation.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
+    monkeypatch.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
     assert (
         evaluate_captioner(captioner, store, image_side={"temperature": 0.2}, **options) == first == json.loads(before)
     )

@@ -12,16 +12,17 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import training.loop
-from embedding_space.alignment import Alignment
-from embedding_space.encoders import Encoder
-from embedding_space.prepare import write_store
+from alignment.chain import Alignment
+from common.randomness import drawn_rows
+from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
+from embedding_space.write_store import write_store
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.training_run import _aligned_once, _paired, choose, train
-from training.random import StepRandom, drawn_rows
+from training.batches import StepRandom
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6
 SMALL = (

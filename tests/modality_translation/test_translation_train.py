@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from embedding_space.alignment import Alignment
+from alignment.chain import Alignment
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.training_run import train as train_captioner
-from modality_translation.alignment_step import ModalityTranslation, TranslatedAlignment, check_encoder
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
 from modality_translation.measure import measure, measure_untranslated, share_above
 from modality_translation.pairs import PairedStores
+from modality_translation.step import ModalityTranslation, TranslatedAlignment, check_encoder
 from modality_translation.task import TranslationTask
 from modality_translation.training_run import train
 from modality_translation.translation import load_translation

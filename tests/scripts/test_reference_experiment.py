@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from common.config import compose_config
 from ddpm.bridge import load_text_diffusion
 from ddpm.training_run import train as train_diffusion
 from embedding_space.store import EmbeddingStore
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 from image_captioning.training_run import train as train_captioner
-from training.config import compose_config
 from training.loop_config import LoopConfig
 
 EXPERIMENT = "experiment=diffusion_bridge_reference"

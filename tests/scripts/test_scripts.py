@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import image_captioning.caption as caption_script
-from embedding_space.encoders import reload_encoder
+from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
-from evaluation.comparison_tables import results_table
-from evaluation.files import read_predictions
+from evaluation.captions.prediction_files import read_predictions
+from evaluation.reports.comparison_tables import results_table
 from image_captioning.caption import caption, find_pictures
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
@@ -47,7 +47,7 @@ CAPTIONER = [
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A whole demo run on a tiny world: (its folder, config, results)."""
-    from training.config import compose_config
+    from common.config import compose_config
 
     folder = tmp_path_factory.mktemp("demo")
     config = compose_config(
@@ -202,7 +202,7 @@ def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_pa
     def fail(*args, **kwargs):
         raise RuntimeError("scoring died")
 
-    monkeypatch.setattr("evaluation.scoring.score_captions", fail)
+    monkeypatch.setattr("evaluation.captions.scoring.score_captions", fail)
     config = compose(
         "eval_coco",
         f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",

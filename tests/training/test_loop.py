@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from training.batches import EpochOrder
 from training.loop import Evaluation, Loop, LoopConfig
-from training.random import EpochOrder
 from training.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[2]

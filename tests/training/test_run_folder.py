@@ -10,8 +10,8 @@ import pytest
 from accelerate import Accelerator
 from omegaconf import OmegaConf
 
-from training.cli import command, quote_paths
-from training.config import compose_config
+from common.cli import command, quote_paths
+from common.config import compose_config
 from training.run_folder import RESUME, finish_run, first_difference, open_run
 from training.tracking import Tracker, start_tracker
 

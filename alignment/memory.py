@@ -1,0 +1,105 @@
+"""DeCap's text memory, a step of an alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alignment.step import Step
+from embedding_space.store import EmbeddingStore
+
+ROWS_AT_ONCE = 65_536
+
+
+class TextMemory(Step):
+    """Project image rows on the training texts: softmax(similarity / temperature)-weighted mean, as unit rows.
+
+    DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
+    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory over
+    `MEMORY_SAVED_BYTES` is not copied into checkpoints: they name its store and the store's hash instead.
+    """
+
+    MEMORY_SAVED_BYTES = 50_000_000
+    changes_texts = False
+    image_options = ("temperature", "memory_rows")
+
+    def __init__(
+        self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
+    ):
+        super().__init__()
+        if not isinstance(temperature, (int, float)) or not temperature > 0:
+            raise ValueError(f"temperature={temperature!r} must be a positive number (option alignment.temperature)")
+        self.temperature = float(temperature)
+        self.store, self.store_hash = store, store_hash
+        self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
+
+    def image(self, rows):
+        return torch.cat([self._project(part) for part in rows.split(1024)]) if len(rows) else rows
+
+    def _project(self, rows: Tensor) -> Tensor:
+        weights = (rows @ self.memory.T / self.temperature).softmax(dim=-1)  # (B, M)
+        return F.normalize(weights @ self.memory, dim=-1)
+
+    def options(self):
+        rows, dim = self.memory.shape
+        saved = {"temperature": self.temperature, "rows": rows, "dim": dim}
+        return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
+
+    def with_image_options(self, temperature: float | None = None, memory_rows: int | None = None):
+        """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the rows that the memory has."""
+        memory = self.memory
+        if memory_rows is not None:
+            if not isinstance(memory_rows, int) or not 1 <= memory_rows <= len(memory):
+                raise ValueError(
+                    f"memory_rows={memory_rows!r} must lie in 1..{len(memory)}, the rows that this memory has (option "
+                    "alignment.memory_rows)"
+                )
+            memory = memory[_evenly_spaced(len(memory), memory_rows)]
+        return self._holding(memory, self.temperature if temperature is None else temperature)
+
+    def self_contained(self) -> TextMemory:
+        """This step with a memory that is saved with it, however large it is."""
+        return self._holding(self.memory, self.temperature)
+
+    def _holding(self, memory: Tensor, temperature: float) -> TextMemory:
+        step = TextMemory(temperature, *memory.shape)
+        step.memory = memory
+        return step
+
+    def restore(self, preceding):
+        if self.store is None:
+            return
+        store = EmbeddingStore(self.store)
+        if store.hash != self.store_hash:
+            raise ValueError(
+                f"This captioner's text memory came from the store {self.store} with hash {self.store_hash[:12]}, "
+                f"but the store there has hash {store.hash[:12]}: prepare that store, or train the captioner, again"
+            )
+        self._fill(store, preceding)
+
+    def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
+        texts = store.texts(store.text_split)
+        texts = texts[_evenly_spaced(len(texts), len(self.memory))]
+        for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
+            for before in preceding:
+                part = before.clean_text(part)
+            out.copy_(part)
+
+    @classmethod
+    def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
+        rows = len(store.captions(store.text_split))
+        if memory_rows is not None and not 1 <= memory_rows <= rows:
+            raise ValueError(f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)")
+        rows = memory_rows or rows
+        large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
+        step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
+        step._fill(store, preceding)
+        return step
+
+
+def _evenly_spaced(rows: int, count: int) -> Tensor:
+    """(count,) int64: so many of `rows` rows, from the first to the last."""
+    return torch.linspace(0, rows - 1, count).long()

@@ -1,0 +1,124 @@
+"""Composing a stage's config in process, just as its command line would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from common.options import addable, fit_options, keys, no_option
+from common.paths import CONFIGS
+
+
+def compose_config(stage: str, *overrides: str) -> DictConfig:
+    """`configs/<stage>.yaml` with Hydra overrides: compose_config("ddpm", "dataset=demo", "seed=1").
+
+    Works within a `hydra.main` too. Raises ValueError for an unknown key, group or choice, and as `fit_options`.
+    """
+    outer = GlobalHydra.instance().hydra  # of the hydra.main that may be running
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = hydra.compose(stage, stage_experiments(stage, overrides), return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            with open_dict(config):
+                del config["hydra"]
+            return fit_options(config, stage, choices)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"configs/{stage}.yaml with {' '.join(overrides)}: {_first_part(error)}") from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
+    """What is wrong with a command line, in the place of Hydra's words, which advise to add a misspelt key with a +."""
+    if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[0]
+        return f"{error.override}: {reason}; quote what holds = or brackets twice, as in 'ddpm=[\"loop.steps=3\"]'"
+    if unlike := re.match(r"Error merging override (.+)", str(error)):
+        return f"{unlike[1]}: the value is of another kind than the option's (a list, parts or one value)"
+    absent = re.match(r"Could not override '(.+?)'", str(error))  # of a key, or of a group such as alignment
+    if absent is None:
+        return _first_part(error)
+    key = absent[1]
+    if addable(key) and key.partition(".")[0] in _choices(stage):
+        return (
+            f"{key} is an option that configs/{stage}.yaml and its parts leave out: add it with a +, as in +{key}=..."
+        )
+    others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
+    for near in (others, []):
+        try:
+            return no_option(key, stage, keys(OmegaConf.to_container(compose_config(stage, *near))))
+        except ValueError:  # something else is wrong, too, or several values are to be swept over
+            continue
+    return no_option(key, stage, [])
+
+
+def _first_part(error: Exception) -> str:
+    """The error without the folders that were searched."""
+    return str(error).partition("\nConfig search path")[0].strip()
+
+
+def _choices(stage: str) -> list[str]:
+    """The groups that the stage's config chooses from."""
+    parts = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stage}.yaml"))["defaults"]
+    return [group for part in parts if isinstance(part, dict) for group in part]
+
+
+# ${base_name:${checkpoint}}: the name of a run folder
+OmegaConf.register_new_resolver("base_name", lambda path: Path(str(path)).name, replace=True)
+
+# These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
+GIVE_ON = ("compare_methods", "compare_translations")
+
+
+def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
+    """The overrides with `experiment=NAME` put as this stage has it, `experiment=NAME/<stage>`; others as they are.
+
+    An experiment is a folder `configs/experiment/NAME/` with a config for each stage that it has settings for, so that
+    one name serves the commands of all stages. Raises ValueError when it has none for this stage.
+    """
+    overrides = []
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        name = name.removesuffix(f"/{stage}")  # put so already in the commands that manifests keep
+        if key != "experiment" or name in ("", "null"):
+            overrides.append(argument)
+            continue
+        known = _experiment_stages(stage, name)
+        if stage in known:
+            overrides.append(f"experiment={name}/{stage}")
+        if stage in GIVE_ON:
+            overrides.append(f"stage_experiment={name}")
+        elif stage not in known:
+            raise ValueError(
+                f"experiment={name} has no settings for {stage}, only for {', '.join(known)}: leave it out"
+            )
+    return overrides
+
+
+def _experiment_stages(stage: str, name: str) -> list[str]:
+    experiments = CONFIGS / "experiment"
+    stages = sorted(path.stem for path in (experiments / name).glob("*.yaml"))
+    if not stages:
+        anything = "*" if stage in GIVE_ON else stage
+        known = sorted({path.parent.name for path in experiments.glob(f"*/{anything}.yaml")})
+        raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
+    return stages
+
+
+def given(options: Mapping) -> dict:
+    """The options that are not null, which stands for "as it is"."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def override(key: str, value: object) -> str:
+    """`key='value'` for `compose_config`, quoted so that Hydra's grammar takes any path or text."""
+    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"{key}='{escaped}'"

@@ -1,0 +1,159 @@
+"""Files of columns under a header: CSV, TSV and the like of Flickr30k's `image_name| comment_number| comment`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from common.text_files import first_line, lines_of, numbered_lines
+
+COMMA, SEMICOLON, TAB, BAR = ",", ";", "\t", "|"
+QUOTING = (COMMA, SEMICOLON)
+NAMES = {COMMA: "comma", SEMICOLON: "semicolon", TAB: "tab", BAR: "|"}
+PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|webp|bmp|gif|tiff?)\b", re.IGNORECASE)
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+CSV_FIELDS = {delimiter: rf' *(?:{QUOTED.pattern}|[^"{delimiter}]*)' for delimiter in QUOTING}
+WELL_QUOTED = {delimiter: re.compile(rf"{field}(?:{delimiter}{field})*") for delimiter, field in CSV_FIELDS.items()}
+
+
+def table_rows(path: Path, known: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """(`line n`, {column: text}) of each row; `known` are names of columns that tell which delimiter it is.
+
+    In CSV (commas or semicolons) quotes are as RFC 4180 has them: a field that holds one is quoted. Elsewhere they are
+    text, but for columns that are quoted in every row and fields with doubled quotes, which are what csv.writer and
+    pandas make of them.
+
+    Raises ValueError with file and line for rows that do not have the header's fields, quotes that do not match, and
+    quoted fields over several lines of which one could be a row, since then a quote may have swallowed it.
+    """
+    line = first_line(path)
+    if line.lstrip().startswith(("{", "[")):
+        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (an object a line) or .json")
+    delimiter = find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
+    header = _cells(line, delimiter)
+    named = [name for name in header if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise ValueError(f"{path}: its header has two columns {twice!r}: rename one")
+    rows = _quoting_rows(path, delimiter, len(header)) if delimiter in QUOTING else _plain_rows(path, delimiter)
+    next(rows, None)  # the header
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise ValueError(_wrong_count(path, number, cells, header, delimiter))
+        if any(cells):  # a TSV line of tabs alone
+            yield f"line {number}", {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def find_delimiter(header: str, known: Collection[str], usual: str = COMMA) -> str:
+    """The delimiter with which the header has one of the `known` names; `usual` when there is none."""
+    for delimiter in sorted(NAMES, key=lambda delimiter: delimiter != usual):
+        cells = _cells(header, delimiter)
+        if len(cells) > 1 and set(cells) & set(known):
+            return delimiter
+    return usual
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The fields of a header, without blanks and quotes around them."""
+    if delimiter in QUOTING:
+        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        return [cell.strip() for cell in cells]
+    return [_unquoted(cell.strip()) for cell in line.split(delimiter)]
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace('""', '"').strip() if QUOTED.fullmatch(cell) else cell
+
+
+def _wrong_count(path: Path, number: int, cells: list[str], header: list[str], delimiter: str) -> str:
+    columns = ", ".join(header)
+    told = f"{path}, line {number} has {len(cells)} fields, its header {len(header)} ({columns[:200]})"
+    if len(cells) < len(header):
+        return f"{told}: the line is cut, or lacks a field or a {NAMES[delimiter]}"
+    if delimiter in QUOTING:
+        return f'{told}: quote the caption, as in photo.jpg{delimiter}"a man{delimiter} sitting"'
+    return f"{told}: a field must not hold a {NAMES[delimiter]}"
+
+
+def _quoting_rows(path: Path, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """(number of the first line, fields) of CSV, strictly."""
+    row: list[str] = []  # its lines
+
+    def lines() -> Iterator[str]:
+        for _, line in lines_of(path, returns_inside=True):
+            row.append(f"{line}\n")
+            yield row[-1]
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True, skipinitialspace=True)
+    number = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            lines = f"line {number} is" if reader.line_num <= number else f"lines {number} to {reader.line_num} are"
+            raise ValueError(
+                f"{path}, {lines} no CSV: {error}. A quote that begins a field must end it, and one within a "
+                'quoted field is written twice: "say ""stop"""'
+            ) from error
+        text = "".join(row).removesuffix("\n")
+        if '"' in text and not WELL_QUOTED[delimiter].fullmatch(text):
+            raise ValueError(
+                f"{path}, line {number} has a quote in a field that is not quoted itself: quote the field and write "
+                'the quote twice, as in "a 12"" pizza"'
+            )
+        row.clear()
+        for column, cell in enumerate(cells):
+            if (line := swallowed_row(cell, column, columns, delimiter)) is not None:
+                raise ValueError(
+                    f"{path}, line {number}: a quoted field goes over several lines, of which one could be a row of "
+                    f"its own ({line.strip()[:60]!r}): close the quote, or put the caption on one line"
+                )
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            yield number, cells
+        number = reader.line_num + 1
+
+
+def swallowed_row(cell: str, column: int, columns: int, delimiter: str) -> str | None:
+    """A line of a quoted field over several lines that could be (part of) a row of its own, which a quote that was
+    never closed has swallowed; None where there is none.
+
+    A picture's name tells it, or as many delimiters as a row has; or those of the row that the field begins, behind its
+    column, and of the one that it ends, before its column.
+    """
+    first, *more = re.split(r"[\r\n]+", cell.rstrip())
+    lines = [first, *filter(str.strip, more)]
+    if len(lines) < 2:
+        return None
+    behind, before = columns - 1 - column, column
+    whole = (line for line in lines[1:] if line.count(delimiter) >= columns - 1)
+    named = (line for line in lines if PICTURE_NAME.search(line))
+    parts = lines[0].count(delimiter) >= behind and lines[-1].count(delimiter) >= before
+    return next(named, None) or next(whole, None) or (lines[-1] if parts else None)
+
+
+def _plain_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    quoted = _quoted_columns(path, delimiter)
+    for number, line in numbered_lines(path):
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        for column, cell in enumerate(cells):
+            if QUOTED.fullmatch(cell) and (column in quoted or '""' in cell[1:-1]):
+                cells[column] = _unquoted(cell)
+        yield number, cells
+
+
+def _quoted_columns(path: Path, delimiter: str) -> set[int]:
+    """Numbers of the columns that are in quotes in each row, whatever the header's."""
+    quoted: set[int] | None = None
+    lines = numbered_lines(path)
+    next(lines, None)
+    for _, line in lines:
+        here = {column for column, cell in enumerate(line.split(delimiter)) if QUOTED.fullmatch(cell.strip())}
+        quoted = here if quoted is None else quoted & here
+        if not quoted:
+            break
+    return quoted or set()

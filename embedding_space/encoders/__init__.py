@@ -1,0 +1,1 @@
+"""Encoders of pictures and sentences: CLIP by open_clip, and pairs of towers from other libraries."""

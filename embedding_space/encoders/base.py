@@ -1,0 +1,231 @@
+"""What all encoders of pictures and sentences do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from common.device import announce, autocast, best_device, checked_device, choose_precision
+from common.warn import warn_once
+from embedding_space.pictures import open_picture
+
+
+class EncodedImages(NamedTuple):
+    """What became of some picture files, of which K could be read."""
+
+    rows: Tensor  # (K, D) float32, unit rows, on the CPU
+    patches: Tensor | None  # (K, P, D) float16, unit rows, where they were asked for
+    kept: list[int]  # the K positions among the files
+    reasons: list[str]  # for each other file, in order, why it could not be read
+
+
+class Encoder:
+    """What turns pictures and sentences into unit rows.
+
+    A subclass loads its towers, sets `description` and `dims`, and gives `preprocess`, `image_features`,
+    `text_features` and, where the image tower has a grid, `patch_features`.
+
+    Args:
+        batch_size: pictures or sentences a forward pass.
+        precision: autocast to fp32 (none), bf16 or fp16; auto: what the device computes natively.
+        workers: processes that decode pictures.
+        device: by default `common.device.best_device()`.
+
+    Attributes:
+        precision: what `requested_precision` means on this device: fp32, bf16 or fp16.
+        description: JSON that `load_encoder(**description)` makes the encoder from again; kept in stores' manifests
+            and in captioners.
+        dims: {"images": width of image rows, "texts": width of text rows}.
+        joint: whether both lie in one space, in which a cosine between an image and a text means something; two
+            towers that were trained apart have none, be their rows of one width or of two.
+    """
+
+    description: dict[str, Any]
+    dims: dict[str, int]
+    joint: bool = True
+    requested_precision: str = "fp32"
+
+    def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} (option encoder.batch_size) must be at least 1")
+        self.batch_size, self.workers = batch_size, workers
+        self.device = checked_device(device, "encoder.device") if device else best_device()
+        self.requested_precision = precision
+        self.precision = choose_precision(precision, self.device, "encoder.precision")
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]:
+        """What makes an RGB picture (3, H, W). The workers get a copy of it, so it must not hold the towers."""
+        raise NotImplementedError
+
+    def image_features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D)."""
+        raise NotImplementedError
+
+    def text_features(self, sentences: list[str]) -> Tensor:
+        """B sentences -> (B, D)."""
+        raise NotImplementedError
+
+    def cut_texts(self, texts: Sequence[str]) -> int:
+        """How many of the texts are longer than the text tower takes and are read up to there."""
+        return 0
+
+    def warn_of_cut(self, texts: Sequence[str], what: str) -> None:
+        """Say how many of the texts, which are `what` ("prompts"), are read up to the text tower's limit alone."""
+        if cut := self.cut_texts(texts):
+            warn_once(
+                f"{cut:,} of {len(texts):,} {what} are longer than the encoder {self.description['name']} takes and "
+                "are read up to there: shorten them"
+            )
+
+    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> what `image_features` gives, and (B, P, D) features of the P places of the tower's grid, row
+        by row. Raises ValueError when the tower has no grid whose features lie in the image rows' space."""
+        raise ValueError(f"The encoder {self.description['name']} has no patch tokens: set patches=false")
+
+    @property
+    def dim(self) -> int:
+        """The width of all rows. Raises ValueError when images and texts have no joint space."""
+        if not self.joint:
+            raise ValueError(
+                f"The encoder {self.description['name']} has separate towers ({self.dims['images']} dimensions for "
+                f"images, {self.dims['texts']} for texts) and no joint space"
+            )
+        return self.dims["images"]
+
+    def dim_of(self, modality: str) -> int:
+        """The width of the rows of `modality`: "images" or "texts"."""
+        return self.dims[modality]
+
+    @cached_property
+    def patch_shape(self) -> tuple[int, int]:
+        """(P, D) of one picture's patch tokens; ValueError as `patch_features`."""
+        blank = self.preprocess(Image.new("RGB", (64, 64)))[None]
+        return tuple(self._run(lambda batch: self.patch_features(batch)[1], blank.to(self.device)).shape[1:])
+
+    def encode_images(self, paths: Sequence[Path]) -> Tensor:
+        """Image files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that is no picture."""
+        rows, _, unreadable = self.encode_readable_images(paths)
+        if unreadable:
+            raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read; the first: {unreadable[0]}")
+        return rows
+
+    def encode_readable_images(
+        self, paths: Sequence[Path], progress: bool = False
+    ) -> tuple[Tensor, list[int], list[str]]:
+        """Image files -> (K, D) float32 unit rows, the K positions in `paths` they stand for, and for each other file
+        why it could not be read."""
+        with tqdm(total=len(paths), desc="encode images", unit="image", disable=not progress) as bar:
+            encoded = next(self.encode_image_shards(paths, [range(len(paths))], done=bar.update))
+        return encoded.rows, encoded.kept, encoded.reasons
+
+    @torch.inference_mode()
+    def encode_image_shards(
+        self,
+        paths: Sequence[Path],
+        shards: Sequence[Sequence[int]],
+        patches: bool = False,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> Iterator[EncodedImages]:
+        """Each shard's pictures in turn, while the next ones' are being decoded already.
+
+        Args:
+            paths: image files; indexed where a picture is decoded, so that it may be a lazy sequence.
+            shards: the positions in `paths` of each shard; batches do not cross from one into the next.
+            patches: give patch tokens, too.
+            done: told how many pictures each batch had.
+        """
+        batches = [
+            shard[start : start + self.batch_size]
+            for shard in shards
+            for start in range(0, len(shard), self.batch_size)
+        ]
+        loader = iter(
+            DataLoader(
+                _Pictures(paths, self.preprocess),
+                batch_sampler=batches,
+                num_workers=self.workers,
+                collate_fn=_readable,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
+        encode = self.patch_features if patches else lambda pictures: (self.image_features(pictures), None)
+        for shard in shards:
+            rows, grids = [torch.empty(0, self.dims["images"])], []
+            kept, reasons = [], []
+            for start in range(0, len(shard), self.batch_size):
+                pictures, positions, unreadable = next(loader)
+                if positions:
+                    features, grid = self._run(encode, pictures.to(self.device, non_blocking=True))
+                    rows.append(F.normalize(features.float(), dim=-1).cpu())
+                    grids += [] if grid is None else [F.normalize(grid.float(), dim=-1).half().cpu()]
+                kept += [start + position for position in positions]
+                reasons += unreadable
+                done(len(positions) + len(unreadable))
+            if patches:
+                grids.append(torch.empty(0, *self.patch_shape, dtype=torch.float16))
+            yield EncodedImages(torch.cat(rows), torch.cat(grids) if patches else None, kept, reasons)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: list[str], done: Callable[[int], object] = lambda count: None) -> Tensor:
+        """Sentences -> (M, D) float32 unit rows on the CPU. `done` is told how many texts each batch had."""
+        if not texts:
+            return torch.empty(0, self.dims["texts"])
+        return F.normalize(self._run_texts(self.text_features, texts, done), dim=-1)
+
+    def encode_text_shards(
+        self, texts: Sequence[str], shards: Sequence[Sequence[int]], done: Callable[[int], object] = lambda count: None
+    ) -> Iterator[Tensor]:
+        """(M, D) float32 unit rows of each shard's sentences in turn: the counterpart of `encode_image_shards`."""
+        for shard in shards:
+            yield self.encode_texts([texts[position] for position in shard], done)
+
+    def _run_texts(
+        self, features: Callable[[list[str]], Tensor], texts: list[str], done: Callable[[int], object]
+    ) -> Tensor:
+        """(M, F) float32 on the CPU: `features` of M texts, taken by length, for like lengths need little padding."""
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        parts = []
+        for start in range(0, len(texts), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            parts.append(self._run(features, [texts[row] for row in batch]).float().cpu())
+            done(len(batch))
+        rows = torch.cat(parts)
+        return torch.empty_like(rows).index_copy_(0, torch.tensor(order), rows)
+
+    @torch.inference_mode()
+    def _run(self, encode: Callable, batch: Any) -> Any:
+        announce("Encoding", self.device, self.precision)
+        with autocast(self.device, self.precision):
+            return encode(batch)
+
+
+class _Pictures(Dataset):
+    def __init__(self, paths: Sequence[Path], preprocess: Callable[[Image.Image], Tensor]):
+        self.paths, self.preprocess = paths, preprocess
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor | None, str]:
+        try:
+            return self.preprocess(open_picture(self.paths[index])), ""
+        except (ValueError, FileNotFoundError) as error:
+            return None, str(error)
+
+
+def _readable(items: list[tuple[Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
+    """Collate what could be read: (K, 3, H, W) or None, the positions in the batch, and the others' reasons."""
+    pictures = [picture for picture, _ in items if picture is not None]
+    positions = [position for position, (picture, _) in enumerate(items) if picture is not None]
+    reasons = [reason for picture, reason in items if picture is None]
+    return torch.stack(pictures) if pictures else None, positions, reasons

@@ -1,0 +1,1 @@
+"""Embedding files of other codebases, read safely and imported into stores."""

@@ -1,0 +1,332 @@
+"""Encoding a data set into an EmbeddingStore: in shards, by any number of processes, resumed where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from common.processes import Processes
+from embedding_space.encoders.base import EncodedImages, Encoder
+from embedding_space.pictures import open_picture
+from embedding_space.shards import Shard, join_shards, split_rows
+from embedding_space.splits import refuse_held_out, spelled
+from embedding_space.store import FORMAT, EmbeddingStore
+from embedding_space.tables import Tables, read_tables
+
+SHARD_ROWS = 1024
+PATCH_SHARD_ROWS = 512  # L/14's patch tokens are 0.4 MB a picture
+
+
+def write_store(
+    root: str | Path,
+    encoder: Encoder,
+    name: str,
+    text_split: str = "train",
+    image_mean_split: str | None = "train",
+    patches: bool = False,
+    max_unreadable_fraction: float = 0.05,
+    processes: Processes | None = None,
+) -> EmbeddingStore:
+    """Encode the tables in `root` into `root/name`, or re-use the store there when it holds just that.
+
+    Each process encodes its share of the shards; the main one joins and verifies them. The store's bytes do not depend
+    on how many there are, nor on interruptions; an interrupted encoding may go on with another number of them.
+
+    Args:
+        root: the data set's folder, with its tables; the same one for all processes.
+        encoder: what encodes; its `description` identifies it.
+        name: the store's folder name.
+        text_split: the split that is the text-only training corpus; the text mean is over it.
+        image_mean_split: the split of unpaired training images that the image mean is over; None for no image mean.
+        patches: keep patch tokens, too (`Encoder.patch_features`).
+        max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, for then
+            the path to them must be wrong.
+
+    Raises:
+        ValueError: the folder holds something else, a mean would be over held-out data, an embedding is not finite, too
+            many images or all of a split are unreadable, or another process failed. Finished shards are kept.
+    """
+    processes = processes or Processes()
+    if not 0 <= max_unreadable_fraction <= 1:
+        raise ValueError(f"max_unreadable_fraction={max_unreadable_fraction} must be between 0 and 1")
+    check_training_splits(text_split, image_mean_split)
+    text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
+    tables = read_tables(Path(root))
+    final, partial = Path(root) / name, Path(root) / f"{name}.partial"
+    identity = _identity(tables, encoder, text_split, image_mean_split, patches)
+    if encoder.requested_precision == "auto":
+        identity = _in_precision_of(identity, final / "manifest.json", partial / "identity.json")
+    if (final / "manifest.json").exists():
+        return _reuse(final, identity)
+    if final.is_file() or (final.is_dir() and any(final.iterdir())):
+        raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
+    processes.together(lambda: _open_partial(partial, identity), main_only=True)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    means: dict[str, Tensor] = {}
+    unreadable: dict[int, str] = {}
+    cut_texts = 0
+    for modality, rows in identity["rows"].items():
+        size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
+        shards = split_rows(partial / "shards", modality, rows, size)
+        encode = _encode_images if modality == "images" else _encode_texts
+        processes.together(lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes))
+
+        def join(modality=modality, shards=shards) -> None:
+            nonlocal cut_texts
+            if modality == "images":
+                unreadable.update(_unreadable(tables, shards, max_unreadable_fraction))
+            else:
+                cut_texts = sum(shard.facts.get("cut_texts", 0) for shard in shards if shard.facts)
+            readable = replace(tables, left_out=frozenset(unreadable))
+            _join(partial, shards, identity, readable, digest, means)
+
+        processes.together(join, main_only=True)
+    processes.together(
+        lambda: _finish(partial, final, identity, digest.hexdigest(), means, tables, unreadable, cut_texts),
+        main_only=True,
+    )
+    return EmbeddingStore(final)
+
+
+def check_training_splits(text_split: str | None, image_mean_split: str | None) -> None:
+    """Refuse validation and test data, in whatever spelling, as texts to train on or as what a mean is over."""
+    refuse_held_out("dataset.text_split", text_split)
+    refuse_held_out("dataset.image_mean_split", image_mean_split)
+
+
+def _identity(
+    tables: Tables, encoder: Encoder, text_split: str, image_mean_split: str | None, patches: bool
+) -> dict[str, Any]:
+    """What the store's manifest says of its contents, known before anything is encoded."""
+    dims = {modality: encoder.dim_of(modality) for modality in ("images", "texts")}
+    identity = {
+        "format": FORMAT,
+        "encoder": encoder.description,
+        "dim": encoder.dim if encoder.joint else None,
+        "dtype": "float16",
+        "rows": {"images": len(tables.images), "texts": len(tables.captions)},
+        "tables_hash": tables.hash,
+        "text_split": text_split,
+        "text_mean_split": text_split,
+        "image_mean_split": image_mean_split,
+    }
+    identity["rows"] = {modality: rows for modality, rows in identity["rows"].items() if rows}
+    if not encoder.joint:
+        identity["dims"] = dims
+    if patches and "images" not in identity["rows"]:
+        raise ValueError(f"The data set in {tables.root} has no images to give patch tokens of: set patches=false")
+    if patches:
+        identity["patches"] = list(encoder.patch_shape)
+    return identity
+
+
+def _in_precision_of(identity: dict, *earlier: Path) -> dict:
+    """`identity` in the precision of the first of these files that is there: other hardware chose another one, which is
+    no reason to encode anew."""
+    path = next((path for path in earlier if path.exists()), None)
+    then = json.loads(path.read_text())["encoder"].get("precision") if path else None
+    now = identity["encoder"].get("precision")
+    if then in (None, now):
+        return identity
+    print(
+        f"{path.parent} was begun in {then}, which auto is not on this machine ({now}): it is re-used", file=sys.stderr
+    )
+    return {**identity, "encoder": {**identity["encoder"], "precision": then}}
+
+
+def _reuse(final: Path, identity: dict) -> EmbeddingStore:
+    store = EmbeddingStore(final)
+    different = [key for key, value in identity.items() if store.manifest.get(key) != value]
+    if different:
+        key = different[0]
+        raise ValueError(
+            f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
+            f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
+        )
+    _clean_up(final)
+    return store
+
+
+def _open_partial(partial: Path, identity: dict) -> None:
+    """Go on in an interrupted store's folder if it is of the same encoding, else begin it anew."""
+    path = partial / "identity.json"
+    if not path.exists() or path.read_text() != json.dumps(identity):
+        shutil.rmtree(partial, ignore_errors=True)
+    (partial / "shards").mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(identity))
+
+
+class _Column(Sequence):
+    """A column's values, looked up one by one: the whole would not fit in memory for large data sets."""
+
+    def __init__(self, column: pa.ChunkedArray, value: Callable[[str], Any] = lambda text: text):
+        self.column, self.value = column, value
+
+    def __len__(self):
+        return len(self.column)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.value(self.column[row].as_py())
+
+
+def _bar(modality: str, shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
+    total = sum(len(shard.rows) for shard in shards)
+    share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
+    return tqdm(
+        desc=f"encode {modality}{share}",
+        total=total,
+        initial=total - sum(len(shard.rows) for shard in missing),
+        unit=modality[:-1],
+        dynamic_ncols=True,
+        disable=processes.rank > 0,
+    )
+
+
+def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
+    """Encode this process's share of the image shards that are not there yet, or that hold images which were
+    unreadable and no longer are."""
+    paths = _Column(tables.images["path"], tables.root.joinpath)
+    own = shards[processes.rank :: processes.count]
+    missing = [shard for shard in own if shard.facts is None or _mended(paths, shard.facts["unreadable"])]
+    with _bar("images", own, missing, processes) as bar:
+        encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
+        for shard, found in zip(missing, encoded, strict=True):
+            _write_images(shard, found, tables, encoder.dim_of("images"))
+
+
+def _write_images(shard: Shard, found: EncodedImages, tables: Tables, dim: int) -> None:
+    arrays = {"images": np.zeros((len(shard.rows), dim), np.float16)}
+    arrays["images"][found.kept] = _unit_rows(found.rows, shard, "images", tables.images["image_id"], found.kept)
+    if found.patches is not None:
+        arrays["patches"] = np.zeros((len(shard.rows), *found.patches.shape[1:]), np.float16)
+        arrays["patches"][found.kept] = found.patches.numpy()
+    lost = sorted(set(range(len(shard.rows))) - set(found.kept))
+    shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, found.reasons, strict=True)})
+
+
+def _mended(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
+    for row in unreadable:
+        try:
+            open_picture(paths[int(row)])
+        except (ValueError, FileNotFoundError):
+            continue
+        return True
+    return False
+
+
+def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
+    """Encode this process's share of the text shards that are not there yet."""
+    own = shards[processes.rank :: processes.count]
+    missing = [shard for shard in own if shard.facts is None]
+    with _bar("texts", own, missing, processes) as bar:
+        captions = _Column(tables.captions["caption"])
+        encoded = encoder.encode_text_shards(captions, [shard.rows for shard in missing], bar.update)
+        for shard, rows in zip(missing, encoded, strict=True):
+            everything = range(len(shard.rows))
+            texts = _unit_rows(rows, shard, "texts", tables.captions["caption_id"], everything)
+            cut = encoder.cut_texts([captions[row] for row in shard.rows])
+            shard.write({"texts": texts}, {}, cut)
+
+
+def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, kept: Sequence[int]) -> np.ndarray:
+    finite = rows.isfinite().all(dim=-1)
+    if not finite.all():
+        row = shard.rows[kept[int((~finite).nonzero()[0])]]
+        what = {"images": "image", "texts": "caption"}[modality]
+        raise ValueError(f"The embedding of {what} {ids[row].as_py()!r} is not finite: look at that file or caption")
+    return F.normalize(rows.float(), dim=-1).cpu().numpy().astype(np.float16)
+
+
+def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dict[int, str]:
+    """{row: reason} of the images that could not be read. Refuses too many, and splits that none are left of."""
+    written = [shard.facts for shard in shards]
+    unreadable = {int(row): reason for facts in written if facts for row, reason in facts["unreadable"].items()}
+    if not unreadable:
+        return {}
+    reason = next(iter(unreadable.values()))
+    told = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
+    if len(unreadable) > max_fraction * len(tables.images):
+        raise ValueError(
+            f"{told}. Mend or remove them, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
+            "be read is kept"
+        )
+    splits = tables.images["split"].to_pylist()
+    empty = sorted(set(splits) - {split for row, split in enumerate(splits) if row not in unreadable})
+    if empty:
+        raise ValueError(f"{told}. No image of split {empty[0]!r} is left: mend dataset.root")
+    return unreadable
+
+
+def _join(partial: Path, shards: list[Shard], identity: dict, tables: Tables, digest, means: dict[str, Tensor]) -> None:
+    """Join the shards of one modality, and of its patches, into one file each; add the modality's mean to `means`."""
+    modality, rows = shards[0].modality, shards[-1].rows.stop
+    kind = {"images": "image", "texts": "text"}[modality]
+    table, split = {"images": "images", "texts": "captions"}[modality], identity[f"{kind}_mean_split"]
+    chosen = np.empty(0, np.int64)
+    if tables.has(table, split):
+        chosen = tables.image_rows(split) if modality == "images" else tables.caption_rows(split)
+    dim = identity.get("dims", {}).get(modality, identity["dim"])
+    total = torch.zeros(dim, dtype=torch.float64)
+    for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
+        own = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
+        total += F.normalize(torch.from_numpy(part[own].astype(np.float64)), dim=-1).sum(dim=0)
+    if len(chosen):
+        means[f"{kind}_mean"] = (total / len(chosen)).float()
+    if modality == "images" and "patches" in identity:
+        shape = (rows, *identity["patches"])
+        for _ in join_shards(partial / "patches.npy", "patches", shards, shape, digest):
+            pass
+
+
+def _finish(
+    partial: Path,
+    final: Path,
+    identity: dict,
+    digest: str,
+    means: dict[str, Tensor],
+    tables: Tables,
+    unreadable: dict[int, str],
+    cut_texts: int,
+) -> None:
+    """Add means, manifest and the list of unreadable images, and give the store its name."""
+    save_file(means, partial / "statistics.safetensors")
+    if unreadable:
+        ids, paths = tables.images["image_id"], tables.images["path"]
+        with (partial / "unreadable.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for row, reason in unreadable.items():
+                told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
+                file.write(json.dumps(told, ensure_ascii=False) + "\n")
+    manifest = {
+        **identity,
+        "hash": digest,
+        "unreadable": list(unreadable),
+        "cut_texts": cut_texts,
+        "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    partial.replace(final)
+    _clean_up(final)  # only now: until the store is whole, an interrupted run goes on from its shards
+
+
+def _clean_up(final: Path) -> None:
+    """Remove what a finished store was made from; an interrupt may have left it."""
+    shutil.rmtree(final / "shards", ignore_errors=True)
+    (final / "identity.json").unlink(missing_ok=True)

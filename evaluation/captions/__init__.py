@@ -1,0 +1,1 @@
+"""Captions measured against references, pictures and training text."""

@@ -1,0 +1,1 @@
+"""Embeddings measured: retrieval and zero-shot classification."""

@@ -1,0 +1,79 @@
+"""Alignment noise (C³, arXiv 2401.08567, section 3): what is left of each pair's gap beside the mean gap."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import stats
+
+from evaluation.geometry.sample import Embeddings, rounded, summary, with_histogram
+from evaluation.geometry.spread import spread_figures
+
+LEVEL = 0.05
+ANDERSON_DARLING_LIMIT = (
+    0.752  # A*² above it: not normal at the level 0.05, mean and variance estimated (Stephens, 1974)
+)
+
+
+def residual_figures(embeddings: Embeddings, share: float, draws: int) -> dict:
+    """Mean, spread, direction and Gaussianity of the residuals: each pair's gap minus the mean of all gaps.
+
+    `offset`: the mean gap in each dimension, in standard deviations of the individual gaps: what is taken off, for the
+    residuals' own mean is zero. `sd`: standard deviation a dimension. `cosine`: between residuals of two images, whose
+    sd isotropic noise would make 1/√D. `gaussianity` reads one pair an image, so that its samples are independent.
+    """
+    gaps = embeddings.gaps
+    residuals = gaps - gaps.mean(0)
+    sd = residuals.std(0)
+    first = embeddings.first_texts
+    one, other = embeddings.two_of(len(first), draws)
+    return {
+        "pairs": len(residuals),
+        "norm": summary(residuals.norm(dim=-1)),
+        "sd_rms": sd.square().mean().sqrt().item(),
+        "sd": rounded(sd),
+        "offset_in_sd": rounded(gaps.mean(0) / sd.clamp(min=1e-12)),
+        "cosine": {
+            **with_histogram(F.cosine_similarity(residuals[first[one]], residuals[first[other]], dim=-1)),
+            "sd_if_isotropic": embeddings.dim**-0.5,
+        },
+        "spread": spread_figures(residuals, share),
+        "gaussianity": gaussianity(residuals[first].double().numpy()),
+    }
+
+
+def gaussianity(samples: np.ndarray) -> dict:
+    """Tests of each dimension of samples (N, D): D'Agostino and Pearson's K², and Anderson and Darling's A².
+
+    Shares of dimensions rejected at the level 0.05; for K² also after Benjamini and Hochberg's correction for the D
+    tests. Tests of many samples reject tiny deviations: `skewness` and `excess_kurtosis` say how large they are. A test
+    that needs more samples (20) or more variance is None.
+    """
+    count, dims = samples.shape
+    varying = samples.std(axis=0) > 1e-9
+    figures: dict = {"samples": count, "dimensions": dims, "dimensions_tested": int(varying.sum())}
+    if count < 20 or not varying.any():
+        return {**figures, "dagostino": None, "anderson_darling": None, "skewness": None, "excess_kurtosis": None}
+    samples = samples[:, varying]
+    p = stats.normaltest(samples, axis=0).pvalue
+    shape = {"skewness": stats.skew(samples, axis=0), "excess_kurtosis": stats.kurtosis(samples, axis=0)}
+    return {
+        **figures,
+        "dagostino": {
+            "share_rejected": float((p < LEVEL).mean()),
+            "share_rejected_benjamini_hochberg": float((stats.false_discovery_control(p) < LEVEL).mean()),
+        },
+        "anderson_darling": {"share_rejected": float((anderson_darling(samples) > ANDERSON_DARLING_LIMIT).mean())},
+        **{name: {**summary(torch.from_numpy(values)), "values": rounded(values)} for name, values in shape.items()},
+    }
+
+
+def anderson_darling(samples: np.ndarray) -> np.ndarray:
+    """(D,) A*²: the statistic of each column of samples (N, D), corrected for N as Stephens (1974) has it for a normal
+    distribution whose mean and variance are estimated. All columns at once, which scipy's does not do."""
+    count = len(samples)
+    z = np.sort((samples - samples.mean(axis=0)) / samples.std(axis=0, ddof=1), axis=0)
+    odd = (2 * np.arange(1, count + 1) - 1)[:, None]
+    square = -count - (odd * (stats.norm.logcdf(z) + stats.norm.logsf(z[::-1]))).mean(axis=0)
+    return square * (1 + 0.75 / count + 2.25 / count**2)

@@ -1,0 +1,71 @@
+"""A figure of finished evaluations against the option in which they differ, or two.
+
+The work behind `scripts/plot_sweep.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from statistics import fmean
+
+from omegaconf import DictConfig
+
+from common.files import write_whole
+from common.provenance import run_facts
+from evaluation.reports.plots import footnote, save_plot
+from evaluation.reports.sweep_plots import in_order, plot_heat_map, plot_lines
+from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points, sweep_table, swept_options
+
+
+def plot_sweep(config: DictConfig) -> dict:
+    """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
+    facts = run_facts()
+    patterns = [config.evaluations] if isinstance(config.evaluations, str) else list(config.evaluations)
+    found = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    folders = [folder for folder in found if (Path(folder) / "scores.json").is_file()]
+    if not folders:
+        raise FileNotFoundError(
+            f"evaluations={config.evaluations} matches no finished evaluation: run scripts/eval_coco.py first"
+        )
+    if unfinished := [folder for folder in found if folder not in folders]:
+        print(f"Left out, for they hold no scores.json: {', '.join(unfinished)}")
+    evaluations = [read_evaluation(folder) for folder in folders]
+    options = swept_options(evaluations, config.options)
+    points = sweep_points(evaluations, options, config.metric)
+    orders = {option: in_order([point["options"][option] for point in points]) for option in options}
+    points.sort(key=lambda point: [orders[option].index(point["options"][option]) for option in options])
+    short = [option.removeprefix("alignment.") for option in options]
+    heat_map = len(options) == 2 and not config.lines
+    if heat_map:
+        means = {tuple(point["options"].values()): fmean(point["values"]) for point in points}
+        figure = plot_heat_map(means, tuple(short), config.metric)
+    else:
+        lines: dict[str, dict] = {}
+        for point in points:
+            value, *other = point["options"].values()
+            name = f"{short[1]} {other[0]}" if other else config.metric
+            lines.setdefault(name, {})[value] = point["values"]
+        figure = plot_lines(lines, short[0], config.metric)
+    footnote(figure, _origin(evaluations, points, spread=not heat_map))
+    output_dir = Path(config.output_dir)
+    save_plot(figure, output_dir, "sweep")
+    results = {**facts, "metric": config.metric, "options": options, "points": points}
+    write_whole(output_dir / "sweep.json", json.dumps(results, indent=2) + "\n")
+    table = sweep_table(points, config.metric)
+    write_whole(output_dir / "sweep.md", table.markdown() + "\n")
+    print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")
+    return results
+
+
+def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping], spread: bool) -> str:
+    """What was evaluated, as far as it is the same for all, and by how many seeds, with a `spread` or without."""
+    told = {key: {e.options.get(key) for e in evaluations} for key in ("evaluated_on", "split")}
+    same = {key: values.pop() for key, values in told.items() if len(values) == 1}
+    words = [f"split {value}" if key == "split" else value for key, value in same.items() if value is not None]
+    seeds = sorted({len(point["values"]) for point in points})
+    number = "–".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
+    averaged = f"mean of {number} seeds" + (" ± standard deviation" if spread else "")
+    return ", ".join([*words, "one seed" if seeds == [1] else averaged])

@@ -1,0 +1,135 @@
+"""Translation inside an alignment: image embeddings become text embeddings, which a text-trained decoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from alignment.chain import Alignment
+from alignment.step import Step
+from alignment.steps import Normalize
+from modality_translation.translation import Translation, load_translation
+
+DIRECTION = "image_to_text"
+NOT_THE_ENCODER = ("name", "precision")  # in its description: they change no embedding by more than rounding
+
+
+class ModalityTranslation(Step):
+    """The paper's way to caption (section 5.4): images are translated into the texts' space; texts pass unchanged.
+
+    Unlike other steps it may change the width of the rows, from `image_dim` to the texts', and it has seen pairs.
+
+    Args (JSON values): `translation`: constructor values of a `Translation` of that one direction, with the sampling to
+        be used; `from_store` takes a run folder of modality_translation.train, and changes of its sampling.
+    """
+
+    changes_texts = False
+    uses_pairs = True
+
+    def __init__(self, translation: Mapping):
+        super().__init__()
+        self.translation = Translation(**translation).eval().requires_grad_(False)
+        self.image_dim = self.translation.dims["images"]
+        self.image_encoder = self.translation.encoders.get("images")
+
+    def train(self, mode: bool = True) -> ModalityTranslation:
+        """The translation is finished: no dropout, even while the model that holds this step trains."""
+        return super().train(False)
+
+    def image(self, rows):
+        return self.translation.translate(rows, DIRECTION)
+
+    def options(self):
+        return {"translation": self.translation.options(DIRECTION)}
+
+    @classmethod
+    def of(cls, translation: Translation, **sampling: object) -> ModalityTranslation:
+        """The step that a trained translation makes, of the parts that the sampling's `terms` need.
+
+        Raises ValueError when it has no image_to_text, or was trained without one of them.
+        """
+        changed = translation.sampling.changed(sampling)
+        step = cls({**translation.options(DIRECTION), "sampling": asdict(changed)})
+        own, weights = step.translation.directions[DIRECTION], translation.directions[DIRECTION].state_dict()
+        if own.state_dict().keys() - weights.keys():
+            raise ValueError(
+                f"terms={changed.terms} needs a part that this translation was trained without "
+                f"(sampling.terms={translation.sampling.terms}): leave it, or train one with sampling.terms=both"
+            )
+        own.load_state_dict({name: weights[name] for name in own.state_dict()})
+        return step
+
+    @classmethod
+    def from_store(
+        cls,
+        store,
+        preceding,
+        translation: str,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        gamma: float | None = None,
+        terms: str | None = None,
+    ):
+        if [type(step) for step in preceding] != [Normalize]:
+            raise ValueError(
+                "ModalityTranslation must directly follow one Normalize: it translates the encoder's own unit rows. "
+                "Mend the list alignment.steps."
+            )
+        model = load_translation(translation).cpu()
+        check_encoder(model, "texts", store.manifest["encoder"], f"the store {store.path}", translation)
+        return cls.of(model, steps=steps, guidance_scale=guidance_scale, gamma=gamma, terms=terms)
+
+
+class TranslatedAlignment(Alignment):
+    """A finished captioner's alignment with a translation before it: what is translated is a text to all its steps.
+
+    Any captioner can so be fed translated images, whatever it was trained with.
+    """
+
+    def __init__(self, own: Alignment, translation: Translation):
+        super().__init__([{"step": "Normalize"}])
+        self.steps, self.translated = own.steps, ModalityTranslation.of(translation)
+
+    def image(self, rows: Tensor) -> Tensor:
+        return self.clean_text(self.translated.image(F.normalize(rows, dim=-1)))
+
+    def options(self) -> list[dict]:
+        """Both, the translation first, for results to tell; a captioner is not saved with them."""
+        return [{"step": "ModalityTranslation", **self.translated.options()}, *super().options()]
+
+    def with_image_side(self, options: Mapping) -> TranslatedAlignment:
+        """The chain itself: its images take the text side. Raises ValueError for any option."""
+        if options:
+            raise ValueError(
+                f"image_side.{next(iter(options))}: translated images go through the alignment as texts do, so that "
+                "its image side does not matter; leave image_side alone, or translation=..."
+            )
+        return self
+
+    centers_images = False
+    uses_pairs = True
+
+    @property
+    def image_dim(self) -> int:
+        return self.translated.image_dim
+
+    @property
+    def image_encoder(self) -> Mapping | None:
+        return self.translated.image_encoder
+
+
+def check_encoder(translation: Translation, side: str, encoder: Mapping, what: str, folder: str) -> None:
+    """Refuse rows of another encoder than the translation was trained with. side: "images" or "texts"."""
+    ours, theirs = (
+        {key: value for key, value in description.items() if key not in NOT_THE_ENCODER}
+        for description in (translation.encoders[side], encoder)
+    )
+    if ours != theirs:
+        raise ValueError(
+            f"The translation in {folder} was trained on {side} of the encoder {translation.encoders[side]['name']!r}, "
+            f"but {what} holds those of {encoder.get('name')!r}, or of other weights: run python -m "
+            "modality_translation.train on the stores that you use, or name those that it was trained on"
+        )

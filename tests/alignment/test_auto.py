@@ -1,0 +1,85 @@
+"""Estimates find the noise that was put in, say what they read, and are the same twice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from alignment.auto import EstimationRows, estimate_noise_std, rows_for_estimate
+from alignment.chain import Alignment
+
+NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
+
+
+def chain(**noise) -> list[dict]:
+    return [NORMALIZE, CENTER, {"step": "GaussianNoise", "noise_std": "auto", **noise}, NORMALIZE]
+
+
+def clustered(rows: int, seed: int, dim: int = 32) -> torch.Tensor:
+    """Unit rows (rows, dim) around 50 centres, the same for each seed."""
+    centres = torch.randn(50, dim, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    chosen = centres[torch.randint(50, (rows,), generator=generator)]
+    return F.normalize(chosen + 0.4 * torch.randn(rows, dim, generator=generator), dim=-1)
+
+
+def noised(rows: torch.Tensor, std: float) -> torch.Tensor:
+    return rows + std * torch.randn(rows.shape, generator=torch.Generator().manual_seed(9))
+
+
+@pytest.mark.parametrize("std", [0.03, 0.1])
+def test_noise_is_found_from_pairs_and_without_them(std):
+    paired = EstimationRows(noised(clustered(800, 1), std) + 0.2, clustered(800, 1), torch.arange(800), {})
+    assert estimate_noise_std(paired)["value"] == pytest.approx(std, rel=0.02)  # a constant offset is no noise
+    unpaired = EstimationRows(noised(clustered(800, 2), std), clustered(2000, 1), None, {})
+    assert estimate_noise_std(unpaired)["value"] == pytest.approx(std, rel=0.15)
+
+
+def test_images_that_lie_on_texts_need_no_noise_and_those_beyond_all_noise_are_refused():
+    texts = clustered(500, 1)
+    assert estimate_noise_std(EstimationRows(texts, texts, None, {}))["value"] == 0
+    with pytest.raises(ValueError, match="noise_std=auto finds no value: images have the cosine 0"):
+        estimate_noise_std(EstimationRows(-texts.mean(0).expand(10, -1), texts, None, {}))
+
+
+def test_a_chain_records_value_and_data_and_rebuilds_with_the_value(make_store):
+    store = make_store()
+    for estimate, split, pairs in ((None, "pretrain", False), ({"data": "pairs", "images": 10}, "val", True)):
+        alignment = Alignment.from_store(chain(**({"estimate": estimate} if estimate else {})), store)
+        (found,) = alignment.estimates
+        assert (found["image_split"], found["uses_pairs"], found["option"]) == (split, pairs, "noise_std")
+        assert alignment.options()[2] == {"step": "GaussianNoise", "noise_std": found["value"]}
+        assert alignment.hash == Alignment.from_store(chain(estimate=estimate), store).hash
+        assert Alignment(alignment.options()).estimates == [] and found["store_hash"] == store.hash
+    assert found["images"] == 10 and found["texts"] == 20
+    assert Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store).estimates == []
+
+
+def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
+    store = make_store()
+    steps = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store).steps
+    rows = rows_for_estimate(store, steps[:2], "noise_std", {"data": "pairs", "images": 7})
+    assert rows.images.shape == (7, store.dim) and sorted(set(rows.image_row.tolist())) == list(range(7))
+    all_images, pairs = store.images("val"), store.pairs("val")
+    centred = F.normalize(all_images, dim=-1) - store.mean("image")
+    kept = [row for row in range(len(pairs)) if (centred[pairs[row]] - rows.images).norm(dim=1).min() < 1e-6]
+    texts = F.normalize(store.texts("val"), dim=-1)[kept] - store.mean("text")
+    torch.testing.assert_close(rows.texts, texts)
+    torch.testing.assert_close(rows.images[rows.image_row], centred[pairs[kept]])
+    slow = (rows.images[rows.image_row] - texts).var(0).mean().sqrt().item()
+    assert rows.residual_std() == pytest.approx(slow, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "message"),
+    [
+        ({"data": "paired"}, "data='paired' must be one of unpaired, pairs"),
+        ({"images": 1}, "images=1 must be a whole number, at least 2"),
+        ({"rows": 3}, "unknown keys \\['rows'\\]"),
+        ({"data": "pairs", "split": "dev"}, "images of the split 'dev', of which .* has none"),
+    ],
+)
+def test_bad_options_are_refused(make_store, estimate, message):
+    with pytest.raises(ValueError, match=message):
+        Alignment.from_store(chain(estimate=estimate), make_store(images=4, texts=10))

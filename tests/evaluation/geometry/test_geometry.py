@@ -1,0 +1,174 @@
+"""Figures of geometry against slow references and invariants."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+
+from alignment.chain import Alignment
+from evaluation.geometry.analysis import aligned, analyze
+from evaluation.geometry.gap import gap_figures, paired_gap_figures
+from evaluation.geometry.residuals import anderson_darling, gaussianity, residual_figures
+from evaluation.geometry.sample import Embeddings
+from evaluation.geometry.similarity import linear_cka, pair_alignment, separability, uniformity
+from evaluation.geometry.spread import effective_dimension, entropy_rank, participation_ratio, principal_axes
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pairs_with_a_gap(images: int = 300, dim: int = 12, sd: float = 0.1) -> Embeddings:
+    """Two texts an image; both modalities vary in the first half of the dimensions, the gap lies in the last one."""
+    places = F.pad(normal(images, dim // 2), (0, dim - dim // 2))
+    image_row = torch.arange(images).repeat_interleave(2)
+    texts = places[image_row] + sd * normal(2 * images, dim, seed=1)
+    return Embeddings(places + 3.0 * F.one_hot(torch.tensor(dim - 1), dim), texts, image_row)
+
+
+def test_the_gap_is_found_with_its_length_and_direction():
+    embeddings = pairs_with_a_gap()
+    found = gap_figures(embeddings, 0.99, 5000)
+    assert found["distance_of_means"] == pytest.approx(3, abs=0.02)
+    images = found["orthogonality"]["images"]
+    assert images["span_dimensions"] == 6 and images["angle_to_span_degrees"] == pytest.approx(90, abs=1)
+    assert abs(images["cosine_to_differences"]["mean"]) < 0.01
+    assert sum(images["cosine_to_differences"]["histogram"]) == pytest.approx(1)
+    both = embeddings.image_row, embeddings.texts
+    slow = torch.stack([embeddings.images[row] - text for row, text in zip(*both, strict=True)])
+    own = paired_gap_figures(embeddings)
+    assert own["length"]["mean"] == pytest.approx(slow.norm(dim=1).mean().item(), rel=1e-5)
+    assert own["length"]["sd"] == pytest.approx(slow.norm(dim=1).std().item(), rel=1e-4)
+    assert own["cosine_to_mean_gap"]["mean"] == pytest.approx(
+        F.cosine_similarity(slow, slow.mean(0)).mean().item(), rel=1e-5
+    )
+    along = found["axes"]
+    assert np.linalg.norm(along["gap"]) == pytest.approx(found["distance_of_means"], rel=1e-4)
+
+
+def test_a_gap_within_the_span_has_no_angle_to_it():
+    rows = normal(400, 6)
+    found = gap_figures(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)
+    assert found["orthogonality"]["images"]["angle_to_span_degrees"] == pytest.approx(0, abs=0.1)
+
+
+def test_residuals_are_the_noise_that_was_added():
+    embeddings = pairs_with_a_gap(images=2000, sd=0.1)
+    found = residual_figures(embeddings, 0.99, 20_000)
+    assert found["sd_rms"] == pytest.approx(0.1, rel=0.02) and len(found["sd"]) == 12
+    assert found["cosine"]["sd"] == pytest.approx(found["cosine"]["sd_if_isotropic"], rel=0.05)
+    assert found["gaussianity"]["samples"] == 2000  # one pair an image
+    assert found["gaussianity"]["dagostino"]["share_rejected_benjamini_hochberg"] <= 1 / 12
+    assert found["spread"]["participation_ratio"] == pytest.approx(12, rel=0.05)
+    assert found["offset_in_sd"][-1] == pytest.approx(30, rel=0.1)
+
+
+def test_tests_of_gaussianity_hold_their_level_and_see_other_distributions():
+    gaussian = gaussianity(np.random.default_rng(0).standard_normal((300, 400)))
+    for share in (gaussian["dagostino"]["share_rejected"], gaussian["anderson_darling"]["share_rejected"]):
+        assert 0.02 < share < 0.09
+    assert gaussian["dagostino"]["share_rejected_benjamini_hochberg"] < 0.01
+    uniform = gaussianity(np.random.default_rng(0).random((300, 50)))
+    assert (
+        uniform["dagostino"]["share_rejected_benjamini_hochberg"] == 1 == uniform["anderson_darling"]["share_rejected"]
+    )
+    assert uniform["excess_kurtosis"]["mean"] == pytest.approx(-1.2, abs=0.1)
+    assert gaussianity(np.zeros((300, 3)))["dagostino"] is None and gaussianity(np.eye(5))["dagostino"] is None
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_anderson_darling_is_scipys_with_stephens_correction():
+    samples = np.random.default_rng(1).gumbel(size=(60, 3))
+    slow = [stats.anderson(column, "norm").statistic * (1 + 0.75 / 60 + 2.25 / 60**2) for column in samples.T]
+    np.testing.assert_allclose(anderson_darling(samples), slow, rtol=1e-8)
+
+
+def test_effective_dimensions_of_known_spectra():
+    flat, one = torch.ones(10), torch.tensor([2.0, 0, 0])
+    assert participation_ratio(flat) == pytest.approx(10) == entropy_rank(flat)
+    assert participation_ratio(one) == pytest.approx(1) == entropy_rank(one)
+    assert [effective_dimension(flat, share) for share in (0.05, 0.1, 0.5, 0.99)] == [1, 1, 5, 10]
+    assert effective_dimension(one, 0.99) == 1 and effective_dimension(torch.zeros(3), 0.99) == 0
+    variances, axes = principal_axes(normal(500, 4) * torch.tensor([1.0, 3.0, 0.1, 0.0]))
+    assert variances[0] == pytest.approx(9, rel=0.2) and variances[-1] == pytest.approx(0, abs=1e-12)
+    assert axes[1, 0].abs() > 0.99
+
+
+def test_uniformity_and_alignment_against_all_pairs():
+    rows = F.normalize(normal(60, 5), dim=-1)
+    every = torch.combinations(torch.arange(60))
+    slow = math.log(np.mean([math.exp(-2 * float((rows[i] - rows[j]).square().sum())) for i, j in every]))
+    assert uniformity(rows, tuple(every.T)) == pytest.approx(slow, rel=1e-5)
+    assert uniformity(torch.ones(4, 3), (torch.tensor([0]), torch.tensor([1]))) == pytest.approx(0, abs=1e-6)
+    pairs = Embeddings(rows, rows, torch.arange(60))
+    assert pair_alignment(pairs)["mean"] == pytest.approx(0, abs=1e-9)
+
+
+def test_cka_is_blind_to_rotation_and_scale_and_low_between_strangers():
+    rows = normal(500, 6)
+    rotation = torch.linalg.qr(normal(6, 6, seed=2)).Q
+    assert linear_cka(rows, 3 * rows @ rotation + 1) == pytest.approx(1, abs=1e-6)
+    centred = rows - rows.mean(0)
+    other = normal(500, 4, seed=3)
+    kernel, other_kernel = centred @ centred.T, (other - other.mean(0)) @ (other - other.mean(0)).T
+    slow = (kernel * other_kernel).sum() / kernel.norm() / other_kernel.norm()
+    assert linear_cka(rows, other) == pytest.approx(slow.item(), rel=1e-4) and linear_cka(rows, other) < 0.05
+
+
+def test_modalities_part_by_a_plane_until_they_are_centred():
+    found = separability(Embeddings(normal(900, 8) + 2, normal(900, 8, seed=1)))
+    assert found["as_they_are"] > 0.99 and found["centred"] == pytest.approx(0.5, abs=0.1)
+    rows = normal(300, 4)
+    assert separability(Embeddings(rows, rows.flip(0)))["as_they_are"] == pytest.approx(0.5, abs=0.1)
+    # Many dimensions for these rows, in which means of few rows have errors that a plane could find.
+    shifted = [Embeddings(normal(400, 96, seed=n) + 1, normal(400, 96, seed=9 + n), seed=n) for n in range(4)]
+    many = [separability(embeddings) for embeddings in shifted]
+    assert np.mean([found["centred"] for found in many]) == pytest.approx(0.5, abs=0.03)
+    assert min(found["as_they_are"] for found in many) == 1
+
+
+def test_all_figures_are_json_the_same_twice_and_pairs_stay_apart():
+    embeddings = pairs_with_a_gap(images=60)
+    found = analyze(embeddings, draws=200)
+    assert json.loads(json.dumps(found, allow_nan=False)) == analyze(embeddings, draws=200)
+    unpaired = analyze(Embeddings(embeddings.images, embeddings.texts), draws=200)
+    assert unpaired["paired"] is None and "paired" not in unpaired["cosines"] and "paired" in found["cosines"]
+    assert found["gap"] == unpaired["gap"] and found["spread"] == unpaired["spread"]
+
+
+def test_after_an_alignment_rows_are_as_the_decoder_reads_them(make_store):
+    store = make_store()
+    raw = Embeddings(store.images("val"), store.texts("val"), torch.from_numpy(store.pairs("val")), seed=3)
+    steps = [
+        {"step": "Normalize"},
+        {"step": "Center"},
+        {"step": "GaussianNoise", "noise_std": 0.2},
+        {"step": "Normalize"},
+    ]
+    chain = Alignment.from_store(steps, store)
+    noised, clean = aligned(raw, chain), aligned(raw, chain, text_noise=False)
+    assert torch.equal(noised.images, chain.image(raw.images)) and torch.equal(clean.texts, chain.clean_text(raw.texts))
+    assert torch.equal(noised.texts, aligned(raw, chain).texts) and not torch.allclose(noised.texts, clean.texts)
+    before, after = analyze(raw, draws=100), analyze(clean, draws=100)
+    assert after["gap"]["distance_of_means"] < 0.5 * before["gap"]["distance_of_means"]
+
+
+def test_bad_rows_and_options_are_refused():
+    rows = normal(5, 3)
+    for arguments, message in (
+        ((rows, normal(5, 4)), "must share D"),
+        ((rows[:3], rows), "3 images and 5 texts are too few"),
+        ((rows, rows, torch.tensor([0, 1, 2, 3, 5])), "image_row must name one of 5 images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Embeddings(*arguments)
+    with pytest.raises(ValueError, match="variance_share=1 must lie"):
+        analyze(Embeddings(rows, rows), variance_share=1)
+    with pytest.raises(ValueError, match="draws=1 must be"):
+        analyze(Embeddings(rows, rows), draws=1)

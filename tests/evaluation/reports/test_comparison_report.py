@@ -1,0 +1,181 @@
+"""A comparison's folder: tables, intervals, the forest plot, the gallery and its sorting."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedding_space.store import EmbeddingStore
+from embedding_space.tables import read_tables
+from evaluation.captions.prediction_files import write_predictions
+from evaluation.reports.comparison_report import write_comparison, write_comparison_report
+from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings
+from evaluation.reports.forest import Estimate, Forest
+from evaluation.reports.gallery import SCRIPT, chosen_rows, gallery_examples
+from evaluation.table import Column, Table
+
+METHODS = ("c1", "c<3>")
+
+
+@pytest.fixture
+def comparison(make_store, tmp_path):
+    """Results of two methods and an oracle fed text, two seeds each, on six pictures; their evaluations in tmp_path."""
+    store = make_store(images=6, texts=20)
+    for path in (store.path.parent / "images").iterdir():
+        Image.effect_noise((400, 300), 60).save(path.with_suffix(".jpg"))
+        path.with_suffix(".jpg").rename(path)  # the tables call it .txt
+    ids, runs = store.image_ids("test"), []
+    for place, method in enumerate((*METHODS, "oracle_text")):
+        for seed in (0, 1):
+            folder = tmp_path / "evaluation" / f"{place}_{seed}"
+            folder.mkdir(parents=True)
+            write_predictions(folder / "predictions.json", {i: f"{method} says {i}" for i in ids})
+            values = [0.1 * place * row + 0.01 * seed for row in range(6)]
+            (folder / "per_image.json").write_text(json.dumps({"image_ids": ids, "CIDEr": values}))
+            runs.append(
+                {
+                    "method": method, "seed": seed, "decoding_name": "greedy", "evaluation": str(folder),
+                    "caption_from": "texts" if method == "oracle_text" else "images", "total_seconds": 3.0, "images": 6,
+                    "metrics": {"CIDEr": 100 * float(np.mean(values)), "BLEU-4": 1.0, "METEOR": None},
+                    "gap": {"paired_cosine": 0.5, "image_to_text_recall_at_1": 0.25},
+                    "warnings": ["all captions are equal"] if method == "c1" else [],
+                    "unavailable": {"METEOR": "no Java"},
+                }
+            )  # fmt: skip
+    return {
+        "command": "python x", "title": "A <title>", "summary": "One.", "config": {"methods": list(METHODS)},
+        "store_path": str(store.path), "split": "test", "seeds": [0, 1], "minutes": 1.0, "notes": ["A note."],
+        "runs": runs, "intervals": cider_intervals(runs, "c1"), "plots": [],
+    }  # fmt: skip
+
+
+def test_a_comparison_becomes_json_markdown_latex_and_one_page(comparison, tmp_path):
+    text = write_comparison(tmp_path / "out", comparison, pictures=4, picture_side=100)
+    assert "c<3>" in text and "vs c1" in text
+    assert json.loads((tmp_path / "out/results.json").read_text()) == comparison
+    assert (tmp_path / "out/table.md").read_text().rstrip().endswith("A note.")
+    latex = (tmp_path / "out/table.tex").read_text()
+    assert latex.count("\\toprule") == 2 and "c$<$3$>$" in latex and "oracle\\_text" in latex
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count("<article") == 4 and page.count("data:image/jpeg") == 4
+    assert "<title>A &lt;title&gt;</title>" in page
+    assert page.count('<svg class="forest"') == 2 and "methods:\n- c1" in page
+    assert "all captions are equal" in page and "METEOR could not run: no Java" in page
+    assert "oracle_text says" not in page  # its scores are on another scale
+    sha = base64.b64encode(hashlib.sha256(re.search("<script>(.*)</script>", page, re.S)[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{sha}'" in page
+    scores = [json.loads(found) for found in re.findall(r'data-scores="(.*?)"', page)]
+    for row, values in zip(chosen_rows(np.array([[0] * 6, range(6)]), 6, 4), scores, strict=True):
+        assert values == [0, pytest.approx(10 * row)]
+
+
+def test_a_page_without_pictures_has_no_script(comparison, tmp_path):
+    write_comparison(tmp_path / "out", comparison, pictures=0, picture_side=100)
+    write_comparison_report(tmp_path / "out", tmp_path / "other.html", pictures=0)
+    for path in (tmp_path / "out/report.html", tmp_path / "other.html"):
+        assert "<script" not in path.read_text() and "<article" not in path.read_text()
+
+
+def test_what_is_no_comparison_is_refused(comparison, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No results.json in comparison=.*compare_methods.py"):
+        write_comparison_report(tmp_path)
+    del comparison["runs"][0]["evaluation"], comparison["split"]
+    (tmp_path / "results.json").write_text(json.dumps(comparison))
+    with pytest.raises(ValueError, match=r"lacks split, runs\.evaluation: run the command .* again.*: python x"):
+        write_comparison_report(tmp_path)
+
+
+def test_intervals_of_the_evaluations_files(comparison):
+    rows = {row["method"]: row for row in comparison["intervals"]}
+    assert rows["c1"]["CIDEr"]["value"] == pytest.approx(0.5) and "difference" not in rows["c1"]
+    assert rows["c<3>"]["difference"] == pytest.approx(25) and rows["c<3>"]["per_seed"] == pytest.approx([25, 25])
+    assert "difference" not in rows["oracle_text"]  # another scale
+    folder = comparison["runs"][3]["evaluation"]
+    path = Path(folder) / "per_image.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"image_ids": content["image_ids"][::-1]}))
+    with pytest.raises(ValueError, match=f"{folder} is not of the same images"):
+        cider_intervals(comparison["runs"], None)
+
+
+def test_warnings_are_told_once_with_their_runs(comparison):
+    first, second = gathered_warnings(comparison["runs"])
+    assert first == "c1 seed 0 greedy, c1 seed 1 greedy: all captions are equal"
+    few = comparison["runs"][0] | {"evaluation": "elsewhere", "share": "5 %", "unavailable": {}}
+    assert gathered_warnings([*comparison["runs"][:1], comparison["runs"][0] | {"share": "100 %"}, few])[0] == (
+        "c1 seed 0 greedy, c1 seed 0 greedy, 5 % of the captions: all captions are equal"
+    )
+    assert second.startswith("c1 seed 0 greedy, c1 seed 1 greedy, c<3> seed 0 greedy and 3 more: METEOR could not run")
+
+
+def test_half_of_the_pictures_are_evenly_spaced_and_half_differ_most():
+    scores = np.zeros((3, 101))
+    scores[0, 7], scores[1, 9], scores[2, 11] = 5, 4, -3
+    assert chosen_rows(scores, 101, 6)[:1] == [0] and {50, 100} <= set(chosen_rows(scores, 101, 6))
+    assert {7, 9, 11} <= set(chosen_rows(scores, 101, 8))
+    assert chosen_rows(scores, 101, 500) == list(range(101)) and chosen_rows(scores, 101, 0) == []
+    assert chosen_rows(np.zeros((0,)), 101, 3) == [0, 50, 100]
+    assert len(chosen_rows(scores, 101, 7)) == 7
+
+
+def test_the_gallery_is_of_the_first_seed_and_the_decoding_asked_for(comparison):
+    store = EmbeddingStore(comparison["store_path"])
+    examples = gallery_examples(comparison["runs"], store, "test", 6)
+    assert [example.image_id for example in examples] == store.image_ids("test")
+    assert examples[2].captions == {method: f"{method} says {examples[2].image_id}" for method in METHODS}
+    assert examples[2].scores == pytest.approx({"c1": 0, "c<3>": 20})
+    assert examples[2].references == read_tables(store.path.parent).references("test")[examples[2].image_id]
+    with pytest.raises(ValueError, match="decoding=beam is not among the comparison's: greedy"):
+        gallery_examples(comparison["runs"], store, "test", 6, "beam")
+
+
+def test_the_forest_puts_values_in_proportion_on_one_axis():
+    rows = {
+        "a & b": {"greedy": Estimate(10, 0, 20, (5, 15)), "beam": Estimate(20, 10, 30)},
+        "c": {"beam": Estimate(40, 30, 50)},
+    }
+    forest = Forest("Title <x>", rows, level=10.0)
+    root = ElementTree.fromstring(forest.svg())
+    assert root.get("aria-label") == "Title <x>" and "a & b" in [text.text for text in root.iter("text")]
+    lines = {kind: [n for n in root.iter("line") if n.get("class") == kind] for kind in ("interval", "point", "level")}
+    assert [len(found) for found in lines.values()] == [3, 2, 1]
+
+    def ends(line):
+        return [float(line.get(name)[:-1]) for name in ("x1", "x2")]
+
+    first, second, third = (ends(line) for line in lines["interval"])
+    assert first[1] - first[0] == pytest.approx(second[1] - second[0], abs=0.02) and second[1] == third[0]
+    assert ends(lines["level"][0])[0] == pytest.approx(sum(first) / 2, abs=0.02)
+    assert forest.legend().count("<li>") == 2 and Forest("t", {"c": rows["c"]}).legend() == ""
+    with pytest.raises(ValueError, match="at most 4 series"):
+        Forest("t", {"a": {str(n): Estimate(1, 0, 2) for n in range(5)}}).svg()
+
+
+def test_a_table_as_latex():
+    table = Table(
+        [{"method": "a_b", "x": [1.0, 3.0], "d": "-3.4 [-5.2, +1.6]"}, {"method": "C³", "x": None, "d": "50 %"}],
+        [Column("method"), Column("x", 1, "higher"), Column("d")],
+    )
+    assert table.latex().splitlines() == [
+        r"\begin{tabular}{lrl}",
+        r"\toprule",
+        r"method & x & d \\",
+        r"\midrule",
+        r"a\_b & 2.0 $\pm$ 1.4 & $-$3.4 [$-$5.2, +1.6] \\",
+        r"C\textsuperscript{3} & -- & 50 \% \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert r"\textbf{2.0}" in Table([{"x": 2.0}, {"x": 1.0}], [Column("x", 1, "higher")]).latex()
+
+
+def test_the_script_changes_nothing_that_the_page_needs():
+    assert "fetch" not in SCRIPT and "http" not in SCRIPT and "innerHTML" not in SCRIPT

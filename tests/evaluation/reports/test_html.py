@@ -1,0 +1,154 @@
+"""The HTML report and its figures: self-contained, escaped, whole; pictures that are missing do not stop it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import matplotlib
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from evaluation.reports.html import write_report
+from evaluation.reports.plots import (
+    Example,
+    open_picture,
+    plot_cosine_against_timestep,
+    plot_embedding_pca,
+    save_figure_grid,
+    save_plot,
+)
+from evaluation.table import Column, Table
+
+EVIL = "<script>alert('x')</script> & \"quoted\""
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; complains about tags closed in the wrong order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    Image.effect_noise((1200, 800), 50).save(tmp_path / "photo.jpg")
+    Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(tmp_path / "scene.png")
+    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+    return tmp_path
+
+
+def examples(folder):
+    captions = {"C³": "a dog", EVIL: EVIL, "empty": "  "}
+    return [
+        Example(folder / name, name, [EVIL], captions) for name in ("photo.jpg", "scene.png", "broken.jpg", "gone.jpg")
+    ]
+
+
+def test_report_is_one_escaped_self_contained_file(pictures):
+    path = pictures / "new" / "report.html"
+    table = Table(
+        [{"method": EVIL, "CIDEr": 45.0}, {"method": "b", "CIDEr": 40.0}],
+        [Column("method"), Column("CIDEr", 1, "higher")],
+    )
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    save_plot(figure, pictures, "plot")
+    assert (pictures / "plot.png").stat().st_size > 1000
+    svg = (pictures / "plot.svg").read_bytes()
+    write_report(
+        path,
+        EVIL,
+        f"One.\n\n{EVIL}",
+        facts={"command": EVIL, "seeds": "0, 1"},
+        tables=[(EVIL, table)],
+        plots=[(EVIL, svg), ("again", svg)],
+        examples=examples(pictures),
+        notes=[EVIL, "half a pair \ud83d and \0 nul"],
+    )
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert "script" not in page.tags and "link" not in page.tags
+    assert page.text.count(EVIL) >= 10
+    sources = [
+        value for name, value in page.attributes if name in ("src", "href", "srcset", "data") and value[0] != "#"
+    ]
+    assert len(sources) == 4 and all(source.startswith("data:image/") for source in sources)
+    assert "http:" not in html.split("<body>")[1] and "url(" not in html
+    assert page.text.count("cannot be read") == 2 and page.text.count("(empty)") == 4
+    assert page.attributes.count(("class", "number best")) == 1
+    assert len(html) < 600_000  # the photograph was made smaller
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_sections_without_content_are_left_out(tmp_path):
+    write_report(tmp_path / "r.html", "Title", "Summary.")
+    page = Page((tmp_path / "r.html").read_text())
+    assert "h2" not in page.tags and page.tags.count("p") == 1
+
+
+def test_pca_axes_are_those_of_the_first_panel_and_show_its_gap():
+    generator = torch.Generator().manual_seed(0)
+    texts, images = torch.randn(700, 8, generator=generator) * 0.05, torch.randn(50, 8, generator=generator) * 0.05
+    texts[:, 0] -= 0.5
+    images[:, 0] += 0.5
+    stretched = torch.diag(torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 40]))  # varies most where the first panel does not
+    centred = (texts - texts.mean(0)) @ stretched, (images - images.mean(0)) @ stretched
+    figure = plot_embedding_pca({"before\n1.0 apart": (texts, images), "centred": centred})
+    before, centred = figure.axes
+    assert before.get_title() == "before\n1.0 apart" and before.get_ylabel().endswith("of variance in before")
+    assert before.get_xlim() == centred.get_xlim()
+    text_points, image_points = (collection.get_offsets() for collection in before.collections)
+    assert len(text_points) == 600 and len(image_points) == 50
+    distance = abs(text_points.mean(0) - image_points.mean(0))
+    assert distance[0] == pytest.approx(1, abs=0.05) and distance[1] < 0.1
+    with pytest.raises(ValueError, match=r"one dimension, got \[4, 8\]"):
+        plot_embedding_pca({"before": (texts, images[:, :4])})
+
+
+def test_cosine_plot_shows_every_line_and_level():
+    figure = plot_cosine_against_timestep([0, 200, 400], {"5 steps": [0.3, 0.4, 0.35]}, {"no bridge": 0.33})
+    assert len(figure.axes[0].lines) == 2
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.3, 0.4, 0.35]
+    with pytest.raises(ValueError, match="'a' has 2 cosines for 3 timesteps"):
+        plot_cosine_against_timestep([0, 200, 400], {"a": [0.1, 0.2]}, {})
+    with pytest.raises(ValueError, match="at most 4 lines"):
+        plot_cosine_against_timestep([0], {str(n): [0.1] for n in range(5)}, {})
+
+
+def test_plots_leave_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    plot_cosine_against_timestep([0], {"a": [0.1]}, {})
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figure_grid(pictures):
+    cards = [Example(pictures / "photo.jpg", "1", ["costs $5 or $6"], {"C³": "a $ sign " * 40, "b": ""})] * 4
+    save_figure_grid(pictures / "grid.png", cards, columns=3, dpi=40)
+    with Image.open(pictures / "grid.png") as grid:
+        assert grid.format == "PNG" and grid.width > 300
+    with pytest.raises(ValueError, match="no examples"):
+        save_figure_grid(pictures / "grid.png", [])
+
+
+def test_transparent_pictures_become_white(pictures):
+    assert open_picture(pictures / "scene.png").getpixel((3, 3)) == (255, 255, 255)
