@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -42,8 +43,8 @@ def test_another_chain_with_the_same_text_side_is_recorded_and_put_away(trained,
         [*MEMORY[:3], {**MEMORY[3], "temperature": 0.03}, MEMORY[4]], STEPS, store
     )
     captioner.alignment.steps[1].image_mean.copy_(own.steps[1].image_mean)  # the captioner's own mean is subtracted
-    expected = evaluate_captioner(captioner, store, "test", tmp_path / "whole", metrics=["CIDEr"])
-    assert expected["metrics"] == result.metrics and expected["gap"] == pytest.approx(result.gap)
+    expected = evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path / "whole", scoring=CIDER)
+    assert expected.metrics == result.metrics and asdict(expected.gap) == pytest.approx(asdict(result.gap))
     assert (tmp_path / "predictions.json").read_text() == (tmp_path / "whole" / "predictions.json").read_text()
 
 
