@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -70,9 +69,6 @@ def _choices(stage: str) -> list[str]:
     parts = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stage}.yaml"))["defaults"]
     return [group for part in parts if isinstance(part, dict) for group in part]
 
-
-# ${base_name:${checkpoint}}: the name of a run folder
-OmegaConf.register_new_resolver("base_name", lambda path: Path(str(path)).name, replace=True)
 
 # These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
 GIVE_ON = ("compare_methods", "compare_translations")

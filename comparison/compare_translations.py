@@ -1,4 +1,4 @@
-"""Train translations under one protocol and hold them against each other and against baselines.
+"""Train translations under one protocol and compare them with each other and with baselines.
 
 The work behind `scripts/compare_translations.py`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from common.device import best_device
 from common.files import write_whole
 from common.paths import CONFIGS
 from common.provenance import run_facts
-from evaluation.table import Table
+from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.eval_translation import COLUMNS, table_row
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
 from modality_translation.models import DIRECTIONS, Sampling
 from modality_translation.pairs import PairedStores, Pairs
@@ -108,7 +107,7 @@ def compare(config: DictConfig) -> dict:
     }
     text, markdown = [], []
     for direction in DIRECTIONS:
-        table, title = _table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
+        table, title = translation_table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
         text.append(f"{title}\n\n{table.text()}")
         markdown.append(f"### {title}\n\n{table.markdown()}")
     same = config.validation_split == config.split
@@ -122,27 +121,27 @@ def compare(config: DictConfig) -> dict:
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
-    print("\n\n".join(["", *text, notes, f"Tables and figures: {output_dir}"]))
+    print("\n\n".join(["", *text, notes, f"Tables and results: {output_dir}"]))
     return results
 
 
 def _baselines(config: DictConfig, training: Pairs, validation: Pairs, test: Pairs) -> Iterator[dict]:
     kinds = {"nearest": NearestNeighbours, "linear": Linear}
     for name in config.rows:
-        started, figures, chosen = time.perf_counter(), {}, {}
+        started, scores, chosen = time.perf_counter(), {}, {}
         if name == "untranslated":
-            figures = measure_untranslated(test)
+            scores = measure_untranslated(test)
         elif name == "mean":
-            figures = measure(Mean(training), test, DIRECTIONS)
+            scores = measure(Mean(training), test, DIRECTIONS)
         elif name in kinds:
             candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
             for direction in DIRECTIONS:
                 value = best_of(candidates, validation, direction)
                 chosen[direction] = {CHOSEN[name]: value}
-                figures |= measure(candidates[value], test, (direction,))
+                scores |= measure(candidates[value], test, (direction,))
         else:
             continue
-        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **figures}
+        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **scores}
 
 
 def _variants(
@@ -153,17 +152,17 @@ def _variants(
             run = _training_config(config, variant, seed)
             train(run)
             translation = load_translation(run.output_dir)
-            figures, chosen = {}, {}
+            scores, chosen = {}, {}
             for direction in translation.directions:
                 sampling = dict(variant.sampling)
                 if variant.tune:
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
-                figures |= measure(translation, test, (direction,), **sampling)
+                scores |= measure(translation, test, (direction,), **sampling)
             seconds = json.loads((Path(run.output_dir) / FINISHED).read_text())["seconds"]
-            shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in figures.items())
+            shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in scores.items())
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
-            yield {"row": variant.name, "seed": seed, "seconds": seconds, "chosen": chosen, **figures}
+            yield {"row": variant.name, "seed": seed, "seconds": seconds, "chosen": chosen, **scores}
 
 
 def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictConfig:
@@ -176,13 +175,3 @@ def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictCon
     for key, value in {**own, **groups}.items():
         run[key] = value
     return run
-
-
-def _table(runs: list[Mapping], direction: str) -> Table:
-    rows = []
-    for name in dict.fromkeys(run["row"] for run in runs):
-        own = [run for run in runs if run["row"] == name and direction in run]
-        figures = [table_row(run[direction]) for run in own]
-        columns = figures[0] if figures else ()
-        rows.append({"rows": name, **{column: [each[column] for each in figures] for column in columns}})
-    return Table(rows, COLUMNS)
