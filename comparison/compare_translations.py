@@ -13,20 +13,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from common.config import compose_config
 from common.device import best_device
 from common.files import write_whole
 from common.paths import CONFIGS
 from common.provenance import run_facts
+from comparison.stages import TrainingStage, stage_config
 from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
 from modality_translation.models import DIRECTIONS, Sampling
 from modality_translation.pairs import PairedStores, Pairs
-from modality_translation.training_run import train
 from modality_translation.translation import load_translation
 from modality_translation.tuning import best_of, best_sampling, check_grid
-from training.run_folder import FINISHED
 
 BASELINES = ("untranslated", "mean", "nearest", "linear")
 CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best
@@ -149,9 +147,9 @@ def _variants(
 ) -> Iterator[dict]:
     for seed in seeds:
         for variant in variants:
-            run = _training_config(config, variant, seed)
-            train(run)
-            translation = load_translation(run.output_dir)
+            training = _training(config, variant, seed)
+            training.train()
+            translation = load_translation(training.folder)
             scores, chosen = {}, {}
             for direction in translation.directions:
                 sampling = dict(variant.sampling)
@@ -159,19 +157,22 @@ def _variants(
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
                 scores |= measure(translation, test, (direction,), **sampling)
-            seconds = json.loads((Path(run.output_dir) / FINISHED).read_text())["seconds"]
             shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in scores.items())
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
-            yield {"row": variant.name, "seed": seed, "seconds": seconds, "chosen": chosen, **scores}
+            yield {
+                "row": variant.name,
+                "seed": seed,
+                "seconds": training.summary()["seconds"],
+                "chosen": chosen,
+                **scores,
+            }
 
 
-def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictConfig:
+def _training(config: DictConfig, variant: Variant, seed: int) -> TrainingStage:
     folder = f"{config.runs_dir}/modality_translation/{config.name}_{variant.trained}_seed{seed}"
     experiment = CONFIGS / "experiment" / str(config.stage_experiment) / "modality_translation.yaml"
     overrides = [f"experiment={config.stage_experiment}"] if experiment.is_file() else []
-    run = compose_config("modality_translation", *overrides, *config.training, *variant.training)
-    own = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
-    groups = {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
-    for key, value in {**own, **groups}.items():
-        run[key] = value
-    return run
+    values = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
+    values |= {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
+    overrides += [*config.training, *variant.training]
+    return TrainingStage("modality_translation", variant.name, stage_config("modality_translation", overrides, values))

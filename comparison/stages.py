@@ -1,4 +1,4 @@
-"""A training that a method needs."""
+"""A training that a comparison needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from common.config import compose_config
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
+from modality_translation.training_run import train as train_translation
 from training.run_folder import FINISHED, difference_from
 
-TRAIN = {"ddpm": train_ddpm, "image_captioning": train_captioner}
+TRAIN = {"ddpm": train_ddpm, "modality_translation": train_translation, "image_captioning": train_captioner}
 # What a plan calls a kind of work, and its seconds in the demo on two CPU cores.
 KINDS = {"ddpm": ("ddpm", 30.0), "image_captioning": ("training", 90.0)}
 

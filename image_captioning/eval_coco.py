@@ -70,18 +70,10 @@ def clip_scoring(config: DictConfig) -> ClipScoring:
 
 
 def _inference_inputs(config: DictConfig, captioner: Captioner) -> InferenceInputs:
-    return InferenceInputs(
-        store=EmbeddingStore(config.store),
-        split=config.split,
-        image_store=EmbeddingStore(config.image_store),
-        caption_from=config.caption_from,
-        alignment=_other_alignment(config, captioner),
-        image_side=config.image_side,
-        image_mean_from=config.image_mean_from,
-        training_store=config.training_store,
-        batch_size=config.batch_size,
-        precision=config.precision,
-    )
+    names = ("split", "caption_from", "image_side", "image_mean_from", "training_store", "batch_size", "precision")
+    options = {name: config[name] for name in names}
+    stores = {name: EmbeddingStore(config[name]) for name in ("store", "image_store")}
+    return InferenceInputs(**stores, alignment=_other_alignment(config, captioner), **options)
 
 
 def _other_alignment(config: DictConfig, captioner: Captioner) -> Alignment | None:

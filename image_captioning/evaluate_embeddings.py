@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from modality_translation.translation import load_translation
 def evaluate(config: DictConfig) -> dict:
     """Evaluate as `configs/evaluate_embeddings.yaml` says, print the tables and return what `scores.json` holds."""
     store = EmbeddingStore(config.image_store if config.translation else config.store)
-    task = _classification(config, store)
+    images, task = len(store.image_ids(config.split)), _classification(config, store)
     has_captions = store.tables.has("captions", config.split)
     if task is None and not has_captions:
         raise ValueError(
@@ -49,40 +49,27 @@ def evaluate(config: DictConfig) -> dict:
         **run_facts(),
         "config": OmegaConf.to_container(config, resolve=True),
         "evaluated_on": {"dataset": config.dataset.name, "split": config.split},
-        "images": len(store.image_ids(config.split)),
+        "images": images,
     }
     if has_captions:
         results["texts"] = len(store.tables.caption_rows(config.split))
     if task is not None:
         results |= {"classes": task.names, "templates": task.templates}
-    report = Report()
+    tables, notes = {}, []
     if not config.translation or config.alignments or config.checkpoints:
-        results |= _alignments(config, task, has_captions, report)
+        results |= _alignments(config, task, has_captions, tables, notes)
     if config.translation:
-        results["translation"] = _translation(config, task, has_captions, report)
-    report.notes.append(_note(results, task, config.labels))
+        results["translation"] = _translation(config, task, has_captions, tables, notes)
+    notes.append(_note(results, task, config.labels))
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_whole(output_dir / "scores.json", json.dumps(results, indent=2) + "\n")
-    write_whole(output_dir / "table.md", report.markdown())
-    print(f"{report.text()}\nScores and tables: {output_dir}")
+    markdown = [f"### {title}\n\n{table.markdown()}" for title, table in tables.items()]
+    write_whole(output_dir / "table.md", "\n\n".join([*markdown, *notes]) + "\n")
+    text = [f"{title}\n\n{table.text()}" for title, table in tables.items()]
+    print("\n\n".join([*text, *notes, f"Scores and tables: {output_dir}"]))
     return results
-
-
-@dataclass
-class Report:
-    """tables: with their titles. notes: below all of them."""
-
-    tables: list[tuple[str, Table]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        parts = [f"### {title}\n\n{table.markdown()}" for title, table in self.tables]
-        return "\n\n".join([*parts, *self.notes]) + "\n"
-
-    def text(self) -> str:
-        return "\n\n".join([*(f"{title}\n\n{table.text()}" for title, table in self.tables), *self.notes])
 
 
 def _classification(config: DictConfig, store: EmbeddingStore) -> Classification | None:
@@ -92,7 +79,7 @@ def _classification(config: DictConfig, store: EmbeddingStore) -> Classification
     return Classification.of_split(store, config.split, labels, config.classes, config.templates)
 
 
-def _alignments(config: DictConfig, task: Classification | None, has_captions: bool, report: Report) -> dict:
+def _alignments(config: DictConfig, task: Classification | None, has_captions: bool, tables: dict, notes: list) -> dict:
     """Before and after each alignment."""
     store, device = EmbeddingStore(config.store), best_device()
     _ = store.dim  # raises where there is no joint space
@@ -112,9 +99,9 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
                 task and task.score(aligned[task.rows.to(device)], text_side(prompts)),
             )
         )
-    report.tables.append(("Before and after alignments", alignment_table(rows)))
+    tables["Before and after alignments"] = alignment_table(rows)
     if has_captions:
-        report.notes.append(
+        notes.append(
             "R@k: percent of queries; i→t: whether any of an image's captions is among the k nearest of all captions, "
             "and the rank of the best; t→i: likewise of the caption's image. Cosine: of images to their captions."
         )
@@ -142,7 +129,9 @@ def _sides(alignment: Alignment | None, device: torch.device) -> tuple[Callable,
     return partial(in_parts, alignment.inference_side), partial(in_parts, alignment.clean_side)
 
 
-def _translation(config: DictConfig, task: Classification | None, has_captions: bool, report: Report) -> dict:
+def _translation(
+    config: DictConfig, task: Classification | None, has_captions: bool, tables: dict, notes: list
+) -> dict:
     """By a translation, and untranslated where that is possible."""
     translation, stores = load_translation(config.translation), PairedStores(config.image_store, config.text_store)
     for side in ("images", "texts") if has_captions else ("images",):
@@ -164,17 +153,17 @@ def _translation(config: DictConfig, task: Classification | None, has_captions: 
         for direction in translation.directions:
             rows = [{"rows": name, **table_row(own[direction])} for name, own in scores.items()]
             title = f"By the translation, {direction.replace('_', ' ')} ({SIMILARITY[direction]})"
-            report.tables.append((title, Table(rows, COLUMNS)))
+            tables[title] = Table(rows, COLUMNS)
             for share in bounds.get(direction, ()):
                 shares = "{share:.3f} of pairs, {bound:.3f} by Proposition 1".format(**share)
-                report.notes.append(f"{title}: a cosine of {config.alpha} or more for {shares}.")
+                notes.append(f"{title}: a cosine of {config.alpha} or more for {shares}.")
     if task is not None:
         images = F.normalize(stores.images.images(config.split)[task.rows], dim=-1)
         joint = stores.images.joint and translation.encoders["texts"] == translation.encoders["images"]
         classified = classify(translation, images, task, joint, sampling)
         results["zero_shot"] = {name: asdict(own) for name, own in classified.items()}
-        report.tables.append(("Zero-shot classification by the translation", classification_table(classified)))
-    report.notes.append(f"The translation {Path(config.translation).name} was trained on image-text pairs.")
+        tables["Zero-shot classification by the translation"] = classification_table(classified)
+    notes.append(f"The translation {Path(config.translation).name} was trained on image-text pairs.")
     return results
 
 

@@ -96,11 +96,7 @@ class InferenceInputs:
                 chain = chain.with_image_mean(means[0])
         chain = chain.with_inference_options(given(self.image_side)).to(captioner.device)
         if self.image_mean_from == "store":
-            origin = (
-                self.store.path.parent.name,
-                self.store.manifest["image_mean_split"],
-                self.store.hash,
-            )
+            origin = self.store.path.parent.name, self.store.manifest["image_mean_split"], self.store.hash
             chain = chain.with_image_mean(self.store.mean("image"))
         elif not chain.centers_images:
             return chain, {"from": None}

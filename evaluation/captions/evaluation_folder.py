@@ -45,8 +45,8 @@ class EvaluationFolder:
         if self.existing == "overwrite" or not path.exists():
             return None
         try:
-            result = EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, AttributeError):
+            result = EvaluationResult.from_json(dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError):
             difference = "its scores.json is damaged"
         else:
             if result.unfinished:
@@ -67,13 +67,11 @@ class EvaluationFolder:
             where = f" on {result.device}" if result.device else ""
             print(f"Already evaluated{where}: {self.path} (again with overwrite=true)")
 
-    def read_captions(self) -> tuple[dict[str, str], dict[str, list]] | None:
-        """{image_id: caption}, and the metrics image by image; None where they are gone or damaged."""
-        try:
-            per_image = json.loads((self.path / "per_image.json").read_text(encoding="utf-8"))
-            return read_predictions(self.path / "predictions.json"), dict(per_image)
-        except (OSError, ValueError, TypeError):
-            return None
+    def read_captions(self) -> tuple[dict[str, str], dict[str, list]]:
+        """{image_id: caption}, and the metrics image by image. Raises OSError and ValueError where they are gone or
+        damaged."""
+        per_image = json.loads((self.path / "per_image.json").read_text(encoding="utf-8"))
+        return read_predictions(self.path / "predictions.json"), per_image
 
     def write_predictions(self, predictions: Mapping[str, str]) -> None:
         """Write {image_id: caption} in COCO's results format; scores of other predictions go."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from evaluation.captions.clip_score import ClipScoreFacts
 from evaluation.captions.diversity import Diversity
 from evaluation.captions.metrics import CaptionScores
@@ -117,27 +119,12 @@ class EvaluationResult(PartResult):
         """The result that a `scores.json` holds, of this version or an earlier one.
 
         Raises:
-            AttributeError, TypeError: a section is not an object, or lacks what it must have.
+            ValueError: a section is not an object, or lacks what it must have.
         """
         names = {known.name for known in fields(cls)} - {"provenance", "per_image"}
-        values = {name: value for name, value in content.items() if name in names}
-        for name, section in _SECTIONS.items():
-            if name in values:
-                values[name] = _read(section, values[name])
-        if "parts" in values:
-            values["parts"] = {name: _read(PartResult, part) for name, part in values["parts"].items()}
-        return cls(**values, provenance={name: value for name, value in content.items() if name not in names})
-
-
-_SECTIONS = {
-    "left_out": LeftOut, "diversity": Diversity, "training_text": TrainingText, "clip_score": ClipScoreFacts,
-    "seconds": Seconds, "log_likelihood": Likelihood, "gap": Gap, "evaluated_on": EvaluatedOn,
-}  # fmt: skip
-
-
-def _read(section: type, content: Mapping[str, Any]) -> Any:
-    names = {known.name for known in fields(section)}
-    return section(**{name: value for name, value in content.items() if name in names})
+        provenance = {name: value for name, value in content.items() if name not in names}
+        known = {name: value for name, value in content.items() if name in names}
+        return TypeAdapter(cls).validate_python(known | {"provenance": provenance})
 
 
 def _without_none(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -80,22 +80,20 @@ class Scorer:
     def _retried(
         self, result: EvaluationResult, failed: list[str], folder: EvaluationFolder
     ) -> EvaluationResult | None:
-        if (kept := folder.read_captions()) is None:
-            return None
-        predictions, per_image = kept
         try:
+            predictions, per_image = folder.read_captions()
             references = {image_id: self.references.captions[image_id] for image_id in per_image["image_ids"]}
             predictions = {image_id: predictions[image_id] for image_id in references}
-        except KeyError:
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         scores, clip_score, parts = self._scores(failed, predictions, references, allow_missing=True)
-        per_image |= _per_image(scores)
-        result = replace(_merged(result, PartResult.of(scores), failed), per_image=per_image)
-        if clip_score is not None:
-            result = replace(result, clip_score=clip_score)
-        if parts is not None:
-            merged = {name: _merged(result.parts[name], part, failed) for name, part in parts.items()}
-            result = replace(result, parts={**result.parts, **merged})
+        merged = {name: _merged(result.parts[name], part, failed) for name, part in (parts or {}).items()}
+        result = replace(
+            _merged(result, PartResult.of(scores), failed),
+            clip_score=clip_score or result.clip_score,
+            parts=result.parts and {**result.parts, **merged},
+            per_image=per_image | _per_image(scores),
+        )
         if failed_metrics(result) != failed:
             folder.write(result)
         return result
