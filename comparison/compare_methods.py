@@ -184,9 +184,9 @@ def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> 
     path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
     if name is None or not path.is_file():
         return []
-    own = OmegaConf.to_container(OmegaConf.load(path))
+    settings = OmegaConf.to_container(OmegaConf.load(path))
     for group, chosen in groups.items():
-        for key, value in own.get(group, {}).items():
+        for key, value in settings.get(group, {}).items():
             if chosen.get(key) != value:
                 raise ValueError(
                     f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "

@@ -33,7 +33,7 @@ KEYS = ("training", "of", "sampling", "tune")
 
 @dataclass(frozen=True)
 class Variant:
-    """A row that is trained, or evaluates what another trains, in some way of its own."""
+    """A row that is trained, or that evaluates what another one trains."""
 
     name: str
     trained: str
@@ -58,21 +58,21 @@ def find_variants(config: DictConfig) -> list[Variant]:
         trained = options.pop("of", name)
         return Variant(name, trained, known[trained]["training"], **{k: options[k] for k in KEYS[2:] if k in options})
 
-    found = [variant(name) for name in config.rows if name not in BASELINES]
+    variants = [variant(name) for name in config.rows if name not in BASELINES]
     if config.sweep_of is not None:
         base = variant(config.sweep_of)
         for option, values in OmegaConf.to_container(config.sweeps).items():
             for value in values:
                 sampling = {**base.sampling, option: value}
                 tune = {name: grid for name, grid in base.tune.items() if name != option}
-                found.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
-    for each in found:
+                variants.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
+    for each in variants:
         try:
             Sampling().changed(each.sampling)
             check_grid(each.tune)
         except ValueError as error:
             raise ValueError(f"variants.{each.name}: {error}") from error
-    return found
+    return variants
 
 
 def compare(config: DictConfig) -> dict:
@@ -157,7 +157,7 @@ def _variants(
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
                 scores |= measure(translation, test, (direction,), **sampling)
-            shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in scores.items())
+            shown = ", ".join(f"{SIMILARITY[name]} {score['similarity']:.4f}" for name, score in scores.items())
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
             yield {
                 "row": variant.name,

@@ -25,7 +25,7 @@ def measure(translator: Translator, pairs: Pairs, directions: tuple[str, ...], *
     """For each direction {"similarity", "recall_at_1", ..., "median_rank", "queries"}.
 
     similarity: the paper's Sim_txt (image_to_text) and Sim_img (text_to_image): mean cosine of translated rows to what
-    they are paired with. Retrieval takes the translated rows as queries among the true ones of the space they lie in:
+    they are paired with. Retrieval takes the translated rows as queries among the true ones of their space:
     captions by image (a hit is any caption of it), images by caption.
     """
     return {direction: _measure(translator, pairs, direction, sampling) for direction in directions}
@@ -35,11 +35,11 @@ def _measure(translator: Translator, pairs: Pairs, direction: str, sampling: dic
     images, texts = pairs.images, pairs.texts
     if direction == "image_to_text":
         images = translator.translate(images, direction, **sampling)
-        found = image_to_text(images, texts, pairs.image_row)
+        retrieved = image_to_text(images, texts, pairs.image_row)
     else:
         texts = translator.translate(texts, direction, **sampling)
-        found = text_to_image(images, texts, pairs.image_row)
-    return {"similarity": paired_cosine(images, texts, pairs.image_row), **found.to_dict()}
+        retrieved = text_to_image(images, texts, pairs.image_row)
+    return {"similarity": paired_cosine(images, texts, pairs.image_row), **retrieved.to_dict()}
 
 
 def translated_cosine(made: Tensor, pairs: Pairs, direction: str) -> float:
@@ -50,7 +50,7 @@ def translated_cosine(made: Tensor, pairs: Pairs, direction: str) -> float:
 
 
 def measure_untranslated(pairs: Pairs) -> dict[str, dict]:
-    """The same figures of rows that lie in one space already: plain CLIP."""
+    """The same metrics of rows that are in one space already: plain CLIP."""
     cosine = paired_cosine(pairs.images, pairs.texts, pairs.image_row)
     ways = {"image_to_text": image_to_text, "text_to_image": text_to_image}
     return {

@@ -85,7 +85,7 @@ def error_tail(stderr: bytes) -> str:
 
 
 def pycocoevalcap_folder() -> Path:
-    """Folder of the installed pycocoevalcap, where the jars lie (found without importing its SPICE downloader)."""
+    """Folder of the installed pycocoevalcap, with the jars (located without importing its SPICE downloader)."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None or not spec.submodule_search_locations:
         raise JavaError("pycocoevalcap is not installed: run `pip install pycocoevalcap`")

@@ -42,11 +42,11 @@ def alignment_table(rows: Sequence[AlignmentScores]) -> Table:
         columns += [Column(name, 1, "higher") for name in percentages(rows[0].zero_shot)]
     for row in rows:
         line: dict = {"alignment": row.alignment, "uses pairs": "yes" if row.uses_pairs else "no"}
-        if found := row.retrieval:
-            for arrow, scores in (("i→t", found.image_to_text), ("t→i", found.text_to_image)):
+        if retrieval := row.retrieval:
+            for arrow, scores in (("i→t", retrieval.image_to_text), ("t→i", retrieval.text_to_image)):
                 line |= {f"{arrow} {name}": 100 * getattr(scores, key) for name, key in RECALLS.items()}
                 line[f"{arrow} median"] = scores.median_rank
-            line |= {"cosine": found.paired_cosine, "centroids apart": found.centroid_distance}
+            line |= {"cosine": retrieval.paired_cosine, "centroids apart": retrieval.centroid_distance}
         cells.append(line | (percentages(row.zero_shot) if row.zero_shot else {}))
     return Table(cells, columns)
 
@@ -54,7 +54,7 @@ def alignment_table(rows: Sequence[AlignmentScores]) -> Table:
 def classification_table(scores: Mapping[str, ZeroShotScores]) -> Table:
     """One row per way to classify, accuracies in percent."""
     columns = [Column("rows"), *(Column(name, 1, "higher") for name in percentages(next(iter(scores.values()))))]
-    return Table([{"rows": name, **percentages(own)} for name, own in scores.items()], columns)
+    return Table([{"rows": name, **percentages(accuracy)} for name, accuracy in scores.items()], columns)
 
 
 def percentages(scores: ZeroShotScores) -> dict[str, float]:

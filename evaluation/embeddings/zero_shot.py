@@ -78,4 +78,4 @@ def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Seque
     named = [
         {n for n, name in enumerate(names) if any(f" {name}{s} " in text for s in ("", "s", "es"))} for text in texts
     ]
-    return {image_id: next(iter(found)) for image_id, found in zip(images, named, strict=True) if len(found) == 1}
+    return {image_id: next(iter(hits)) for image_id, hits in zip(images, named, strict=True) if len(hits) == 1}
