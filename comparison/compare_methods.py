@@ -6,7 +6,6 @@ The work behind `scripts/compare_methods.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import compose_config
 from common.files import write_whole
-from common.paths import CONFIGS
 from common.provenance import run_facts
 from comparison.method_result import MethodResult
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
+from comparison.stages import experiment_override
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
@@ -160,7 +159,7 @@ def _method_runs(config: DictConfig) -> MethodRuns:
     configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in plain["decodings"]}
     groups = {group: plain[group] for group in ("dataset", "encoder")}
     overrides = {
-        stage: [*_experiment(stage, config.stage_experiment, groups), *plain[option]]
+        stage: [*experiment_override(stage, config.stage_experiment, groups), *plain[option]]
         for stage, option in STAGES.items()
     }
     return MethodRuns(
@@ -174,25 +173,6 @@ def _method_runs(config: DictConfig) -> MethodRuns:
         overrides=overrides,
         groups=groups,
     )
-
-
-def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> list[str]:
-    """The override that gives an experiment on to a stage, if it has settings for that one.
-
-    Raises ValueError when they say something else of the data than `groups`, which take their place.
-    """
-    path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
-    if name is None or not path.is_file():
-        return []
-    settings = OmegaConf.to_container(OmegaConf.load(path))
-    for group, chosen in groups.items():
-        for key, value in settings.get(group, {}).items():
-            if chosen.get(key) != value:
-                raise ValueError(
-                    f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "
-                    f"give {group}.{key}={value} here, too"
-                )
-    return [f"experiment={name}"]
 
 
 def _notes(config: DictConfig, images: int, runs: list[MethodResult]) -> list[str]:

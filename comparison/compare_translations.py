@@ -15,9 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.device import best_device
 from common.files import write_whole
-from common.paths import CONFIGS
 from common.provenance import run_facts
-from comparison.stages import TrainingStage, stage_config
+from comparison.stages import TrainingStage, experiment_override, stage_config
 from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
@@ -170,9 +169,8 @@ def _variants(
 
 def _training(config: DictConfig, variant: Variant, seed: int) -> TrainingStage:
     folder = f"{config.runs_dir}/modality_translation/{config.name}_{variant.trained}_seed{seed}"
-    experiment = CONFIGS / "experiment" / str(config.stage_experiment) / "modality_translation.yaml"
-    overrides = [f"experiment={config.stage_experiment}"] if experiment.is_file() else []
+    experiment = experiment_override("modality_translation", config.stage_experiment)
     values = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
     values |= {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
-    overrides += [*config.training, *variant.training]
+    overrides = [*experiment, *config.training, *variant.training]
     return TrainingStage("modality_translation", variant.name, stage_config("modality_translation", overrides, values))

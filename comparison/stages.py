@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from common.config import compose_config
+from common.paths import CONFIGS
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
 from modality_translation.training_run import train as train_translation
@@ -67,3 +68,22 @@ def stage_config(stage: str, overrides: Sequence[str], values: Mapping) -> DictC
 @cache
 def _composed(stage: str, overrides: tuple[str, ...]) -> DictConfig:
     return compose_config(stage, *overrides)
+
+
+def experiment_override(stage: str, name: str | None, groups: Mapping[str, Mapping] | None = None) -> list[str]:
+    """The override that passes an experiment on to a stage, if it has settings for that one.
+
+    Raises ValueError when they say something else about the data than `groups`, which take their place.
+    """
+    path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
+    if name is None or not path.is_file():
+        return []
+    settings = OmegaConf.to_container(OmegaConf.load(path))
+    for group, chosen in (groups or {}).items():
+        for key, value in settings.get(group, {}).items():
+            if chosen.get(key) != value:
+                raise ValueError(
+                    f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "
+                    f"give {group}.{key}={value} here, too"
+                )
+    return [f"experiment={name}"]
