@@ -10,8 +10,9 @@ from torch import nn
 
 from alignment.chain import Alignment
 from alignment.steps import Center, Normalize
-from ddpm.bridge import DiffusionBridge, ddim_times, reverse_diffusion
+from ddpm.bridge import DiffusionBridge, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
+from ddpm.sampling import ddim_times
 from image_captioning.alignments import STEPS
 
 DIM = 16
