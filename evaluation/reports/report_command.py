@@ -9,12 +9,10 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from omegaconf import DictConfig
-from PIL.Image import Image
 
-from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from evaluation.reports.comparison_report import comparison_tables, read_comparison, write_comparison_report
-from evaluation.reports.gallery import gallery_examples
+from evaluation.reports.gallery import gallery_examples, thumbnail
 from evaluation.reports.plots import Example
 from training.tracking import Tracker, start_tracker
 
@@ -55,13 +53,4 @@ def _track(config: DictConfig) -> None:
 
 def _gallery_row(example: Example, side: int) -> list:
     said = [value for m, caption in example.captions.items() for value in (caption, example.scores.get(m))]
-    return [_thumbnail(example, side), example.image_id, "\n".join(example.references), *said]
-
-
-def _thumbnail(example: Example, side: int) -> Image | None:
-    try:
-        picture = open_picture(example.image_path)
-    except (FileNotFoundError, ValueError):
-        return None
-    picture.thumbnail((side, side))
-    return picture
+    return [thumbnail(example, side), example.image_id, "\n".join(example.references), *said]
