@@ -10,9 +10,14 @@ from pathlib import Path
 from accelerate import Accelerator
 from omegaconf import DictConfig
 
-from embedding_space.store import EmbeddingStore
-from evaluation.reports.comparison_report import comparison_tables, read_comparison, write_comparison_report
-from evaluation.reports.gallery import gallery_examples, thumbnail
+from evaluation.reports.comparison_report import (
+    comparison_examples,
+    comparison_tables,
+    read_comparison,
+    results_file,
+    write_comparison_report,
+)
+from evaluation.reports.gallery import thumbnail
 from evaluation.reports.plots import Example
 from training.tracking import Tracker, start_tracker
 
@@ -22,8 +27,8 @@ def report(config: DictConfig) -> Path:
     for option, least in (("pictures", 0), ("picture_side", 32)):
         if config[option] < least:
             raise ValueError(f"{option}={config[option]} must be at least {least}")
-    path = Path(config.output)
-    write_comparison_report(config.comparison, path, config.pictures, config.picture_side, config.decoding)
+    options = (config.output, config.pictures, config.picture_side, config.decoding)
+    path = write_comparison_report(config.comparison, *options)
     print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     _track(config)
     return path
@@ -39,14 +44,13 @@ def _track(config: DictConfig) -> None:
     for name, (_, table) in comparison_tables(results).items():
         cells = [[cell.text for cell in row] for row in table.cells()]
         tables[name] = ([column.name for column in table.header()], cells)
-    if config.pictures:
-        store = EmbeddingStore(results["store_path"])
-        examples = gallery_examples(results["runs"], store, results["split"], config.pictures, config.decoding)
+    examples, _ = comparison_examples(results, config.pictures, config.decoding)
+    if examples:
         methods = list(examples[0].captions)
         columns = ["image", "id", "references", *(f"{name}{of}" for name in methods for of in ("", " CIDEr"))]
         tables["gallery"] = (columns, [_gallery_row(example, config.picture_side) for example in examples])
     accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, Path(config.comparison), results["config"])
+    start_tracker(accelerator, tracker, results_file(config.comparison).parent, results["config"])
     tracker.log_tables(accelerator, tables, step=0)
     accelerator.end_training()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.paths import ROOT
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
 from evaluation.captions.prediction_files import write_predictions
@@ -88,10 +89,38 @@ def test_a_page_without_pictures_has_no_script(comparison, tmp_path):
 def test_what_is_no_comparison_is_refused(comparison, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No results.json in comparison=.*compare_methods.py"):
         write_comparison_report(tmp_path)
-    del comparison["runs"][0]["evaluation"], comparison["split"]
+    del comparison["runs"]
     (tmp_path / "results.json").write_text(json.dumps(comparison))
-    with pytest.raises(ValueError, match=r"lacks split, runs\.evaluation: run the command .* again.*: python x"):
+    with pytest.raises(ValueError, match=r"results\.json .* has no runs: it holds command, title, .* no comparison"):
         write_comparison_report(tmp_path)
+
+
+def test_results_of_older_versions_are_shown_with_what_they_have(comparison, tmp_path):
+    older = {key: comparison[key] for key in ("command", "config", "runs")}
+    for run in older["runs"]:
+        del run["evaluation"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert write_comparison_report(tmp_path / "older.json") == tmp_path / "older.html"
+    page = (tmp_path / "older.html").read_text()
+    assert page.count("<table") == 1 and "c&lt;3&gt;" in page and "<dd>0, 1</dd>" in page
+    assert "No pictures: the results do not say where" in page
+
+
+def test_pictures_that_are_elsewhere_leave_a_note(comparison, tmp_path):
+    missing = comparison | {"store_path": f"{tmp_path}/elsewhere/words"}
+    (tmp_path / "results.json").write_text(json.dumps(missing))
+    page = write_comparison_report(tmp_path).read_text()
+    assert f"No pictures: No embeddings in {tmp_path}/elsewhere/words" in page and "<article" not in page
+
+
+COMPARISONS = [path for path in sorted((ROOT / "results").glob("*.json")) if "runs" in json.loads(path.read_text())]
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_every_committed_comparison_has_a_report(path, tmp_path):
+    page = write_comparison_report(path, tmp_path / "report.html").read_text()
+    names = {run.get("method", run.get("row")) for run in json.loads(path.read_text())["runs"]}
+    assert names and all(f'<th scope="row">{name}</th>' in page for name in names)
 
 
 def test_intervals_of_the_evaluations_files(comparison):
