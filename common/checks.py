@@ -31,13 +31,13 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
         construct = checked.__init__
 
         @wraps(construct)
-        def __init__(self: T, *args: Any, **options: Any) -> None:
+        def checked_construct(self: T, *args: Any, **options: Any) -> None:
             try:
                 construct(self, *args, **options)
             except ValidationError as error:
                 raise readable(error, prefix) from error
 
-        checked.__init__ = __init__
+        checked.__init__ = checked_construct
         return checked
 
     return decorate
