@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from common.config import explain, override, stage_experiments
+from common.extras import explain_missing
 from common.options import fit_options
 from common.paths import CONFIGS
 from common.process_setup import set_up_process
@@ -40,6 +41,8 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
         except KeyboardInterrupt as interrupt:
             print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
             sys.exit(130)
+        except ModuleNotFoundError as error:
+            jobs.fail(explain_missing(error), ours=False)
         except USER_ERRORS as error:
             jobs.fail(error, ours=False)
         except Exception as error:  # a mistake of ours

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from pandas import DataFrame
 
 from common.config import compose_config
 from common.files import write_whole
@@ -140,12 +141,13 @@ def _with_fewer_captions(
 
 
 def _plot_few_captions(runs: list[dict], output_dir: Path) -> dict:
-    lines: dict[str, dict] = {}
-    for run in runs:
-        if run["decoding_name"] == runs[0]["decoding_name"] and run["metrics"].get("CIDEr") is not None:
-            by_share = lines.setdefault(run["method"], {})
-            by_share.setdefault(run["percent"], []).append(run["metrics"]["CIDEr"])
-    save_plot(plot_lines(lines, "% of the training captions", "CIDEr"), output_dir, "few_captions")
+    option = "% of the training captions"
+    rows = [
+        {"method": run["method"], option: run["percent"], "CIDEr": run["metrics"]["CIDEr"]}
+        for run in runs
+        if run["decoding_name"] == runs[0]["decoding_name"] and run["metrics"].get("CIDEr") is not None
+    ]
+    save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, "few_captions")
     caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
     return {"file": "few_captions.svg", "caption": caption}
 

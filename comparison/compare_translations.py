@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from common.device import best_device
 from common.files import write_whole
 from common.paths import CONFIGS
 from common.provenance import run_facts
-from evaluation.table import Table
+from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.eval_translation import COLUMNS, table_row
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated
 from modality_translation.models import DIRECTIONS, Sampling
 from modality_translation.pairs import PairedStores, Pairs
@@ -108,7 +107,7 @@ def compare(config: DictConfig) -> dict:
     }
     text, markdown = [], []
     for direction in DIRECTIONS:
-        table, title = _table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
+        table, title = translation_table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
         text.append(f"{title}\n\n{table.text()}")
         markdown.append(f"### {title}\n\n{table.markdown()}")
     same = config.validation_split == config.split
@@ -176,13 +175,3 @@ def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictCon
     for key, value in {**own, **groups}.items():
         run[key] = value
     return run
-
-
-def _table(runs: list[Mapping], direction: str) -> Table:
-    rows = []
-    for name in dict.fromkeys(run["row"] for run in runs):
-        own = [run for run in runs if run["row"] == name and direction in run]
-        figures = [table_row(run[direction]) for run in own]
-        columns = figures[0] if figures else ()
-        rows.append({"rows": name, **{column: [each[column] for each in figures] for column in columns}})
-    return Table(rows, COLUMNS)

@@ -14,20 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.files import write_whole
 from common.provenance import run_facts
-from evaluation.table import Column, Table
+from evaluation.reports.translation_tables import COLUMNS, table_row
+from evaluation.table import Table
 from modality_translation.bound import cosine_bound
 from modality_translation.measure import SIMILARITY, measure, measure_untranslated, share_above
 from modality_translation.models import ConditionalEncoderDecoder
 from modality_translation.pairs import PairedStores, Pairs
 from modality_translation.step import check_encoder
 from modality_translation.translation import Translation, load_translation
-
-COLUMNS = [
-    Column("rows"),
-    Column("similarity", 4, "higher"),
-    *(Column(f"R@{k} %", 1, "higher") for k in (1, 5, 10)),
-    Column("median rank", 1, "lower"),
-]
 
 
 def evaluate(config: DictConfig) -> dict:
@@ -62,12 +56,6 @@ def evaluate(config: DictConfig) -> dict:
             print("cosine of {alpha} or more: {share:.3f} of pairs, {bound:.3f} by Proposition 1".format(**share))
     print(f"\nScores: {output_dir / 'scores.json'}")
     return results
-
-
-def table_row(figures: dict) -> dict:
-    """One direction's figures of `measure` under the tables' column names."""
-    recalls = {f"R@{k} %": 100 * figures[f"recall_at_{k}"] for k in (1, 5, 10)}
-    return {"similarity": figures["similarity"], **recalls, "median rank": figures["median_rank"]}
 
 
 def _bounds(translation: Translation, pairs: Pairs, alpha: float, sampling: dict) -> dict[str, list[dict]]:

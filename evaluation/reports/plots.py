@@ -11,6 +11,7 @@ import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 from torch import Tensor
 
 from embedding_space.pictures import open_picture
@@ -55,13 +56,10 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
         raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
     drawn = {title: tuple(every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
     title, first = next(iter(drawn.items()))
-    mean = torch.cat(first).mean(0)
-    _, spread, axes = torch.linalg.svd(torch.cat(first) - mean, full_matrices=False)
-    explained = spread**2 / (spread**2).sum()
-
-    places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
+    pca = PCA(2, svd_solver="full").fit(torch.cat(first))
+    places = {title: tuple(torch.from_numpy(pca.transform(rows)) for rows in pair) for title, pair in drawn.items()}
     of = title.partition("\n")[0]
-    names = [f"axis {n + 1}: {explained[n]:.0%} of variance in {of}" for n in range(2)]
+    names = [f"axis {n + 1}: {share:.0%} of variance in {of}" for n, share in enumerate(pca.explained_variance_ratio_)]
     return plot_clouds(places, names, share_axes=True)
 
 
