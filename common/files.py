@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file of which no reader, and no later run after a kill, ever sees a part."""
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """The name to write a file under: it becomes `path` when the block ends, and is removed when the block fails.
+
+    No reader, and no later run after a kill, ever sees a part of the file. Its folder is made if need be.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    # Names of files that are not UTF-8 hold half characters: written as JSON's escapes of them.
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_whole(path: str | Path, text: str, errors: str = "backslashreplace") -> None:
+    """Write `text` as UTF-8, whole or not at all.
+
+    Args:
+        errors: what becomes of half characters, as names of files that are not UTF-8 hold; by default JSON's escapes.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=errors)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -9,6 +9,8 @@ from typing import TypeVar
 from safetensors.torch import load_model
 from torch import nn
 
+from common.characters import one_line
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -33,6 +35,6 @@ def load_checkpoint(model_class: type[Model], folder: str | Path, what: str, men
         model = model_class(**json.loads(config.read_text()))
         load_model(model, weights, strict=True)
     except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise ValueError(f"The {what} in {folder} cannot be loaded ({reason}): {mend}") from error
     return model.eval()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from common.files import whole_file
 from common.text_files import read_json
 from embedding_space.datasets.records import entries_of, text_field
 
@@ -240,11 +241,9 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping
                 members.append((info, target))
         _check_space(folder, sum(info.file_size for info, _ in members), f"Unpacking {archive}")
         for info, target in tqdm(members, desc=f"unpack {archive.name}", unit=" files", dynamic_ncols=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f"{target.name}.partial")  # a damaged file of the right size would be kept
-            with opened.open(info) as source, partial.open("wb") as file:
+            # A damaged file of the right size would be kept.
+            with whole_file(target) as partial, opened.open(info) as source, partial.open("wb") as file:
                 shutil.copyfileobj(source, file, CHUNK)
-            partial.replace(target)
 
 
 @contextmanager

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from common.characters import one_line
+from common.files import whole_file
+
 
 class ProjectionHead(nn.Module):
     """(B, F) features -> (B, D): a linear map, an MLP with one hidden layer, or the sum of both.
@@ -140,9 +143,8 @@ class TowerHeads(nn.Module):
             name: (value.half() if name in learned else value).detach().cpu().contiguous()
             for name, value in self.state_dict().items()
         }
-        temporary = folder / "model.safetensors.partial"
-        save_file(weights, temporary)
-        temporary.replace(folder / "model.safetensors")
+        with whole_file(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
 
     @classmethod
     def load(cls, folder: str | Path) -> TowerHeads:
@@ -159,6 +161,6 @@ class TowerHeads(nn.Module):
             heads = cls(**json.loads((folder / "config.json").read_text()))
             heads.load_state_dict(load_file(folder / "model.safetensors"))
         except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise ValueError(f"The heads in {folder} cannot be loaded ({reason}): {mend}") from error
         return heads.eval().requires_grad_(False)

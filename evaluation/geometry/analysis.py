@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from alignment.chain import Alignment
+from common.randomness import normal_sampler
 from evaluation.geometry.gap import gap_figures, paired_gap_figures
 from evaluation.geometry.residuals import residual_figures
 from evaluation.geometry.sample import Embeddings
@@ -51,11 +51,7 @@ def analyze(embeddings: Embeddings, variance_share: float = 0.99, draws: int = 2
 def aligned(embeddings: Embeddings, alignment: Alignment, text_noise: bool = True) -> Embeddings:
     """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as it reads them in
     training, with the seed's noise, or without any (`text_noise=False`)."""
-    generator = embeddings.generator()
-
-    def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like)
-
+    normal = normal_sampler(embeddings.generator())
     images = torch.cat([alignment.image(part) for part in embeddings.images.split(ROWS_AT_ONCE)])
     parts = embeddings.texts.split(ROWS_AT_ONCE)
     texts = [alignment.text(part, normal) if text_noise else alignment.clean_text(part) for part in parts]

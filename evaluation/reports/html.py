@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from common.files import write_whole
 from embedding_space.pictures import open_picture
 from evaluation.reports.forest import Forest
 from evaluation.reports.gallery import SCRIPT, controls, score_list, sortable
@@ -91,12 +91,8 @@ def write_report(
 {script}</body>
 </html>
 """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     # A caption from a broken tokenizer can hold half a surrogate pair, which UTF-8 cannot.
-    unfinished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
-    unfinished.replace(path)
+    write_whole(path, page, errors="xmlcharrefreplace")
 
 
 def _anchor(name: str) -> str:

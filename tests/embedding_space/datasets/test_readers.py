@@ -364,7 +364,10 @@ def test_an_option_of_another_kind_is_refused(flickr8k, config):
         make_tables(config("flickr8k", "+dataset.merge_restval=true"))
     with pytest.raises(ValueError, match="lacks the key images"):
         make_tables(config("flickr8k", "~dataset.images"))
-    with pytest.raises(ValueError, match=r"Unknown dataset\.kind='flickr9k'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Unknown kind of data set 'flickr9k' \(option dataset\.kind\); .*mean flickr8k\?",
+    ):
         make_tables(config("flickr8k", "dataset.kind=flickr9k"))
 
 
