@@ -89,7 +89,7 @@ def rows_for_estimate(
     if not isinstance(count, int) or count < 2:
         raise ValueError(f"images={count!r} must be a whole number, at least 2 (option alignment.estimate.images)")
     paired = data == "pairs"
-    split = split if paired else store.manifest["image_mean_split"]
+    split = split if paired else store.manifest.image_mean_split
     if not store.tables.has("images", split):
         mend = "name another with alignment.estimate.split=..." if paired else "take alignment.estimate.data=pairs"
         raise ValueError(

@@ -27,3 +27,8 @@ def is_whole(text: str) -> bool:
 def one_line(text: object, limit: int = 300) -> str:
     """The text, such as another library's error, on one line and no longer than `limit` characters."""
     return " ".join(str(text).split())[:limit]
+
+
+def is_identifier(value: object) -> bool:
+    """Whether the value can be an image's or a caption's id: an integer, or text that is not blank."""
+    return isinstance(value, int | str) and not isinstance(value, bool) and bool(str(value).strip())

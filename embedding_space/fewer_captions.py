@@ -39,8 +39,8 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     root, path = Path(root), Path(root) / store.path.name
     if (path / "manifest.json").exists():
         found = EmbeddingStore(path)
-        if found.manifest.get("fewer_captions") != made:
-            raise ValueError(f"{path} holds {found.manifest.get('fewer_captions')}, not {made}: delete {root}")
+        if found.manifest.fewer_captions != made:
+            raise ValueError(f"{path} holds {found.manifest.fewer_captions}, not {made}: delete {root}")
         return found
     order = np.random.default_rng(seed).permutation(len(rows))
     splits = np.array(store.tables.captions["split"].to_pylist(), dtype=object)
@@ -60,7 +60,7 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
         "hash": hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
         "fewer_captions": made,
     }
-    (partial / "manifest.json").write_text(json.dumps({**store.manifest, **own}, indent=2) + "\n")
+    (partial / "manifest.json").write_text(json.dumps({**store.manifest.to_json(), **own}, indent=2) + "\n")
     try:
         partial.rename(path)
     except OSError:  # another process, of another seed, was faster

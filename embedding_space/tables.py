@@ -299,6 +299,8 @@ def _check(tables: Tables) -> None:
                 f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root} "
                 f"(split {' and '.join(splits)}): ids must be unique, and no two splits may share an image"
             )
+    if pc.any(pc.equal(pc.utf8_trim_whitespace(tables.images["image_id"]), "")).as_py():
+        raise ValueError(f"An image in images.parquet in {tables.root} has a blank image_id: give it one")
     blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(tables.captions["caption"], "")), "")
     if pc.any(blank).as_py():
         empty = tables.captions["caption_id"].filter(blank)

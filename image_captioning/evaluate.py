@@ -102,7 +102,7 @@ def evaluate_captioner(
     check_metrics(metrics)
     clip_score = clip_score or ClipScoring()
     clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
-    if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if clip_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(
             f"clip_score.store={clip_store.path} was made from other tables than {store.path}: it has to hold the same "
             "images and captions"
@@ -218,7 +218,7 @@ def _image_mean(
 ) -> tuple[Tensor | None, dict]:
     """The mean that takes the place of the captioner's own, None to leave that, and where what is used comes from."""
     if origin == "store":
-        known = {"dataset": store.path.parent.name, "split": store.manifest["image_mean_split"]}
+        known = {"dataset": store.path.parent.name, "split": store.manifest.image_mean_split}
         return store.mean("image"), {"from": origin, **known, "store_hash": store.hash}
     if not chain.centers_images:
         return None, {"from": None}
@@ -304,14 +304,14 @@ def check_encoder(
     """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions, be it with
     another alignment; its images may come from another view of the same data set."""
     image_store, chain = image_store or store, alignment or captioner.alignment
-    if image_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if image_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
     translates = chain.image_dim is not None
     for encoder, dim, rows, modality in (
         (captioner.encoder, captioner.dim, store, "texts"),
         (chain.image_encoder or captioner.encoder, chain.image_dim or captioner.dim, image_store, "images"),
     ):
-        theirs = rows.manifest["encoder"]
+        theirs = rows.manifest.encoder
         found = rows.dim_of(modality) if translates else rows.dim
         if dim != found or _identity(encoder) != _identity(theirs):
             raise ValueError(
@@ -323,7 +323,7 @@ def check_encoder(
 
 def same_encoder(store: EmbeddingStore, other: EmbeddingStore) -> bool:
     """Whether a captioner trained on one store can read the other's embeddings."""
-    return store.dim == other.dim and _identity(store.manifest["encoder"]) == _identity(other.manifest["encoder"])
+    return store.dim == other.dim and _identity(store.manifest.encoder) == _identity(other.manifest.encoder)
 
 
 def _identity(encoder: Mapping) -> list:

@@ -79,7 +79,7 @@ class ModalityTranslation(Step):
                 "Mend the list alignment.steps."
             )
         model = load_translation(translation).cpu()
-        check_encoder(model, "texts", store.manifest["encoder"], f"the store {store.path}", translation)
+        check_encoder(model, "texts", store.manifest.encoder, f"the store {store.path}", translation)
         return cls.of(model, steps=steps, guidance_scale=guidance_scale, gamma=gamma, terms=terms)
 
 

@@ -50,16 +50,16 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
 
 
 def _summary(store: EmbeddingStore) -> str:
-    rows = store.manifest["rows"]
-    held = [f"{count:,} {modality} of {store.dim_of(modality)} dimensions" for modality, count in rows.items()]
-    if "patches" in store.manifest:
-        held.append("{} patch tokens of {} dimensions an image".format(*store.manifest["patches"]))
-    if unreadable := len(store.manifest.get("unreadable", [])):
-        held.append(f"without {unreadable:,} that could not be read (unreadable.jsonl)")
-    if cut := store.manifest.get("cut_texts", 0):
-        held.append(f"{cut:,} texts being longer than the encoder takes and read up to there")
+    manifest = store.manifest
+    held = [f"{count:,} {kind} of {store.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
+    if manifest.patches:
+        held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
+    if manifest.unreadable:
+        held.append(f"without {len(manifest.unreadable):,} that could not be read (unreadable.jsonl)")
+    if manifest.cut_texts:
+        held.append(f"{manifest.cut_texts:,} texts being longer than the encoder takes and read up to there")
     for kind, what in (("text", "captions"), ("image", "photos")):
-        split = store.manifest[f"{kind}_mean_split"]
+        split = manifest.mean_split(kind)
         if split is not None and not store.has_mean(kind):
             held.append(f"no {kind} mean, since there are no {what} of split {split}")
     return f"{store.path}: {', '.join(held)}"

@@ -31,7 +31,7 @@ def run(config: DictConfig) -> EmbeddingStore:
     output_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
-    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest["rows"].items())
+    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())
     print(f"{store.path}: {rows}, {store.dim} dimensions")
     for kind, cosine in compare_means(store, means).items():
         print(f"The {kind} mean in {means[kind]} has cosine {cosine:.6f} with the one computed here")

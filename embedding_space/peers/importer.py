@@ -88,7 +88,7 @@ def import_embeddings(
     if (root / name / "manifest.json").exists():
         store = EmbeddingStore(root / name)
         wanted = {"encoder": description, "text_split": text_split, "image_mean_split": image_mean_split}
-        if all(store.manifest[key] == value for key, value in wanted.items()):
+        if all(getattr(store.manifest, key) == value for key, value in wanted.items()):
             return store
         raise ValueError(
             f"{store.path} holds other embeddings: delete it, or give these another name with encoder.name=..."
@@ -141,7 +141,7 @@ def compare_means(store: EmbeddingStore, means: Mapping[str, str | Path]) -> dic
         if not cosines[modality] >= SAME_MEAN:
             raise ValueError(
                 f"{path} is not the {modality} mean of these embeddings (cosine {cosines[modality]:.4f} with that of "
-                f"the split {store.manifest[f'{modality}_mean_split']}): it was made from others. The store in "
+                f"the split {store.manifest.mean_split(modality)}): it was made from others. The store in "
                 f"{store.path} is whole and has its own; leave {modality}_mean out"
             )
     return cosines

@@ -95,7 +95,7 @@ def test_means_are_over_the_splits_that_the_manifest_names(make_store):
     store = make_store()
     assert torch.allclose(store.mean("text"), store.texts("train").mean(0), atol=1e-3)
     assert torch.allclose(store.mean("image"), store.images("pretrain").mean(0), atol=1e-3)
-    assert (store.manifest["text_mean_split"], store.manifest["image_mean_split"]) == ("train", "pretrain")
+    assert (store.manifest.text_mean_split, store.manifest.image_mean_split) == ("train", "pretrain")
 
 
 def test_a_text_only_corpus_has_no_images_and_says_so(corpus):
@@ -214,7 +214,7 @@ def test_what_stands_in_a_stores_place_is_told_before_encoding(corpus):
 def test_the_command_can_be_typed_again(corpus, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scripts/prepare_data.py", "dataset=demo", "dataset.root=my data"])
     store = write_store(corpus, CountingEncoder(), "counting")
-    assert store.manifest["command"] == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
+    assert store.manifest.command == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_unreadable_images_are_left_out_everywhere_and_listed(tmp_path, caplog):
     root = make_pictures(tmp_path / "data", broken=(2, 10))
     whole = write(make_pictures(tmp_path / "whole"), PixelEncoder())
     store = write(root, PixelEncoder(), max_unreadable_fraction=0.2)
-    assert store.manifest["unreadable"] == [2, 10]
+    assert store.manifest.unreadable == [2, 10]
     listed = [json.loads(line) for line in (store.path / "unreadable.jsonl").read_text().splitlines()]
     assert [(entry["image_id"], entry["path"]) for entry in listed] == [("image2", "2.png"), ("image10", "10.png")]
     assert all("cannot be read as a picture" in entry["reason"] for entry in listed)
@@ -134,7 +134,7 @@ def test_too_many_unreadable_images_are_an_error_that_loses_nothing(tmp_path, mo
     paint(root / "2.png", 2)
     mended = PixelEncoder()
     store = write(root, mended, "second", max_unreadable_fraction=0.5)
-    assert len(mended.encoded) == 29 + 4 and store.manifest["unreadable"] == [5]
+    assert len(mended.encoded) == 29 + 4 and store.manifest.unreadable == [5]
     assert torch.equal(store.images("test"), EmbeddingStore(root / "pixels").images("test"))
 
 
@@ -202,7 +202,7 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
     root = make_pictures(tmp_path / "data", broken=(7,))
     store = write(root, PixelEncoder(), patches=True, max_unreadable_fraction=0.1)
     without = write(root, PixelEncoder(), "without", max_unreadable_fraction=0.1)
-    assert store.manifest["patches"] == [4, 3] and "patches" not in without.manifest
+    assert store.manifest.patches == (4, 3) and without.manifest.patches is None
     assert torch.equal(store.images("val"), without.images("val"))
     patches = store.patches("val")
     assert patches.shape == (2, 4, 3) and len(patches) == 2
@@ -241,7 +241,7 @@ def test_separate_towers_have_no_joint_space_be_their_widths_equal_or_not(tmp_pa
     with pytest.raises(ValueError, match="encoder pixels has separate towers"):
         _ = PixelEncoder(texts=width, joint=False).dim
     joint = write(store.path.parent, PixelEncoder(), "joint")
-    assert PixelEncoder().dim == joint.dim == 12 and joint.joint and "dims" not in joint.manifest
+    assert PixelEncoder().dim == joint.dim == 12 and joint.joint and joint.manifest.dims is None
     if width == 12:
         with pytest.raises(ValueError, match="dim is None there, 12 now"):
             write(store.path.parent, PixelEncoder())
@@ -371,7 +371,7 @@ def test_other_hardware_goes_on_with_a_store_and_reuses_it(tmp_path, capsys, mon
     goes_on = AutomaticEncoder("fp32")
     store = write(root, goes_on)
     assert len(goes_on.encoded) < 12 + 29  # what was encoded in bf16 is kept
-    assert store.manifest["encoder"]["precision"] == "bf16"
+    assert store.manifest.encoder["precision"] == "bf16"
     assert "begun in bf16, which auto is not on this machine (fp32)" in capsys.readouterr().err
     again = AutomaticEncoder("fp32")
     assert write(root, again).hash == store.hash and not again.encoded

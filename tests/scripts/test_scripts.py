@@ -325,8 +325,8 @@ def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
     folder, config, _ = demo
     overrides = [*config.prepare, f"output_dir={folder}/again"]
     store = prepare(compose("prepare_data", *overrides))
-    assert store.manifest["rows"]["images"] == 42
-    assert store.manifest["image_mean_split"] == "pretrain"
+    assert store.manifest.rows["images"] == 42
+    assert store.manifest.image_mean_split == "pretrain"
     with pytest.raises(ValueError, match=r"dataset.kind='parquet'"):
         prepare(compose("prepare_data", *overrides, "dataset.kind=parquet"))
     with pytest.raises(ValueError, match="lacks the key image_mean_split"):
