@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from common.config import explain, override, stage_experiments
+from common.hints import with_hint
 from common.options import fit_options
 from common.paths import CONFIGS
 from common.process_setup import set_up_process
@@ -76,7 +77,7 @@ def fail(error: Exception) -> None:
     """End the program with `error`'s sentence."""
     if os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
         raise error
-    print(f"Error: {error}", file=sys.stderr)
+    print(f"Error: {with_hint(error)}", file=sys.stderr)
     sys.exit(1)
 
 

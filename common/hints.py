@@ -1,4 +1,4 @@
-"""The command that makes what is missing, for errors: folders are called by the `name` in a config, not by its file."""
+"""The command that helps with an error: folders are called by the `name` in a config, not by its file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,32 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from common.errors import NeedsEmbeddings, NeedsTables, NeedsTraining
 from common.paths import ROOT
 
 logger = logging.getLogger(__name__)
+
+
+TRAINING_OPTIONS = {"contrastive": "experiment=photo_clip"}  # of the model that is shipped
+
+
+def with_hint(error: BaseException) -> str:
+    """The error's sentence, with the command that helps with it or with the error that caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining)):
+        cause = cause.__cause__
+    return str(error) if cause is None else f"{error}: {_hint(cause)}"
+
+
+def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
+    if isinstance(error, NeedsTraining):
+        return f"run python -m {error.stage}.train {TRAINING_OPTIONS[error.stage]}"
+    if isinstance(error, NeedsTables):
+        return (
+            f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "
+            "says, if they are your own"
+        )
+    return f"{f'delete {error.store} and ' if error.again else ''}run {preparing(error.store, *error.options)}"
 
 
 def warn_of_text_split(store: Path, prepared: str, wanted: str) -> None:

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.hints import preparing
 from common.warn import warn_once
+from embedding_space.errors import DamagedStore, MissingArray, MissingMean, MissingPatches, MissingStore, StaleStore
 from embedding_space.manifest import StoreManifest
 from embedding_space.tables import Tables, read_tables
 
@@ -53,7 +53,7 @@ class EmbeddingStore:
         self.path = Path(path)
         manifest = self.path / "manifest.json"
         if not manifest.exists():
-            raise FileNotFoundError(f"No embeddings in {self.path}: run {preparing(self.path)}")
+            raise MissingStore(self.path)
         try:
             self.manifest = StoreManifest.from_json(json.loads(manifest.read_text()))
         except ValueError as error:
@@ -64,7 +64,7 @@ class EmbeddingStore:
         for name, shape in expected.items():
             found = self._array(name).shape
             if found != shape:
-                raise ValueError(f"{self.path / name}.npy has shape {found}, its manifest says {shape}: {self._again}")
+                raise self._damaged(f"{name}.npy", f"it has shape {found}, the manifest says {shape}")
 
     @property
     def joint(self) -> bool:
@@ -85,22 +85,15 @@ class EmbeddingStore:
         """The width of the rows of `modality`: "images" or "texts"."""
         return self.manifest.dim if self.joint else self.manifest.dims[modality]
 
-    @property
-    def _again(self) -> str:
-        return f"delete {self.path} and run {preparing(self.path)}"
-
-    def _damaged(self, file: str, reason: object) -> ValueError:
-        return ValueError(f"{self.path / file} is damaged ({reason}): {self._again}")
+    def _damaged(self, file: str, reason: object) -> DamagedStore:
+        return DamagedStore(self.path / file, reason)
 
     @cached_property
     def tables(self) -> Tables:
         """The data set's tables; refused when they are not those that were encoded."""
         tables = read_tables(self.path.parent)
         if tables.hash != self.manifest.tables_hash:
-            raise ValueError(
-                f"The tables in {self.path.parent} (hash {tables.hash[:12]}) are not those that {self.path} was "
-                f"encoded from (hash {self.manifest.tables_hash[:12]}): {self._again}"
-            )
+            raise StaleStore(self.path, self.manifest.tables_hash, tables.hash)
         unreadable = self.manifest.unreadable
         if unreadable:
             warn_once(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
@@ -121,7 +114,7 @@ class EmbeddingStore:
     def _array(self, modality: str) -> np.ndarray:
         path = self.path / f"{modality}.npy"
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: {self._again}")
+            raise MissingArray(path)
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -153,9 +146,7 @@ class EmbeddingStore:
         """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see
         `Encoder.patch_features`. Raises ValueError when the store was prepared without them."""
         if self.manifest.patches is None:
-            raise ValueError(
-                f"{self.path} has no patch tokens: delete it and run {preparing(self.path, 'patches=true')}"
-            )
+            raise MissingPatches(self.path)
         return PatchTokens(self._array("patches"), self.tables.image_rows(split))
 
     def image_ids(self, split: str) -> list[str]:
@@ -180,9 +171,5 @@ class EmbeddingStore:
     def mean(self, modality: str) -> Tensor:
         """(D,) mean of the unit rows of `modality` ('text' or 'image') over the split that the manifest names."""
         if not self.has_mean(modality):
-            option = {"text": "dataset.text_split", "image": "dataset.image_mean_split"}[modality]
-            raise ValueError(
-                f"{self.path} has no {modality}_mean: the data set has no {modality}s of the split "
-                f"{self.manifest.mean_split(modality)!r} (option {option}); name another split and {self._again}"
-            )
+            raise MissingMean(self.path, modality, self.manifest.mean_split(modality))
         return self._statistics[f"{modality}_mean"]

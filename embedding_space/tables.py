@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from common.hints import dataset_options
+from embedding_space.errors import MissingTables
 from embedding_space.splits import canonical_split, is_of_split, split_names
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
@@ -245,13 +245,10 @@ def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -
 
 
 def read_tables(root: Path) -> Tables:
-    """Read and check the tables under `root`. Raises FileNotFoundError when neither is there, ValueError when bad."""
+    """Read and check the tables under `root`. Raises MissingTables when neither is there, ValueError when bad."""
     root = Path(root)
     if not any((root / f"{name}.parquet").exists() for name in SCHEMAS):
-        raise FileNotFoundError(
-            f"No images.parquet or captions.parquet in {root}: run python scripts/prepare_data.py "
-            f"{dataset_options(root)}, after writing them, as data/README.md says, if they are your own"
-        )
+        raise MissingTables(root)
     loaded = []
     for name, schema in SCHEMAS.items():
         path = root / f"{name}.parquet"

@@ -132,7 +132,7 @@ def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
         start = Captioner.load(checkpoint)
         check_encoder(start, store)
     except (ValueError, FileNotFoundError) as error:
-        raise type(error)(f"init_from={checkpoint}: {error}") from error
+        raise ValueError(f"init_from={checkpoint}: {error}") from error
     return start.cpu()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.characters import one_line
 from common.files import whole_file
+from embedding_space.errors import DamagedHeads, MissingHeads
 
 
 class ProjectionHead(nn.Module):
@@ -153,14 +154,12 @@ class TowerHeads(nn.Module):
         Raises FileNotFoundError when a file is missing, ValueError when one is damaged or of something else.
         """
         folder = Path(folder)
-        mend = "run python -m contrastive.train experiment=photo_clip"
         missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
         if missing:
-            raise FileNotFoundError(f"No heads in {folder} ({' and '.join(missing)} missing): {mend}")
+            raise MissingHeads(folder, missing)
         try:
             heads = cls(**json.loads((folder / "config.json").read_text()))
             heads.load_state_dict(load_file(folder / "model.safetensors"))
         except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-            reason = one_line(error)
-            raise ValueError(f"The heads in {folder} cannot be loaded ({reason}): {mend}") from error
+            raise DamagedHeads(folder, one_line(error)) from error
         return heads.eval().requires_grad_(False)

@@ -188,8 +188,8 @@ class _Reader:
                 )
         if not texts:
             raise Refused(
-                "it has no text embeddings (clip_embedding_text_dave), only those of images: encode the captions with "
-                "python scripts/prepare_data.py"
+                "it has no text embeddings (clip_embedding_text_dave), only those of images: encode the captions, "
+                "which needs no such file"
             )
         if len(texts) != len(captions) or len(pictures) not in (0, len(captions)):
             raise Refused(

@@ -1,7 +1,4 @@
-"""Turn embedding files of C³, Diffusion Bridge and CapDec into a store.
-
-The work behind `scripts/import_embeddings.py`.
-"""
+"""Turn embedding files of C³, Diffusion Bridge and CapDec into a store, as a config says."""
 
 from __future__ import annotations
 

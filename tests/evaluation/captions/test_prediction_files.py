@@ -124,7 +124,7 @@ def test_splits_belong_to_karpathy_files(write):
         ([{"image_id": 1}], "entry 0 must be an object with `caption`"),
         (
             [{"image_id": 1.5, "caption": "a"}],
-            "entry 0: an image id must be an integer or a string, not blank; got 1.5",
+            "entry 0: an image id must be an integer or a string, not blank; got 1",
         ),
         ([{"image_id": True, "caption": "a"}], "an image id must be"),
         ([{"image_id": 1, "caption": ["a"]}], r'entry 0: a caption must be a string, not \["a"\]'),
