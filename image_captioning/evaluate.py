@@ -19,6 +19,7 @@ from alignment.steps import Center
 from common.config import given
 from common.device import choose_precision, computing_on
 from common.files import write_whole
+from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
 from evaluation.captions.extra_scores import with_text_figures
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
-# Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
-IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
 
 
 def evaluate_captioner(
@@ -160,7 +159,7 @@ def evaluate_captioner(
     if "init_from" in captioner.provenance:
         sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
     if facts := sections.get("clip_score"):
-        facts["training_encoder"] = _identity(facts["encoder"]) == _identity(captioner.encoder)
+        facts["training_encoder"] = is_same_encoder(facts["encoder"], captioner.encoder)
     scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
@@ -313,23 +312,14 @@ def check_encoder(
     ):
         theirs = rows.manifest.encoder
         found = rows.dim_of(modality) if translates else rows.dim
-        if dim != found or _identity(encoder) != _identity(theirs):
+        if dim != found or not is_same_encoder(encoder, theirs):
             raise ValueError(
-                f"The captioner reads {modality} of {_described(encoder)} with {dim} dimensions, but {rows.path} holds "
-                f"those of {_described(theirs)} with {found}: choose the store of the same encoder with encoder=..., "
-                "or store=..."
+                f"The captioner reads {modality} of {describe_encoder(encoder)} with {dim} dimensions, but {rows.path} "
+                f"holds those of {describe_encoder(theirs)} with {found}: choose the store of the same encoder with "
+                "encoder=..., or store=..."
             )
 
 
 def same_encoder(store: EmbeddingStore, other: EmbeddingStore) -> bool:
     """Whether a captioner trained on one store can read the other's embeddings."""
-    return store.dim == other.dim and _identity(store.manifest.encoder) == _identity(other.manifest.encoder)
-
-
-def _identity(encoder: Mapping) -> list:
-    return [encoder.get(key) for key in IDENTITY]
-
-
-def _described(encoder: Mapping) -> str:
-    known = [f"{key} {str(encoder[key])[:40]}" for key in IDENTITY if encoder.get(key) is not None]
-    return f"{encoder.get('name', 'an encoder')} ({', '.join(known)})"
+    return store.dim == other.dim and is_same_encoder(store.manifest.encoder, other.manifest.encoder)
