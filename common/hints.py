@@ -54,7 +54,7 @@ def preparing(store: Path, *options: str) -> str:
         options: further ones for scripts/prepare_data.py.
     """
     encoder, more = _config("encoder", store.name), "".join(f" {option}" for option in options)
-    importing = f"python scripts/import_embeddings.py {_placed(store.parent, 'dataset=tables')}"
+    importing = f"python scripts/prepare_data.py {_placed(store.parent, 'dataset=tables')} encoder=imported"
     if encoder is not None and encoder["kind"] == "imported":
         return f"{importing} train=FILE"
     prepare = f"python scripts/prepare_data.py {dataset_options(store.parent)}"

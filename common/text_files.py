@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -116,7 +117,7 @@ def read_json(path: Path) -> Any:
     try:
         return _parsed(text, str(path))
     except ValueError as error:
-        first, *more = text.strip().splitlines()[:2] or [""]
+        first, *more = re.split(r"[\r\n]+", text.strip(), maxsplit=1)
         if more and _is_object(first):
             raise ObjectsByLine(f"{error}. It holds an object a line: call it .jsonl") from error
         raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from embedding_space.peers.importer import compare_means, import_embeddings
 from embedding_space.store import EmbeddingStore
@@ -13,8 +11,8 @@ from embedding_space.write_store import check_training_splits
 SPLITS = ("train", "val", "test")
 
 
-def run(config: DictConfig) -> EmbeddingStore:
-    """Import as `configs/import_embeddings.yaml` says; what was imported already is re-used."""
+def import_files(config: DictConfig) -> EmbeddingStore:
+    """Import the files `train`, `val` and `test` as a config says; what was imported already is re-used."""
     files = {split: config[split] for split in SPLITS if config[split] is not None}
     means = {kind: config[f"{kind}_mean"] for kind in ("text", "image") if config[f"{kind}_mean"] is not None}
     dataset, encoder = config.dataset, config.encoder
@@ -24,9 +22,6 @@ def run(config: DictConfig) -> EmbeddingStore:
         raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
     splits = (dataset.text_split, dataset.image_mean_split)
     check_training_splits(*splits)  # before gigabytes are read
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
     rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())
     print(f"{store.path}: {rows}, {store.dim} dimensions")

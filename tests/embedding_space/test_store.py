@@ -230,7 +230,7 @@ def test_the_command_can_be_typed_again(corpus, monkeypatch):
         ("coco/ViT-B-32-quickgelu.openai", "scripts/prepare_data.py dataset=coco encoder=clip_vit_b32"),
         ("demo/demo_clip", "scripts/prepare_data.py dataset=demo encoder=demo_clip"),
         ("mine/photo_clip", "scripts/prepare_data.py dataset=tables dataset.name=mine encoder=photo_clip"),
-        ("coco/imported", "scripts/import_embeddings.py dataset=tables dataset.name=coco train=FILE"),
+        ("coco/imported", "scripts/prepare_data.py dataset=tables dataset.name=coco encoder=imported train=FILE"),
     ],
 )
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -251,7 +251,7 @@ def test_a_missing_store_of_an_encoder_without_a_config_names_both_ways_to_it(tm
     monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path))
     assert re.search(
         r"prepare_data\.py dataset=coco encoder=CONFIG encoder\.name=theirs with .*, or, .* "
-        r"scripts/import_embeddings\.py dataset=tables dataset\.name=coco encoder\.name=theirs train=FILE$",
+        r"scripts/prepare_data\.py dataset=tables dataset\.name=coco encoder=imported encoder\.name=theirs train=FILE$",
         with_hint(MissingStore(tmp_path / "coco" / "theirs")),
     )
 
