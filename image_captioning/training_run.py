@@ -132,7 +132,8 @@ def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
         start = Captioner.load(checkpoint)
         check_encoder(start, store)
     except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"init_from={checkpoint}: {error}") from error
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"init_from={checkpoint}: {error}") from error
     return start.cpu()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from alignment.chain import Alignment
+from common.hints import with_hint
 from common.processes import Processes
 from embedding_space import write_store as prepare
 from embedding_space.encoders.base import Encoder
@@ -211,8 +213,9 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
         slow = [colours[y, x] / np.linalg.norm(colours[y, x]) for y in range(2) for x in range(2)]
         assert np.allclose(patches[np.array([row])][0], slow, atol=1e-3)
     assert torch.equal(patches[torch.tensor([1, 0])], patches[:].flip(0)) and patches[1].shape == (4, 3)
-    with pytest.raises(ValueError, match=r"no patch tokens: delete it and run .* dataset\.name=data .*patches=true"):
+    with pytest.raises(ValueError, match=r"has no patch tokens$") as caught:
         without.patches("val")
+    assert re.search(r": delete .*without and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
     with pytest.raises(ValueError, match="patches is None there"):
         write(root, PixelEncoder(), "without", patches=True)
     assert write(root, PixelEncoder()).hash == store.hash  # a store with patches will do where none are asked for
