@@ -39,7 +39,15 @@ def write_whole(path: str | Path, text: str, errors: str = "backslashreplace") -
 
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file of any size, for a model's weights can change under the same name."""
-    digest = hashlib.sha256()
+    return _file_hash(path, hashlib.sha256())
+
+
+def file_md5(path: str | Path) -> str:
+    """MD5 of a file of any size, as published data sets give it."""
+    return _file_hash(path, hashlib.md5(usedforsecurity=False))
+
+
+def _file_hash(path: str | Path, digest) -> str:
     with Path(path).open("rb") as file:
         while block := file.read(1 << 24):
             digest.update(block)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,13 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     text_mean = F.normalize(drawn, dim=-1).mean(0).float()  # as for a whole store
     means = {"text_mean": text_mean} | ({"image_mean": store.mean("image")} if store.has_mean("image") else {})
     save_file(means, partial / "statistics.safetensors")
-    own = {
-        "tables_hash": read_tables(root).hash,
-        "hash": hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
-        "fewer_captions": made,
-    }
-    (partial / "manifest.json").write_text(json.dumps({**store.manifest.to_json(), **own}, indent=2) + "\n")
+    manifest = replace(
+        store.manifest,
+        tables_hash=read_tables(root).hash,
+        hash=hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
+        fewer_captions=made,
+    )
+    (partial / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=2) + "\n")
     try:
         partial.rename(path)
     except OSError:  # another process, of another seed, was faster

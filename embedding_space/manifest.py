@@ -30,7 +30,7 @@ class StoreManifest:
         unreadable: rows of images that could not be read.
         cut_texts: how many texts are longer than the encoder takes.
         versions, command: of the packages, and the command line that made the store.
-        fewer_captions: of a store that an earlier version made as a part of another one.
+        fewer_captions: of a store with a part of another one's captions, see `fewer_captions.with_fewer_captions`.
     """
 
     encoder: dict[str, Any]

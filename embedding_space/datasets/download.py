@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import socket
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from common.files import whole_file
+from common.files import file_md5, whole_file
 from common.text_files import read_json
 from embedding_space.datasets.records import entries_of, text_field
 
@@ -68,7 +67,7 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
             continue
         if not archive.is_file():
             fetch(entry["url"], archive, entry["md5"])
-        elif entry["md5"] is not None and (found := _md5(archive)) != entry["md5"]:
+        elif entry["md5"] is not None and (found := file_md5(archive)) != entry["md5"]:
             raise ValueError(f"{archive} has the MD5 {found}, not {entry['md5']}: delete it and run the command again")
         unpack(archive, source, entry["unpack"], entry.get("rename") or {})
         unpacked.write_text(wanted)
@@ -138,7 +137,7 @@ def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -
         if failures == ATTEMPTS or _is_final(reason):
             raise _unreachable(url, reason, partial) from (reason if isinstance(reason, Exception) else None)
         time.sleep(WAIT_SECONDS * failures)
-    if md5 is not None and (found := _md5(partial)) != md5:
+    if md5 is not None and (found := file_md5(partial)) != md5:
         _forget(partial)
         raise ValueError(f"{url} came with the MD5 {found}, not {md5}: it was removed, run the command again")
     partial.replace(path)
@@ -205,14 +204,6 @@ def _check_space(folder: Path, needed: int, what: object) -> None:
             f"{what} needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free: make room, or name "
             "another folder with dataset.source=..."
         )
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _forget(partial: Path) -> None:

@@ -327,7 +327,7 @@ def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
     store = prepare(compose("prepare_data", *overrides))
     assert store.manifest.rows["images"] == 42
     assert store.manifest.image_mean_split == "pretrain"
-    with pytest.raises(ValueError, match=r"dataset.kind='parquet'"):
+    with pytest.raises(ValueError, match=r"'parquet' \(option dataset\.kind\)"):
         prepare(compose("prepare_data", *overrides, "dataset.kind=parquet"))
     with pytest.raises(ValueError, match="lacks the key image_mean_split"):
         prepare(compose("prepare_data", *overrides, "~dataset.image_mean_split"))
