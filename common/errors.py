@@ -44,3 +44,17 @@ class NeedsTraining(Exception):
     def __init__(self, message: str, stage: str):
         super().__init__(message)
         self.stage = stage
+
+
+class MissingModel(NeedsTraining, FileNotFoundError):
+    """A folder lacks files of a model."""
+
+    def __init__(self, what: str, folder: Path, missing: list[str], stage: str):
+        super().__init__(f"No {what} in {folder} ({' and '.join(missing)} missing)", stage)
+
+
+class DamagedModel(NeedsTraining, ValueError):
+    """A model's files cannot be read as that model."""
+
+    def __init__(self, what: str, folder: Path, reason: str, stage: str):
+        super().__init__(f"The {what} in {folder} cannot be loaded ({reason})", stage)

@@ -15,7 +15,10 @@ from common.paths import ROOT
 logger = logging.getLogger(__name__)
 
 
-TRAINING_OPTIONS = {"contrastive": "experiment=photo_clip"}  # of the model that is shipped
+TRAINING_OPTIONS = {
+    "contrastive": "experiment=photo_clip",  # the model that is shipped
+    "image_captioning": "dataset=... (with overwrite=true over a damaged one)",
+}
 
 
 def with_hint(error: BaseException) -> str:
@@ -28,7 +31,7 @@ def with_hint(error: BaseException) -> str:
 
 def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
     if isinstance(error, NeedsTraining):
-        return f"run python -m {error.stage}.train {TRAINING_OPTIONS[error.stage]}"
+        return f"run python -m {error.stage}.train {TRAINING_OPTIONS.get(error.stage, 'dataset=...')}"
     if isinstance(error, NeedsTables):
         return (
             f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "

@@ -1,10 +1,10 @@
-"""What may be wrong with tables, embeddings and encoders on disk."""
+"""What may be wrong with tables and embeddings on disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from common.errors import NeedsEmbeddings, NeedsTables, NeedsTraining
+from common.errors import NeedsEmbeddings, NeedsTables
 
 
 class MissingTables(NeedsTables, FileNotFoundError):
@@ -64,17 +64,3 @@ class MissingMean(NeedsEmbeddings, ValueError):
             path,
             f"dataset.{option}=ANOTHER",
         )
-
-
-class MissingHeads(NeedsTraining, FileNotFoundError):
-    """A folder lacks files of the heads over two towers."""
-
-    def __init__(self, folder: Path, missing: list[str]):
-        super().__init__(f"No heads in {folder} ({' and '.join(missing)} missing)", "contrastive")
-
-
-class DamagedHeads(NeedsTraining, ValueError):
-    """The heads over two towers cannot be read."""
-
-    def __init__(self, folder: Path, reason: str):
-        super().__init__(f"The heads in {folder} cannot be loaded ({reason})", "contrastive")

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from common.characters import one_line
+from common.checkpoint import load_checkpoint
 from common.files import whole_file
-from embedding_space.errors import DamagedHeads, MissingHeads
 
 
 class ProjectionHead(nn.Module):
@@ -151,15 +150,6 @@ class TowerHeads(nn.Module):
     def load(cls, folder: str | Path) -> TowerHeads:
         """Read back what `save` wrote, strictly; in evaluation mode.
 
-        Raises FileNotFoundError when a file is missing, ValueError when one is damaged or of something else.
+        Raises MissingModel when a file is missing, DamagedModel when one is damaged or of something else.
         """
-        folder = Path(folder)
-        missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-        if missing:
-            raise MissingHeads(folder, missing)
-        try:
-            heads = cls(**json.loads((folder / "config.json").read_text()))
-            heads.load_state_dict(load_file(folder / "model.safetensors"))
-        except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-            raise DamagedHeads(folder, one_line(error)) from error
-        return heads.eval().requires_grad_(False)
+        return load_checkpoint(cls, folder, "heads", "contrastive").requires_grad_(False)

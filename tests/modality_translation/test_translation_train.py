@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
+from common.hints import with_hint
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.training_run import train as train_captioner
@@ -275,5 +276,6 @@ def test_the_step_is_rebuilt_from_json_and_has_its_place(configured, tmp_path):
     assert not ModalityTranslation.changes_texts
     with pytest.raises(ValueError, match="must directly follow one Normalize"):
         Alignment.from_store([step, NORMALIZE], configured.store)
-    with pytest.raises(FileNotFoundError, match=r"No translation in .*run python -m modality_translation.train"):
+    with pytest.raises(FileNotFoundError, match=r"No translation in ") as caught:
         Alignment.from_store([NORMALIZE, {**step, "translation": "nowhere"}, NORMALIZE], configured.store)
+    assert with_hint(caught.value).endswith(": run python -m modality_translation.train dataset=...")
