@@ -27,7 +27,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when nothing is encoded."""
     from common.processes import Processes
     from embedding_space.encoders.load import load_encoder
-    from embedding_space.peers.import_embeddings import import_files
+    from embedding_space.peers.importer import import_files
     from embedding_space.write_store import check_training_splits, write_store
 
     dataset, processes = config.dataset, Processes()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor
 
 from common.files import file_sha256
@@ -17,8 +18,9 @@ from embedding_space.peers.formats import RowFile, read_mean, read_split
 from embedding_space.splits import spelled
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import TableWriter
-from embedding_space.write_store import write_store
+from embedding_space.write_store import check_training_splits, write_store
 
+SPLITS = ("train", "val", "test")
 SAME_MEAN = 0.999  # cosine; a float16 store's own rounding takes 1e-6
 
 
@@ -145,3 +147,22 @@ def compare_means(store: EmbeddingStore, means: Mapping[str, str | Path]) -> dic
                 f"{store.path} is whole and has its own; leave {modality}_mean out"
             )
     return cosines
+
+
+def import_files(config: DictConfig) -> EmbeddingStore:
+    """Import the files `train`, `val` and `test` as a config says; what was imported already is re-used."""
+    files = {split: config[split] for split in SPLITS if config[split] is not None}
+    means = {kind: config[f"{kind}_mean"] for kind in ("text", "image") if config[f"{kind}_mean"] is not None}
+    dataset, encoder = config.dataset, config.encoder
+    if not files:
+        raise ValueError("Name at least one file: train=..., val=... or test=...")
+    if encoder.get("kind") != "imported":
+        raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
+    splits = (dataset.text_split, dataset.image_mean_split)
+    check_training_splits(*splits)  # before gigabytes are read
+    store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
+    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())
+    print(f"{store.path}: {rows}, {store.dim} dimensions")
+    for kind, cosine in compare_means(store, means).items():
+        print(f"The {kind} mean in {means[kind]} has cosine {cosine:.6f} with the one computed here")
+    return store
