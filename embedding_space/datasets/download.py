@@ -1,4 +1,8 @@
-"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked."""
+"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked.
+
+The libraries for this (pooch, torchvision's) begin an interrupted file of 13 GB anew: what they would save here is the
+comparison of the MD5 alone.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from embedding_space.peers.formats import RowFile, read_mean, read_split
 from embedding_space.splits import spelled
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import TableWriter
-from embedding_space.write_store import check_training_splits, write_store
+from embedding_space.write_store import write_store
 
 SPLITS = ("train", "val", "test")
 SAME_MEAN = 0.999  # cosine; a float16 store's own rounding takes 1e-6
@@ -159,7 +159,6 @@ def import_files(config: DictConfig) -> EmbeddingStore:
     if encoder.get("kind") != "imported":
         raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
     splits = (dataset.text_split, dataset.image_mean_split)
-    check_training_splits(*splits)  # before gigabytes are read
     store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
     rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())
     print(f"{store.path}: {rows}, {store.dim} dimensions")
