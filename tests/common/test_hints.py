@@ -12,6 +12,7 @@ from common.errors import MissingModel, NeedsEmbeddings, NeedsTables
 from common.hints import with_hint
 from common.processes import Processes
 
+DEMO = "run python scripts/prepare_data.py dataset=demo encoder=demo_clip"
 TABLES = NeedsTables("No tables in data/coco", Path("data/coco"))
 
 
@@ -21,11 +22,11 @@ TABLES = NeedsTables("No tables in data/coco", Path("data/coco"))
         (TABLES, "run python scripts/prepare_data.py dataset=coco, after writing them"),
         (
             NeedsEmbeddings("Old rows", Path("data/demo/demo_clip"), "patches=true"),
-            "delete data/demo/demo_clip and run python scripts/prepare_data.py dataset=demo encoder=demo_clip patches=true",
+            f"delete data/demo/demo_clip and {DEMO} patches=true",
         ),
         (
             NeedsEmbeddings("No rows", Path("data/demo/demo_clip"), again=False),
-            "run python scripts/prepare_data.py dataset=demo encoder=demo_clip",
+            DEMO,
         ),
         (
             MissingModel("heads", Path("x"), ["config.json"], "contrastive"),
