@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import image_captioning.caption as caption_script
+from common.hints import with_hint
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
@@ -366,8 +368,9 @@ def test_eval_coco_refuses_bad_options_in_one_sentence(demo, compose, tmp_path, 
         f"output_dir={tmp_path}",
         "+decoding.top_p=null",
     ]
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
         evaluate(compose("eval_coco", *base, *overrides))
+    assert re.search(message, with_hint(caught.value))
 
 
 @pytest.mark.parametrize("stage", ["ddpm", "image_captioning", "eval_coco", "demo", "contrastive", "prepare_data"])
