@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from common.config import explain, override, stage_experiments
 from common.extras import explain_missing
+from common.hints import with_hint
 from common.options import fit_options
 from common.paths import CONFIGS
 from common.process_setup import set_up_process
@@ -79,7 +80,7 @@ def fail(error: Exception) -> None:
     """End the program with `error`'s sentence."""
     if os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
         raise error
-    print(f"Error: {error}", file=sys.stderr)
+    print(f"Error: {with_hint(error)}", file=sys.stderr)
     sys.exit(1)
 
 

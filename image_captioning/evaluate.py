@@ -18,6 +18,7 @@ from alignment.steps import Center
 from common.config import given
 from common.device import choose_precision, computing_on
 from common.files import write_whole
+from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
 from evaluation.captions.extra_scores import with_text_figures
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 INPUTS = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
-# Of an encoder: what its embeddings depend on. Heads are known by their sha256, wherever they lie.
-IDENTITY = ("model", "pretrained", "sha256", "image_tower", "text_tower")
 
 
 def evaluate_captioner(
@@ -101,7 +100,7 @@ def evaluate_captioner(
     check_metrics(metrics)
     clip_score = clip_score or ClipScoring()
     clip_store = EmbeddingStore(clip_score.store) if clip_score.store else store
-    if clip_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if clip_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(
             f"clip_score.store={clip_store.path} was made from other tables than {store.path}: it has to hold the same "
             "images and captions"
@@ -156,7 +155,7 @@ def evaluate_captioner(
     if "init_from" in captioner.provenance:
         sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
     if facts := sections.get("clip_score"):
-        facts["training_encoder"] = _identity(facts["encoder"]) == _identity(captioner.encoder_description)
+        facts["training_encoder"] = is_same_encoder(facts["encoder"], captioner.encoder_description)
     scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
@@ -209,7 +208,7 @@ def _image_mean(
 ) -> tuple[Tensor | None, dict]:
     """The mean that takes the place of the captioner's own, None to leave that, and where what is used comes from."""
     if origin == "store":
-        known = {"dataset": store.path.parent.name, "split": store.manifest["image_mean_split"]}
+        known = {"dataset": store.path.parent.name, "split": store.manifest.image_mean_split}
         return store.mean("image"), {"from": origin, **known, "store_hash": store.hash}
     if not chain.centers_images:
         return None, {"from": None}
@@ -285,7 +284,7 @@ def check_encoder(
     """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions, be it with
     another alignment; its images may come from another view of the same data set."""
     image_store, chain = image_store or store, alignment or captioner.alignment
-    if image_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if image_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
     translates = chain.inference_dim is not None
     for encoder, dim, rows, modality in (
@@ -297,25 +296,16 @@ def check_encoder(
             "images",
         ),
     ):
-        theirs = rows.manifest["encoder"]
+        theirs = rows.manifest.encoder
         found = rows.dim_of(modality) if translates else rows.dim
-        if dim != found or _identity(encoder) != _identity(theirs):
+        if dim != found or not is_same_encoder(encoder, theirs):
             raise ValueError(
-                f"The captioner reads {modality} of {_described(encoder)} with {dim} dimensions, but {rows.path} holds "
-                f"those of {_described(theirs)} with {found}: choose the store of the same encoder with encoder=..., "
-                "or store=..."
+                f"The captioner reads {modality} of {describe_encoder(encoder)} with {dim} dimensions, but {rows.path} "
+                f"holds those of {describe_encoder(theirs)} with {found}: choose the store of the same encoder with "
+                "encoder=..., or store=..."
             )
 
 
 def same_encoder(store: EmbeddingStore, other: EmbeddingStore) -> bool:
     """Whether a captioner trained on one store can read the other's embeddings."""
-    return store.dim == other.dim and _identity(store.manifest["encoder"]) == _identity(other.manifest["encoder"])
-
-
-def _identity(encoder: Mapping) -> list:
-    return [encoder.get(key) for key in IDENTITY]
-
-
-def _described(encoder: Mapping) -> str:
-    known = [f"{key} {str(encoder[key])[:40]}" for key in IDENTITY if encoder.get(key) is not None]
-    return f"{encoder.get('name', 'an encoder')} ({', '.join(known)})"
+    return store.dim == other.dim and is_same_encoder(store.manifest.encoder, other.manifest.encoder)

@@ -52,7 +52,7 @@ def evaluate(config: DictConfig) -> dict:
         **run_facts(),
         "config": OmegaConf.to_container(config, resolve=True),
         "store": store.hash,
-        "encoder": store.manifest["encoder"],
+        "encoder": store.manifest.encoder,
         "images": len(images),
         "texts": len(texts),
         "rows": rows,
@@ -126,6 +126,6 @@ def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, Tenso
         return None
     templates, classes = (word_list(option, config[option]) for option in ("templates", "classes"))
     classes, rows, labels = read_labels(config.labels, store, config.split, classes)
-    prompts, encoder = class_prompts(classes, templates), reload_encoder(store.manifest["encoder"])
+    prompts, encoder = class_prompts(classes, templates), reload_encoder(store.manifest.encoder)
     encoder.warn_of_cut(prompts, "prompts")
     return encoder.encode_texts(prompts), rows, labels

@@ -28,7 +28,7 @@ from modality_translation.translation import load_translation
 def classify(config: DictConfig) -> dict:
     """Classify as `configs/classify.yaml` says; returns what `scores.json` holds."""
     translation, store = load_translation(config.checkpoint), EmbeddingStore(config.image_store)
-    check_encoder(translation, "images", store.manifest["encoder"], config.image_store, config.checkpoint)
+    check_encoder(translation, "images", store.manifest.encoder, config.image_store, config.checkpoint)
     wanted = None if config.classes is None else word_list("classes", config.classes)
     names, rows, labels = read_labels(config.labels, store, config.split, wanted)
     templates = word_list("templates", config.templates)

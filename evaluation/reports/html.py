@@ -74,7 +74,8 @@ def write_report(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page)
+    # A caption from a broken tokenizer can hold half a surrogate pair, which UTF-8 cannot.
+    write_whole(path, page, errors="xmlcharrefreplace")
 
 
 def render(template: str, **data: object) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from common.randomness import evenly_spaced
 from embedding_space.pictures import open_picture
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
@@ -192,7 +193,7 @@ def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
 
 def every(rows: Tensor, points: int) -> Tensor:
     """At most `points` rows, evenly spaced."""
-    return rows[torch.linspace(0, len(rows) - 1, min(points, len(rows))).round().long()]
+    return rows[evenly_spaced(len(rows), points, nearest=True)]
 
 
 def _caption_lines(example: Example) -> list[tuple[str, dict]]:

@@ -23,7 +23,7 @@ def store(make_store, word_encoder, monkeypatch):
 @pytest.fixture
 def captioner(make_captioner, store):
     made = make_captioner()
-    made.encoder_description = store.manifest["encoder"]
+    made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "tiny", "store_hash": store.hash, "train_on": "text"}
     return made
 
@@ -87,7 +87,8 @@ def test_another_encoder_may_judge_and_the_result_says_so(captioner, store, tmp_
     other.mkdir()
     for file in store.path.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    manifest = store.manifest | {"encoder": {**store.manifest["encoder"], "model": "others"}, "hash": "other"}
+    description = {**store.manifest.encoder, "model": "others"}
+    manifest = store.manifest.to_json() | {"encoder": description, "hash": "other"}
     (other / "manifest.json").write_text(json.dumps(manifest))
     figures = evaluate_captioner(
         captioner, store, "test", tmp_path, metrics=["CIDEr", "CLIPScore"], clip_score=ClipScoring(store=str(other))
@@ -168,7 +169,7 @@ def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compos
         evaluate_command(config)
     config.overwrite = True
     figures = evaluate_command(config)
-    assert figures["metrics"]["CLIPScore"] > 0 and figures["clip_score"]["encoder"] == store.manifest["encoder"]
+    assert figures["metrics"]["CLIPScore"] > 0 and figures["clip_score"]["encoder"] == store.manifest.encoder
     assert figures["training_text"]["copied_captions"] == 1
     assert any("100% of the captions stand word for word" in warning for warning in figures["warnings"])
     assert "training_encoder" not in figures["clip_score"]  # nobody knows what wrote them

@@ -90,7 +90,7 @@ def test_scores_must_be_those_of_the_exported_captioner(exported, tmp_path):
     _, _, store, config = exported
     config.overwrite, config.evaluation = True, str(tmp_path / "scores")
     captioner = Captioner.load(config.checkpoint)
-    captioner.encoder_description = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest.encoder
     options = {"split": "val", "output_dir": config.evaluation, "metrics": ["CIDEr"]}
     figures = evaluate_captioner(captioner, store, **options)
     assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures
