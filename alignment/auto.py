@@ -106,7 +106,7 @@ def rows_for_estimate(
         images = _evenly(images, count)
         texts, image_row = _evenly(store.texts(store.text_split, torch.float16), TEXTS_AT_MOST).float(), None
     for step in preceding:
-        images, texts = step.image(images), step.clean_text(texts)
+        images, texts = step.inference_side(images), step.clean_side(texts)
     facts = {
         "data": data,
         "uses_pairs": paired,

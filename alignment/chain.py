@@ -6,110 +6,68 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
-from importlib import import_module
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignment.step import NormalSampler, Step
-from alignment.steps import Center
+from alignment.options import step_type
+from alignment.step import NormalSampler, Step, StepTypes
+from alignment.steps import Center, Normalize
 from embedding_space.store import EmbeddingStore
 
-# A downloaded file must not choose what code runs: the names it may use, and where each lives, are fixed here.
-STEP_MODULES = {
-    "Normalize": "alignment.steps",
-    "Center": "alignment.steps",
-    "GaussianNoise": "alignment.steps",
-    "TextMemory": "alignment.memory",
-    "DiffusionBridge": "ddpm.bridge",
-    "ModalityTranslation": "modality_translation.step",
-}
-
-
-def step_class(name: str) -> type[Step]:
-    """The class of a step by its registered name; an unknown name is a ValueError that lists the known ones."""
-    if name not in STEP_MODULES:
-        raise ValueError(f"Unknown alignment step {name!r} (option alignment.steps); known: {', '.join(STEP_MODULES)}")
-    return getattr(import_module(STEP_MODULES[name]), name)
-
-
-def _step_and_options(entry: Mapping, from_store: bool) -> tuple[type[Step], dict]:
-    """The class that an entry names and its options; a ValueError names those that the step does not take or lacks."""
-    options = dict(entry)
-    if "step" not in options:
-        raise ValueError(f"An entry of alignment.steps needs a key 'step'; got {options}")
-    name = options.pop("step")
-    step = step_class(name)
-    accepted = dict(inspect.signature(step).parameters)
-    if from_store:
-        _, _, *own = inspect.signature(step.from_store).parameters.values()  # after store and preceding
-        passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own)
-        accepted = (accepted if passes_on else {}) | {p.name: p for p in own if p.kind is not p.VAR_KEYWORD}
-    keywords = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in accepted.values()]
-    try:
-        inspect.Signature(keywords).bind(**options)
-    except TypeError as error:
-        raise ValueError(f"Alignment step {name} does not take the options {options}: {error}") from error
-    return step, options
-
-
-def text_side(steps: Iterable[Mapping]) -> list[dict]:
-    """What of a config's steps concerns texts. Chains for which it is equal do the same to texts, so that a decoder
-    that was trained through one of them reads what the others make of images.
-
-    A step that learned from pairs, or that is estimated (perhaps from pairs), is kept whole: a decoder is marked by it.
-    """
-    kept: list[dict] = []
-    for entry in steps:
-        step, own = step_class(entry["step"]), dict(entry)
-        if not step.uses_pairs and "auto" not in own.values():
-            own = {name: value for name, value in own.items() if name not in (*step.image_options, "estimate")}
-            if not step.changes_texts or (kept and own == kept[-1] == {"step": "Normalize"}):
-                continue
-        kept.append(own)
-    return kept
+ROWS_AT_ONCE = 4096
 
 
 class Alignment(nn.Module):
-    """A chain of steps. Its last step must be Normalize, so that the decoder always sees unit rows.
+    """A chain of finished steps, as `nn.Sequential` is one of layers; all rows are computed in float32.
+
+    Texts are on the training side and images on the inference side: the decoder trains on what `training_side` makes of
+    text embeddings, and reads at inference what `inference_side` makes of image embeddings.
 
     Args:
-        steps: JSON entries `{"step": name, **constructor values}`; tensors start at zero and come with a checkpoint.
+        steps: the last one must be `Normalize`, so that the decoder always sees unit rows.
+        translation: a step that turns inference rows into training rows. They then take the chain's clean training
+            side, so that the decoder may have been trained with any chain.
+
+    Raises:
+        ValueError: the last step is another one.
     """
 
-    def __init__(self, steps: Iterable[Mapping]):
+    def __init__(self, steps: Iterable[Step], translation: Step | None = None):
         super().__init__()
-        chosen = (_step_and_options(entry, from_store=False) for entry in steps)
-        self.steps = nn.ModuleList(step(**options) for step, options in chosen)
-        self._check()
-
-    def _check(self) -> None:
-        if not self.steps or type(self.steps[-1]).__name__ != "Normalize":
+        self.steps = nn.ModuleList(steps)
+        self.translation = translation
+        if not self.steps or not isinstance(self.steps[-1], Normalize):
             raise ValueError("alignment.steps must end with Normalize: the decoder expects unit rows")
+        self.eval().requires_grad_(False)
 
     @classmethod
-    def from_store(cls, steps: Iterable[Mapping], store: EmbeddingStore) -> Alignment:
-        """Build a method's chain, filling means, memories and diffusion weights from `store` and the files it names."""
-        built: list[Step] = []
-        for entry in steps:
-            step, options = _step_and_options(entry, from_store=True)
-            built.append(step.from_store(store, list(built), **options))
-        return cls._chain(built)
+    def from_options(cls, entries: Iterable[Mapping], step_types: StepTypes) -> Alignment:
+        """The chain of a checkpoint's entries (`options`); its tensors are zero until the checkpoint fills them."""
+        types = ((step_type(entry, step_types), _options(entry)) for entry in entries)
+        return cls(_made(step, options, step) for step, options in types)
 
     @classmethod
-    def _chain(cls, steps: Iterable[Step]) -> Alignment:
-        """A chain of finished steps, which it may share with another."""
-        chain = cls([{"step": "Normalize"}])
-        chain.steps = nn.ModuleList(steps)
-        chain._check()
-        return chain.eval().requires_grad_(False)
+    def from_store(cls, entries: Iterable[Mapping], step_types: StepTypes, store: EmbeddingStore) -> Alignment:
+        """The chain of a method's entries (`step_entries`), with means, memories and weights from `store` and the files
+        that the entries name."""
+        steps: list[Step] = []
+        for entry in entries:
+            step, options = step_type(entry, step_types), _options(entry)
+            if unknown := set(options) - step.option_names():
+                known = ", ".join(sorted(step.option_names())) or "none"
+                raise ValueError(f"Alignment step {entry['step']} has no option {min(unknown)!r}; its options: {known}")
+            steps.append(_made(step, options, partial(step.from_store, store, list(steps))))
+        return cls(steps)
 
     def options(self) -> list[dict]:
-        """The JSON entries that rebuild this chain (tensors aside)."""
-        return [{"step": type(step).__name__, **step.options()} for step in self.steps]
+        """The JSON entries that rebuild this chain (tensors aside); those of a translation come first."""
+        first = [] if self.translation is None else [self.translation]
+        return [{"step": type(step).__name__, **step.options()} for step in (*first, *self.steps)]
 
     @property
     def estimates(self) -> list[dict]:
@@ -125,50 +83,64 @@ class Alignment(nn.Module):
         return digest.hexdigest()
 
     @torch.no_grad()
-    def text(self, rows: Tensor, normal: NormalSampler = torch.randn_like) -> Tensor:
+    def training_side(self, rows: Tensor, normal: NormalSampler = torch.randn_like) -> Tensor:
         """Text embeddings (B, D) -> unit rows (B, D), with fresh randomness from `normal`."""
-        for step in self.steps:
-            rows = step.text(rows, normal)
+        with torch.autocast(rows.device.type, enabled=False):
+            rows = rows.float()
+            for step in self.steps:
+                rows = step.training_side(rows, normal)
         return rows
 
     @torch.no_grad()
-    def image(self, rows: Tensor) -> Tensor:
-        """Image embeddings (B, D) -> unit rows (B, D) that the text-trained decoder can read."""
-        for step in self.steps:
-            rows = step.image(rows)
-        return rows
-
-    @torch.no_grad()
-    def clean_text(self, rows: Tensor) -> Tensor:
+    def clean_side(self, rows: Tensor) -> Tensor:
         """Text embeddings (B, D) -> unit rows (B, D) without augmentation: where a perfect alignment puts images."""
-        for step in self.steps:
-            rows = step.clean_text(rows)
+        with torch.autocast(rows.device.type, enabled=False):
+            rows = rows.float()
+            for step in self.steps:
+                rows = step.clean_side(rows)
+        return rows
+
+    @torch.no_grad()
+    def inference_side(self, rows: Tensor) -> Tensor:
+        """Image embeddings (B, D) -> unit rows (B, D) that the text-trained decoder can read."""
+        with torch.autocast(rows.device.type, enabled=False):
+            rows = rows.float()
+            if self.translation is not None:
+                return self.clean_side(self.translation.inference_side(F.normalize(rows, dim=-1)))
+            for step in self.steps:
+                rows = step.inference_side(rows)
         return rows
 
     @property
+    def _inference_steps(self) -> list[Step]:
+        return list(self.steps) if self.translation is None else [self.translation]
+
+    @property
     def centers_images(self) -> bool:
-        """Whether an image mean is subtracted anywhere in the chain."""
-        return any(type(step) is Center for step in self.steps)
+        """Whether an image mean is subtracted from inference rows."""
+        return any(isinstance(step, Center) for step in self._inference_steps)
 
     @property
     def uses_pairs(self) -> bool:
         """Whether a step was trained on image-text pairs, so that a method with it is not text-only."""
-        return any(step.uses_pairs for step in self.steps)
+        return any(step.uses_pairs for step in (*self.steps, *self._inference_steps))
 
     @property
-    def image_dim(self) -> int | None:
-        """The width of the image rows that the chain takes, where it is another space than the texts'; else None."""
-        return next((step.image_dim for step in self.steps if step.image_dim is not None), None)
+    def inference_dim(self) -> int | None:
+        """The width of the inference rows, if they are of another space than the training rows; else None."""
+        return next((step.inference_dim for step in self._inference_steps if step.inference_dim is not None), None)
 
     @property
-    def image_encoder(self) -> Mapping | None:
-        """The description of the encoder that image rows must come from, where it need not be the texts'; else None."""
-        return next((step.image_encoder for step in self.steps if step.image_encoder is not None), None)
+    def inference_encoder(self) -> Mapping | None:
+        """The description of the encoder of the inference rows, if it may be another than the texts'; else None."""
+        encoders = (step.inference_encoder for step in self._inference_steps)
+        return next((encoder for encoder in encoders if encoder is not None), None)
 
     def with_image_mean(self, mean: Tensor) -> Alignment:
         """A copy of the chain that subtracts `mean` (D,), of unit rows, from images in place of its own image mean.
 
-        Raises ValueError for a chain that subtracts none.
+        Raises:
+            ValueError: the chain subtracts none.
         """
         if not self.centers_images:
             raise ValueError(
@@ -176,35 +148,44 @@ class Alignment(nn.Module):
             )
         chain = copy.deepcopy(self)
         for step in chain.steps:
-            if type(step) is Center:
+            if isinstance(step, Center):
                 step.image_mean.copy_(mean)
         return chain
 
-    def with_image_side(self, options: Mapping[str, Any]) -> Alignment:
-        """A copy of the chain with other values of options that concern its image side alone (`Step.image_options`): a
-        decoder that was trained on its text side reads it as before.
+    def with_inference_options(self, options: Mapping[str, Any]) -> Alignment:
+        """A copy of the chain with other values of options that concern inference alone (`Step.inference_options`): a
+        decoder that was trained on its training side reads it as before.
 
-        Raises ValueError for an option that no step has, or a value that its step refuses.
+        Raises:
+            ValueError: no step has such an option, or the step refuses the value.
         """
-        known = {name: type(step).__name__ for step in self.steps for name in step.image_options}
+        if options and self.translation is not None:
+            raise ValueError(
+                f"image_side.{next(iter(options))}: translated images take the alignment's training side, so that its "
+                "image side does not matter; leave image_side alone, or translation=..."
+            )
+        known = {name: type(step).__name__ for step in self.steps for name in step.inference_options}
         if unknown := sorted(set(options) - set(known)):
             listed = ", ".join(f"{name} ({step})" for name, step in known.items()) or "none"
             raise ValueError(f"This method's image side has no option image_side.{unknown[0]}; known: {listed}")
         steps = []
         for step in self.steps:
-            own = {name: options[name] for name in step.image_options if name in options}
+            changed = {name: options[name] for name in step.inference_options if name in options}
             try:
-                steps.append(step.with_image_options(**own) if own else step)
+                steps.append(step.with_inference_options(**changed) if changed else step)
             except ValueError as error:
                 raise ValueError(str(error).replace("option alignment.", "option image_side.")) from error
-        return self._chain(steps)
+        return Alignment(steps, self.translation)
 
-    def check_text_side(self, other: Alignment, dim: int) -> None:
-        """Raise a ValueError unless `other` does the same to texts, noise included, so that a decoder trained on the
-        one reads what the other makes of images.
+    def check_training_side(self, other: Alignment, dim: int) -> None:
+        """Check that `other` does the same to texts, noise included, so that a decoder trained on the one reads what
+        the other makes of images.
 
-        Both are tried on the same rows of `dim` values with the same noise: chains of other steps may have the same
-        text side, as with a text memory, which images alone go through.
+        Both are tried on the same rows of `dim` values with the same noise, since chains of other steps may have the
+        same training side: a text memory leaves texts as they are.
+
+        Raises:
+            ValueError: it does something else.
         """
         rows = F.normalize(torch.randn(64, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
         sides = []
@@ -214,8 +195,8 @@ class Alignment(nn.Module):
             def noise(like: Tensor, generator: torch.Generator = generator) -> Tensor:
                 return torch.randn(like.shape, generator=generator).to(like)
 
-            own = rows.to(next(chain.buffers(), rows).device)
-            sides.append(torch.cat([chain.text(own, noise), chain.clean_text(own)]).cpu())
+            tried = rows.to(next(chain.buffers(), rows).device)
+            sides.append(torch.cat([chain.training_side(tried, noise), chain.clean_side(tried)]).cpu())
         difference = (sides[0] - sides[1]).abs().max().item()
         if difference > 1e-4:
             raise ValueError(
@@ -229,3 +210,23 @@ class Alignment(nn.Module):
         for index, step in enumerate(self.steps):
             step.restore(self.steps[:index])
         return self
+
+
+def _made(step: type[Step], options: Mapping, make: Callable[..., Step]) -> Step:
+    try:
+        inspect.signature(make).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"Alignment step {step.__name__} does not take the options {options}: {error}") from error
+    return make(**options)
+
+
+def _options(entry: Mapping) -> dict:
+    return {name: value for name, value in entry.items() if name != "step"}
+
+
+def in_parts(
+    side: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device | None = None, rows_at_once: int = ROWS_AT_ONCE
+) -> Tensor:
+    """One side of a chain on rows (N, D) of any number: computed in parts on `device` (by default where the rows are),
+    the result (N, D') where the rows are."""
+    return torch.cat([side(part.to(device or rows.device)).to(rows.device) for part in rows.split(rows_at_once)])

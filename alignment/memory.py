@@ -23,8 +23,8 @@ class TextMemory(Step):
     """
 
     MEMORY_SAVED_BYTES = 50_000_000
-    changes_texts = False
-    image_options = ("temperature", "memory_rows")
+    changes_training_rows = False
+    inference_options = ("temperature", "memory_rows")
 
     def __init__(
         self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
@@ -36,7 +36,7 @@ class TextMemory(Step):
         self.store, self.store_hash = store, store_hash
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
 
-    def image(self, rows):
+    def inference_side(self, rows):
         return torch.cat([self._project(part) for part in rows.split(1024)]) if len(rows) else rows
 
     def _project(self, rows: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class TextMemory(Step):
         saved = {"temperature": self.temperature, "rows": rows, "dim": dim}
         return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
 
-    def with_image_options(self, temperature: float | None = None, memory_rows: int | None = None):
+    def with_inference_options(self, temperature: float | None = None, memory_rows: int | None = None):
         """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the rows that the memory has."""
         memory = self.memory
         if memory_rows is not None:
@@ -85,7 +85,7 @@ class TextMemory(Step):
         texts = texts[_evenly_spaced(len(texts), len(self.memory))]
         for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
-                part = before.clean_text(part)
+                part = before.clean_side(part)
             out.copy_(part)
 
     @classmethod

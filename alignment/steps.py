@@ -1,9 +1,4 @@
-"""The small steps that gap-closing methods are made of.
-
-Every step maps rows (B, D) to rows (B, D) and has two sides: `text`, applied to text embeddings while the decoder
-trains, and `image`, applied to image embeddings at inference. A step's constructor takes JSON values alone, so that
-a saved chain can be rebuilt before its tensors are loaded; `from_store` fills a new step from data.
-"""
+"""The basic steps: what C³ and its ablations are made of, and what other methods put before their own steps."""
 
 from __future__ import annotations
 
@@ -19,10 +14,10 @@ from alignment.step import Step
 class Normalize(Step):
     """Scale each row to unit length."""
 
-    def text(self, rows, normal):
+    def training_side(self, rows, normal):
         return F.normalize(rows, dim=-1)
 
-    def image(self, rows):
+    def inference_side(self, rows):
         return F.normalize(rows, dim=-1)
 
 
@@ -39,10 +34,10 @@ class Center(Step):
         self.register_buffer("text_mean", torch.zeros(dim))
         self.register_buffer("image_mean", torch.zeros(dim))
 
-    def text(self, rows, normal):
+    def training_side(self, rows, normal):
         return rows - self.text_mean
 
-    def image(self, rows):
+    def inference_side(self, rows):
         if self.image_mean.isnan().any():
             raise ValueError(
                 "This Center has no image mean: the store that it came from has no images of the split "
@@ -79,7 +74,7 @@ class GaussianNoise(Step):
             raise ValueError(f"noise_std={noise_std!r} must be a number, 0 or more (option alignment.noise_std)")
         self.noise_std = float(noise_std)
 
-    def text(self, rows, normal):
+    def training_side(self, rows, normal):
         return rows + self.noise_std * normal(rows)
 
     def options(self):
@@ -94,3 +89,6 @@ class GaussianNoise(Step):
         step = cls(found["value"])
         step.estimate = found
         return step
+
+
+BASIC_STEPS: dict[str, type[Step]] = {"Normalize": Normalize, "Center": Center, "GaussianNoise": GaussianNoise}

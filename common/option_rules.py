@@ -86,6 +86,7 @@ LISTS = {
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str,
 }  # fmt: skip
+LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = ("classes", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.

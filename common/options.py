@@ -17,6 +17,7 @@ from common.option_rules import (
     BESIDE,
     COUNT,
     LISTS,
+    LISTS_OF_NAMES_OR_PARTS,
     LISTS_OR_FILES,
     LISTS_OR_NULL,
     MAYBE_NULL,
@@ -172,10 +173,11 @@ class _Fitting:
             return
         rule = entry(LISTS, option) or _rule_of(default)
         items = value if isinstance(value, list) else [value]
-        if any(isinstance(item, (list, Mapping)) for item in items) and rule is not None:
+        nested = list if entry(LISTS_OF_NAMES_OR_PARTS, option) is not None else (list, Mapping)
+        if any(isinstance(item, nested) for item in items) and rule is not None:
             raise ValueError(f"{option}={_shown(value)} must be a list of single values, with no list or parts in it")
         if rule is str:
-            items = [self._text(option, item) for item in items]
+            items = [item if isinstance(item, Mapping) else self._text(option, item) for item in items]
         elif isinstance(rule, Number) and not all(rule.allows(item) for item in items):
             bad = next(item for item in items if not rule.allows(item))
             hint = f"; a list is {option}=[{bad}]" if isinstance(bad, str) and "," in bad else ""

@@ -125,7 +125,7 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
     shown = [method for method in method_runs.methods if method.name in ("c1", "c2_collapse", "diffusion_bridge")]
     for method in sorted(shown, key=lambda method: method.name):
         captioner = Captioner.load(method_runs.captioner_dir(method, seed)).cpu()
-        aligned[method.name] = (captioner.clean_texts(texts), captioner.align_images(images))
+        aligned[method.name] = (captioner.align_texts(texts), captioner.align_images(images))
     if not aligned:
         return []
     titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}

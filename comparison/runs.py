@@ -12,13 +12,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from alignment.chain import Alignment, text_side
+from alignment.chain import Alignment
+from alignment.options import expand_steps, step_entries, training_side
+from alignment.steps import BASIC_STEPS
 from common.config import compose_config
 from common.paths import CONFIGS
 from common.stages import Stage, StageClock
 from ddpm.training_run import train as train_ddpm
 from embedding_space.store import EmbeddingStore
 from evaluation.reports.comparison_tables import ORACLES
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import check_metrics, evaluate_captioner
 from image_captioning.generation import Decoding
@@ -188,7 +191,7 @@ class MethodRuns:
         captioner = Captioner.load(self.captioner_dir(method, seed))
         alignment = None
         if (steps := _steps(config)) != _steps(self._captioner_config(leader, seed)):  # another image side
-            alignment = Alignment.from_store(steps, EmbeddingStore(self.store))
+            alignment = Alignment.from_store(steps, STEPS, EmbeddingStore(self.store))
         store = EmbeddingStore(self.test_store or self.store)
         elsewhere = {"image_mean_from": self.image_mean_from} if self.test_store else {}
         for label, decoding in self.decodings.items():
@@ -233,7 +236,7 @@ class MethodRuns:
     def _training_key(self, method: Method, seed: int) -> str:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
         config = OmegaConf.to_container(self._captioner_config(method, seed), resolve=True)
-        steps = text_side(config.pop("alignment")["steps"])
+        steps = training_side(config.pop("alignment")["steps"], STEPS)
         for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
             config.pop(key, None)
         return json.dumps([steps, config], sort_keys=True)
@@ -258,13 +261,16 @@ class MethodRuns:
         return f"{self.runs_dir}/evaluation/{self.name}_{method.name}_seed{seed}_{ending}"
 
     def _ddpm_config(self, method: Method, seed: int) -> DictConfig:
-        return self._config("ddpm", self.diffusion_dir(method, seed), seed, (*self.ddpm, *method.ddpm))
+        config = self._config("ddpm", self.diffusion_dir(method, seed), seed, (*self.ddpm, *method.ddpm))
+        config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)  # as a run folder records it
+        return config
 
     def _captioner_config(self, method: Method, seed: int) -> DictConfig:
         overrides = (f"alignment={method.alignment}", f"train_on={method.train_on}", *self.captioner, *method.captioner)
         config = self._config("image_captioning", self._own_dir(method, seed), seed, overrides)
-        if _has_bridge(config):
+        if "diffusion" in config.alignment:
             config.alignment.diffusion = self.diffusion_dir(method, seed)
+        expand_steps(config.alignment, STEPS)
         return config
 
     def _config(self, stage: str, output_dir: str, seed: int, overrides: Sequence[str]) -> DictConfig:

@@ -58,7 +58,7 @@ class DiffusionBridge(Step):
     Raises ValueError for timesteps, steps or eta out of range.
     """
 
-    image_options = ("image_timestep", "image_steps")  # eta concerns both sides
+    inference_options = ("image_timestep", "image_steps")  # eta concerns both sides
 
     def __init__(
         self,
@@ -85,16 +85,16 @@ class DiffusionBridge(Step):
         """The diffusion model is finished: no dropout, even while the model that holds this step trains."""
         return super().train(False)
 
-    def text(self, rows, normal):
+    def training_side(self, rows, normal):
         if self.text_timestep is None:
             return rows
         states = self.diffusion.add_noise(rows, self.text_timestep, normal(rows))
         return reverse_diffusion(self.diffusion, states, self.text_timestep, self.text_steps, self.eta, normal)
 
-    def clean_text(self, rows):
+    def clean_side(self, rows):
         return rows
 
-    def image(self, rows):
+    def inference_side(self, rows):
         generator = torch.Generator().manual_seed(0)
 
         def same_for_all(like: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:
 
 def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: EmbeddingStore, folder: str) -> None:
     """Refuse a chain whose rows the model was not trained on: other steps before it, or another text mean."""
-    preceding = [step for step in preceding if step.changes_texts]
+    preceding = [step for step in preceding if step.changes_training_rows]
     entries = [{"step": type(step).__name__, **step.options()} for step in preceding]
     if entries != model.prefix.options():
         raise ValueError(
@@ -160,9 +160,9 @@ def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: Embedd
             "model with python -m ddpm.train prefix=..."
         )
     unit = torch.eye(model.dim)
-    ours, theirs = unit, model.prefix.text(unit)
+    ours, theirs = unit, model.prefix.training_side(unit)
     for step in preceding:
-        ours = step.text(ours, torch.zeros_like)
+        ours = step.training_side(ours, torch.zeros_like)
     difference = (ours - theirs).abs().max().item()
     if difference > 1e-4:
         raise ValueError(

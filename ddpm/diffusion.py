@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from alignment.chain import Alignment
 from alignment.step import NormalSampler
+from alignment.steps import BASIC_STEPS
 from ddpm.denoisers import build_denoiser
 
 CHOICES = {
@@ -158,7 +159,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         }
         if prefix is None:
             prefix = [{"step": "Normalize"}, {"step": "Center", "dim": dim}, {"step": "Normalize"}]
-        self.prefix = Alignment(prefix)
+        self.prefix = Alignment.from_options(prefix, BASIC_STEPS)
         self.process = GaussianDiffusion1D(
             _Network(build_denoiser(dim, denoiser), self.embed_scale if renormalize_state else None),
             seq_length=dim,

@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from alignment.chain import Alignment
+from alignment.options import step_entries
+from alignment.steps import BASIC_STEPS
 from common.hints import warn_of_text_split
 from common.randomness import without
 from ddpm.diffusion import TextDiffusion, scale_of_rows
@@ -32,8 +34,9 @@ def train(config: DictConfig) -> dict[str, float]:
     if config.diffusion.embed_scale == "sqrt_dim":  # a number in all that is kept
         scale = scale_of_rows("sqrt_dim", store.dim, "diffusion.embed_scale")
         config = OmegaConf.merge(config, {"diffusion": {"embed_scale": scale}})
+    config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)
     plain = OmegaConf.to_container(config, resolve=True)
-    prefix = Alignment.from_store(plain["prefix"], store)
+    prefix = Alignment.from_store(plain["prefix"], BASIC_STEPS, store)
     torch.manual_seed(config.seed)
     model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
     model.prefix.load_state_dict(prefix.state_dict())
@@ -48,7 +51,7 @@ def train(config: DictConfig) -> dict[str, float]:
     prefix.to(loop.device)
     order = EpochOrder(len(rows), loop_config.batch_size, config.seed)
     task = DiffusionTask(
-        rows, validation_rows, order, model.timesteps, prepare=lambda part: prefix.text(part.float(), _no_noise)
+        rows, validation_rows, order, model.timesteps, prepare=lambda part: prefix.training_side(part, _no_noise)
     )
     return loop.fit(model, task, resume=state == "unfinished")
 

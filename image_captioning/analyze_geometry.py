@@ -16,19 +16,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alignment.chain import Alignment
-from common.config import compose_config
 from common.files import write_whole
-from common.paths import CONFIGS, PRETRAINED
 from common.provenance import run_facts
 from common.randomness import drawn_rows
 from embedding_space.store import EmbeddingStore
-from evaluation.geometry.analysis import aligned, analyze
+from evaluation.geometry.analysis import analyze
 from evaluation.geometry.plots import geometry_figures, origin
 from evaluation.geometry.sample import Embeddings
 from evaluation.reports.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
 from evaluation.table import Column, Table
-from image_captioning.captioner import Captioner
-from image_captioning.evaluate import check_encoder
+from image_captioning.load_alignments import aligned, load_alignment
 
 RAW = "raw"
 
@@ -140,33 +137,13 @@ def geometry_table(states: Mapping[str, dict]) -> Table:
 
 def _alignments(config: DictConfig, store: EmbeddingStore) -> dict[str, Alignment]:
     """{name: chain}, on the CPU, where the rows are."""
-    known = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
     chains: dict[str, Alignment] = {}
-    for given in config.alignments:
-        if given in known:
-            chain = _from_config(given, config, store)
-        elif any((folder / "config.json").exists() for folder in (Path(given), PRETRAINED / given)):
-            captioner = Captioner.load(given).cpu()
-            check_encoder(captioner, store)
-            chain = captioner.alignment
-        else:
-            raise ValueError(
-                f"alignments: {given!r} is neither a config ({', '.join(sorted(known))}) nor the folder of a captioner"
-            )
-        name = Path(given).name
+    for wanted in config.alignments:
+        name = Path(wanted).name
         if name in chains or name == RAW:
             raise ValueError(f"alignments={list(config.alignments)} has two of the name {name!r}, or one named {RAW!r}")
-        chains[name] = chain
+        chains[name] = load_alignment(wanted, config, store)
     return chains
-
-
-def _from_config(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
-    stage = compose_config("image_captioning", f"alignment={name}")
-    for key in ("dataset", "encoder", "seed"):
-        stage[key] = config[key]
-    if "diffusion" in stage.alignment:
-        stage.alignment.diffusion = config.diffusion_dir
-    return Alignment.from_store(OmegaConf.to_container(stage.alignment, resolve=True)["steps"], store)
 
 
 def _drawn(rows: int, most: int | None, *seed: int) -> Tensor:

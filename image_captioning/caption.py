@@ -54,16 +54,15 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = reload_encoder(captioner.image_encoder, **given(config.encoder))
+    encoder = reload_encoder(captioner.image_encoder_description, **given(config.encoder))
     captioner.to(encoder.device)
-    captioner.text_encoder = encoder
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:
         print(f"Skipped: {reason}", file=sys.stderr)
     if not kept:
         raise ValueError(f"None of the {len(pictures)} pictures can be read")
     decoding, progress = Decoding(**config.decoding), len(kept) > 1
-    texts = captioner.caption_images(rows, decoding, config.batch_size, progress, config.precision)
+    texts = captioner.caption_images(rows, decoding, config.batch_size, progress, config.precision, encoder)
     captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)

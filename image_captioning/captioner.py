@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,17 +15,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from alignment.chain import Alignment
-from alignment.step import NormalSampler
+from alignment.chain import Alignment, in_parts
 from common.device import announce, autocast, best_device, choose_precision
 from common.paths import PRETRAINED
 from embedding_space.encoders.base import Encoder
-from embedding_space.encoders.load import reload_encoder
+from image_captioning.alignments import STEPS
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, beam_hypotheses, generate
 from image_captioning.hub import find_hub_folder
 from image_captioning.mappers import make_mapper
-from image_captioning.reranking import choose_by_clip
+from image_captioning.reranking import Reranker, load_reranking_encoder
 from image_captioning.tokenizer import load_tokenizer
 from training.checkpoint import load_checkpoint
 
@@ -71,10 +70,11 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             raise ValueError(
                 f"GPT-2 has no option {sorted(unknown)[0]!r} (decoder.config); known: {', '.join(GPT2_OPTIONS)}"
             )
-        self.dim, self.encoder, self.provenance = dim, encoder, provenance or {}
-        self.alignment = Alignment(alignment).requires_grad_(False).eval()
+        self.dim, self.encoder_description, self.provenance = dim, encoder, provenance or {}
+        self.alignment = Alignment.from_options(alignment, STEPS)
         self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
-        self.mapper, self.mapper_options = make_mapper(dim, self.gpt2.config.n_embd, mapper), dict(mapper)
+        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper)
+        self.mapper_options, self.gpt2_options = dict(mapper), dict(gpt2)
         self.tokenizer: PreTrainedTokenizerFast | None = None
         self.folder: Path | None = None
 
@@ -110,10 +110,13 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
                 digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def set_alignment(self, alignment: Alignment) -> None:
-        """Put another alignment in the place of the present one, in what is saved, too."""
-        self.alignment = alignment
-        self._hub_mixin_config["alignment"] = alignment.options()
+    def with_alignment(self, alignment: Alignment) -> Captioner:
+        """A captioner of the same mapper and decoder, which it shares, behind another alignment."""
+        described = (alignment.options(), self.encoder_description, self.provenance)
+        captioner = Captioner(self.dim, self.mapper_options, self.gpt2_options, *described)
+        captioner.mapper, captioner.gpt2, captioner.alignment = self.mapper, self.gpt2, alignment
+        captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
+        return captioner
 
     def freeze_decoder(self) -> None:
         """Train the mapper alone, ClipCap's second way: it needs a pretrained GPT-2 and a stronger mapper."""
@@ -134,9 +137,9 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         return self.gpt2.device
 
     @property
-    def image_encoder(self) -> dict:
+    def image_encoder_description(self) -> Mapping:
         """Which encoder makes the image embeddings that it reads."""
-        return self.alignment.image_encoder or self.encoder
+        return self.alignment.inference_encoder or self.encoder_description
 
     def check_room(self, caption_tokens: int) -> None:
         """ValueError when prefix and caption, its end token included, need more positions than the decoder has."""
@@ -157,20 +160,28 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         banned += [unknown] if unknown not in (None, end, *banned) else []
         return [*banned, *range(len(self.tokenizer), self.gpt2.config.vocab_size)]
 
-    def align_texts(self, texts: Tensor, normal: NormalSampler) -> Tensor:
-        """Raw text embeddings (B, D) -> aligned rows (B, D), noise from `normal`; float32 whatever the autocast."""
-        with torch.autocast(texts.device.type, enabled=False):
-            return self.alignment.text(texts.float(), normal)
+    def align_images(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """Raw image embeddings (N, D) -> the rows (N, D) that `caption` reads, where the embeddings are.
 
-    def clean_texts(self, texts: Tensor) -> Tensor:
-        """Raw text embeddings (B, D) -> aligned rows (B, D) without augmentation; float32 whatever the autocast."""
-        with torch.autocast(texts.device.type, enabled=False):
-            return self.alignment.clean_text(texts.float())
+        Raises:
+            ValueError: rows of another width than the captioner's, or that are not finite.
+        """
+        self._check_rows(images, self.alignment.inference_dim or self.dim)
+        return in_parts(self.alignment.inference_side, images, self.device, batch_size)
 
-    def align_images(self, images: Tensor) -> Tensor:
-        """Raw image embeddings (B, D) -> aligned rows (B, D); float32 whatever the autocast."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self.alignment.image(images.float())
+    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor:
+        """Raw text embeddings (N, D) -> aligned rows (N, D) without augmentation. Captions of them tell how much the
+        decoder can say when there is no gap at all. Otherwise as `align_images`."""
+        self._check_rows(texts, self.dim)
+        return in_parts(self.alignment.clean_side, texts, self.device, batch_size)
+
+    def _check_rows(self, rows: Tensor, dim: int) -> None:
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise ValueError(
+                f"This captioner reads embeddings of {dim} dimensions from the encoder "
+                f"{self.encoder_description.get('name')}; got the shape {tuple(rows.shape)}"
+            )
+        check_finite(rows, "the embeddings to caption")
 
     def logits(self, embeddings: Tensor, tokens: Tensor) -> Tensor:
         """Teacher forcing: aligned rows (B, D), captions (B, T) -> logits (B, T, V); [:, t] predicts tokens[:, t]."""
@@ -198,34 +209,81 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
 
     def caption_images(
         self,
-        embeddings: Tensor,
+        images: Tensor,
         decoding: Decoding | None = None,
         batch_size: int = 256,
         progress: bool = True,
         precision: str = "fp32",
+        encoder: Encoder | None = None,
     ) -> list[str]:
-        """Captions of raw image embeddings (N, D), through the image side of the alignment.
+        """Captions of raw image embeddings (N, D): `caption` of their aligned rows.
+
+        Args:
+            encoder: what embeds hypotheses for `decoding.clip_weight`; by default the embeddings' encoder is loaded.
+
+        Raises:
+            ValueError: see `align_images` and `caption`.
+        """
+        decoding, rows = decoding or Decoding(), self.align_images(images, batch_size)
+        reranker = self.reranker(images, encoder) if decoding.clip_weight else None
+        return self.caption(rows, decoding, batch_size, progress, precision, reranker)
+
+    def reranker(self, images: Tensor, encoder: Encoder | None = None) -> Reranker:
+        """What `caption` needs for `decoding.clip_weight` (see `caption_images`).
+
+        Raises:
+            ValueError: the images are of another space than the texts, or their encoder cannot be loaded.
+        """
+        if images.shape[1] != self.dim:
+            raise ValueError(
+                "decoding.clip_weight compares images with sentences in one space, which translated images do not come "
+                "from: set it to 0"
+            )
+        return Reranker(images, encoder or load_reranking_encoder(self.encoder_description))
+
+    @torch.no_grad()
+    def caption(
+        self,
+        rows: Tensor,
+        decoding: Decoding | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+        precision: str = "fp32",
+        reranker: Reranker | None = None,
+    ) -> list[str]:
+        """Captions of aligned rows (N, D).
 
         Args:
             precision: autocast of mapper and decoder to fp32 (none), bf16 or fp16, which may be twice as fast; rounding
                 then decides between words that are almost as probable. auto: what the device computes natively.
+            reranker: of the rows' raw images, for `decoding.clip_weight`.
 
-        Raises ValueError for rows of another width than the captioner's and for rows that are not finite.
+        Raises:
+            ValueError: rows of another width than the decoder's, or that are not finite; a decoding that re-ranks
+                without a reranker.
         """
-        dim = self.alignment.image_dim or self.dim
-        return self._caption(embeddings, dim, self.align_images, decoding, batch_size, progress, precision)
-
-    def caption_texts(
-        self,
-        embeddings: Tensor,
-        decoding: Decoding | None = None,
-        batch_size: int = 256,
-        progress: bool = True,
-        precision: str = "fp32",
-    ) -> list[str]:
-        """Captions of raw text embeddings (N, D), aligned without augmentation: how much the decoder can say when
-        there is no gap at all. Otherwise as `caption_images`."""
-        return self._caption(embeddings, self.dim, self.clean_texts, decoding, batch_size, progress, precision)
+        decoding, precision = decoding or Decoding(), choose_precision(precision, self.device)
+        if decoding.clip_weight and reranker is None:
+            raise ValueError(f"decoding.clip_weight={decoding.clip_weight} needs a reranker, of the images' embeddings")
+        announce("Captioning", self.device, precision)
+        self._check_rows(rows, self.dim)
+        end, banned = self.tokenizer.eos_token_id, self.banned_tokens()
+        captions: list[str] = []
+        with (
+            _evaluating(self),
+            autocast(self.device, precision),
+            tqdm(total=len(rows), unit="caption", disable=not progress) as bar,
+        ):
+            for start in range(0, len(rows), batch_size):
+                part = rows[start : start + batch_size].to(self.device)
+                prefix = self.mapper(part)
+                if decoding.clip_weight:
+                    ids, scores = beam_hypotheses(self.gpt2, prefix, decoding, end, banned, decoding.beams)
+                    captions += reranker.choose(self._text(ids), scores, start, decoding.clip_weight)
+                else:
+                    captions += self._text(generate(self.gpt2, prefix, decoding, end, banned, first_row=start))
+                bar.update(len(part))
+        return captions
 
     @torch.no_grad()
     def log_likelihoods(self, aligned: Tensor, captions: list[str], batch_size: int = 256) -> tuple[Tensor, Tensor]:
@@ -243,50 +301,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
                 sums[rows.cpu()] = -losses.cpu().double()  # mps has no float64
         return sums, tokens.lengths.cpu()
 
-    @torch.no_grad()
-    def _caption(self, embeddings, dim, align, decoding, batch_size, progress, precision) -> list[str]:
-        precision = choose_precision(precision, self.device)
-        announce("Captioning", self.device, precision)
-        if embeddings.ndim != 2 or embeddings.shape[1] != dim:
-            raise ValueError(
-                f"This captioner reads embeddings of {dim} dimensions from the encoder "
-                f"{self.encoder.get('name')}; got the shape {tuple(embeddings.shape)}"
-            )
-        check_finite(embeddings, "the embeddings to caption")
-        decoding = decoding or Decoding()
-        if decoding.clip_weight and dim != self.dim:
-            raise ValueError(
-                f"decoding.clip_weight={decoding.clip_weight} compares images with sentences in one space, which "
-                "translated images do not come from: set it to 0"
-            )
-        end, banned = self.tokenizer.eos_token_id, self.banned_tokens()
-        captions: list[str] = []
-        with (
-            _evaluating(self),
-            autocast(self.device, precision),
-            tqdm(total=len(embeddings), unit="caption", disable=not progress) as bar,
-        ):
-            for start in range(0, len(embeddings), batch_size):
-                raw = embeddings[start : start + batch_size].to(self.device)
-                prefix = self.mapper(align(raw))
-                if decoding.clip_weight:
-                    ids, scores = beam_hypotheses(self.gpt2, prefix, decoding, end, banned, decoding.beams)
-                    captions += choose_by_clip(self._text(ids), scores, raw, self.text_encoder, decoding.clip_weight)
-                else:
-                    captions += self._text(generate(self.gpt2, prefix, decoding, end, banned, first_row=start))
-                bar.update(len(raw))
-        return captions
-
     def _text(self, ids: Tensor) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-
-    @cached_property
-    def text_encoder(self) -> Encoder:
-        """What embeds hypotheses for decoding.clip_weight: the embeddings' encoder, loaded when needed, or set."""
-        try:
-            return reload_encoder(self.encoder)
-        except (TypeError, ValueError, FileNotFoundError, ImportError) as error:
-            raise ValueError(f"decoding.clip_weight > 0 needs the encoder of the embeddings: {error}") from error
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)

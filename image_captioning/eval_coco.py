@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
 from alignment.chain import Alignment
+from alignment.options import expand_steps
 from common.config import compose_config
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
@@ -23,11 +24,12 @@ from evaluation.captions.prediction_files import read_predictions, write_predict
 from evaluation.captions.references import read_reference_file
 from evaluation.captions.scoring import CLIP_SCORE, Scoring, check_metrics, left_out_figures, named, with_words
 from evaluation.table import Table
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.evaluation_folder import earlier_figures, measure_inputs, write_scores
 from image_captioning.generation import Decoding
-from modality_translation.step import TranslatedAlignment, check_encoder
+from modality_translation.step import ModalityTranslation, check_encoder
 from modality_translation.translation import load_translation
 from training.tracking import Tracker, start_tracker
 
@@ -55,16 +57,22 @@ def _score_captioner(config: DictConfig, output_dir: Path) -> dict:
     captioner = Captioner.load(config.checkpoint)
     alignment = None
     if "alignment" in config:
-        steps = OmegaConf.to_container(config.alignment, resolve=True)["steps"]
-        alignment = Alignment.from_store(steps, EmbeddingStore(config.alignment_store))
+        entries = expand_steps(config.alignment, STEPS)
+        alignment = Alignment.from_store(entries, STEPS, EmbeddingStore(config.alignment_store))
     if config.translation is not None:
         if alignment is not None:
             raise ValueError(
                 f"alignment={config.alignment.name} and translation={config.translation}: give one of them"
             )
         translation = load_translation(config.translation)
-        check_encoder(translation, "texts", captioner.encoder, f"the captioner {config.checkpoint}", config.translation)
-        alignment = TranslatedAlignment(captioner.alignment, translation)
+        check_encoder(
+            translation,
+            "texts",
+            captioner.encoder_description,
+            f"the captioner {config.checkpoint}",
+            config.translation,
+        )
+        alignment = Alignment(captioner.alignment.steps, ModalityTranslation.of(translation))
     return evaluate_captioner(
         captioner,
         EmbeddingStore(config.store),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignment.chain import Alignment
+from alignment.chain import Alignment, in_parts
 from alignment.steps import Center
 from common.config import given
 from common.device import choose_precision, computing_on
@@ -137,21 +136,18 @@ def evaluate_captioner(
     images, texts, image_row = _described_rows(image_store, store, split, set(image_ids))
     mean, mean_origin = _image_mean(captioner, chain, store, image_mean_from)
     chain = chain if mean is None else chain.with_image_mean(mean)
-    first = None if caption_from == "images" else _first_rows(image_row, len(image_ids))
     (output_dir / "scores.json").unlink(missing_ok=True)  # those of other predictions
     started = time.perf_counter()
-    with _through(captioner, chain):
-        if first is None:
-            captions = captioner.caption_images(images, decoding, batch_size, precision=precision)
-        else:
-            captions = captioner.caption_texts(texts[first], decoding, batch_size, precision=precision)
-        seconds = time.perf_counter() - started
-        predictions = dict(zip(image_ids, captions, strict=True))
-        write_predictions(output_dir / "predictions.json", predictions)
-        write_whole(output_dir / "references.json", json.dumps(references, ensure_ascii=False, indent=0))
-        aligned = _in_parts(captioner, captioner.align_images, images)
-    targets = _in_parts(captioner, captioner.clean_texts, texts)
-    read = aligned if first is None else targets[first]
+    aligned = in_parts(chain.inference_side, images, captioner.device, batch_size)
+    reads_texts = caption_from == "texts"
+    read = captioner.align_texts(texts[_first_rows(image_row, len(image_ids))], batch_size) if reads_texts else aligned
+    reranker = captioner.reranker(images) if decoding.clip_weight else None
+    captions = captioner.caption(read, decoding, batch_size, precision=precision, reranker=reranker)
+    seconds = time.perf_counter() - started
+    predictions = dict(zip(image_ids, captions, strict=True))
+    write_predictions(output_dir / "predictions.json", predictions)
+    write_whole(output_dir / "references.json", json.dumps(references, ensure_ascii=False, indent=0))
+    targets = in_parts(captioner.alignment.clean_side, texts, captioner.device)
     likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)
     scores, measured = scoring.measure(predictions, references)
     write_scores(output_dir, {"unfinished": True, **scores.to_dict()}, scores)  # whatever may stop what follows
@@ -160,7 +156,7 @@ def evaluate_captioner(
     if "init_from" in captioner.provenance:
         sections["training_text"]["not_compared"] = captioner.provenance["init_from"]  # it read that text before
     if facts := sections.get("clip_score"):
-        facts["training_encoder"] = _identity(facts["encoder"]) == _identity(captioner.encoder)
+        facts["training_encoder"] = _identity(facts["encoder"]) == _identity(captioner.encoder_description)
     scores.per_image["log-likelihood"] = (likelihoods / tokens).numpy()
     figures = {
         **captioner.provenance,
@@ -208,11 +204,6 @@ def _training_text(
     return (known, split), ""
 
 
-def _in_parts(captioner: Captioner, align: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([align(part.to(captioner.device)).cpu() for part in rows.split(4096)])
-
-
 def _image_mean(
     captioner: Captioner, chain: Alignment, store: EmbeddingStore, origin: str
 ) -> tuple[Tensor | None, dict]:
@@ -230,20 +221,10 @@ def _image_chain(captioner: Captioner, alignment: Alignment | None, image_side: 
     """What the images to caption go through; refused unless the captioner's decoder was trained on its text side."""
     chain = captioner.alignment
     if alignment is not None:
-        chain.check_text_side(alignment, captioner.dim)
+        chain.check_training_side(alignment, captioner.dim)
         own_mean = next((step.image_mean for step in chain.steps if type(step) is Center), None)
         chain = alignment.with_image_mean(own_mean) if own_mean is not None and alignment.centers_images else alignment
-    return chain.with_image_side(image_side).to(captioner.device)
-
-
-@contextmanager
-def _through(captioner: Captioner, chain: Alignment) -> Iterator[None]:
-    own = captioner.alignment
-    try:
-        captioner.alignment = chain
-        yield
-    finally:
-        captioner.alignment = own
+    return chain.with_inference_options(image_side).to(captioner.device)
 
 
 def gap_figures(aligned: Tensor, targets: Tensor, image_row: Tensor) -> dict[str, float]:
@@ -306,10 +287,15 @@ def check_encoder(
     image_store, chain = image_store or store, alignment or captioner.alignment
     if image_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
-    translates = chain.image_dim is not None
+    translates = chain.inference_dim is not None
     for encoder, dim, rows, modality in (
-        (captioner.encoder, captioner.dim, store, "texts"),
-        (chain.image_encoder or captioner.encoder, chain.image_dim or captioner.dim, image_store, "images"),
+        (captioner.encoder_description, captioner.dim, store, "texts"),
+        (
+            chain.inference_encoder or captioner.encoder_description,
+            chain.inference_dim or captioner.dim,
+            image_store,
+            "images",
+        ),
     ):
         theirs = rows.manifest["encoder"]
         found = rows.dim_of(modality) if translates else rows.dim

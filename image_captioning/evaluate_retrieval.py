@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,9 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from alignment.chain import Alignment
-from alignment.memory import ROWS_AT_ONCE
-from common.config import compose_config
+from alignment.chain import Alignment, in_parts
 from common.device import best_device
 from common.files import write_whole
 from common.provenance import run_facts
@@ -27,8 +26,7 @@ from evaluation.embeddings.retrieval import retrieval_figures
 from evaluation.embeddings.word_lists import word_list
 from evaluation.embeddings.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 from evaluation.table import Column, Table
-from image_captioning.captioner import Captioner
-from image_captioning.evaluate import check_encoder
+from image_captioning.load_alignments import captioner_alignment, load_alignment
 
 RECALLS = {"R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10"}
 
@@ -107,14 +105,9 @@ def _note(figures: Mapping) -> str:
 def _alignments(config: DictConfig, store: EmbeddingStore) -> Iterator[tuple[str, Alignment | None]]:
     yield "before", None
     for name in config.alignments:
-        stage = compose_config("image_captioning", f"alignment={name}", f"seed={config.seed}")
-        stage.dataset = config.dataset  # the bridge's folder is named after it
-        steps = OmegaConf.to_container(stage.alignment, resolve=True)["steps"]
-        yield name, Alignment.from_store(steps, store)
+        yield Path(name).name, load_alignment(name, config, store)
     for checkpoint in config.checkpoints:
-        captioner = Captioner.load(checkpoint)
-        check_encoder(captioner, store)
-        yield Path(checkpoint).name, captioner.alignment
+        yield Path(checkpoint).name, captioner_alignment(checkpoint, store)
 
 
 def _sides(
@@ -124,11 +117,7 @@ def _sides(
     if alignment is None:
         return (lambda rows: rows), (lambda rows: rows)
     alignment = alignment.to(device)
-
-    def in_parts(side: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda rows: torch.cat([side(part) for part in rows.split(ROWS_AT_ONCE)])
-
-    return in_parts(alignment.image), in_parts(alignment.clean_text)
+    return partial(in_parts, alignment.inference_side), partial(in_parts, alignment.clean_side)
 
 
 def _zero_shot(config: DictConfig, store: EmbeddingStore) -> tuple[Tensor, Tensor, Tensor] | None:

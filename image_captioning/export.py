@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from omegaconf import DictConfig
-from torch import nn
 
+from alignment.chain import Alignment
 from alignment.memory import TextMemory
 from common.config import given
 from common.files import file_sha256
@@ -35,10 +35,9 @@ def export(config: DictConfig) -> Path:
         raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), given(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
-    alignment = captioner.alignment.with_image_side(image_side)
+    alignment = captioner.alignment.with_inference_options(image_side)
     steps = [step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps]
-    alignment.steps = nn.ModuleList(steps)
-    captioner.set_alignment(alignment)
+    captioner = captioner.with_alignment(Alignment(steps))
     for parameter in captioner.parameters():
         parameter.data = parameter.data.half()
     for step in steps:
@@ -48,7 +47,7 @@ def export(config: DictConfig) -> Path:
     manifest = run_facts() | {
         "checkpoint": str(config.checkpoint),
         "image_side": image_side,
-        "encoder": captioner.encoder,
+        "encoder": captioner.encoder_description,
         "sha256": file_sha256(to / "model.safetensors"),
         "scores": scores,
     }

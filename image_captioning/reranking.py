@@ -5,31 +5,51 @@ A decoder trained on text alone never saw whether what it says fits a picture; C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.load import reload_encoder
 
 
-def choose_by_clip(
-    hypotheses: Sequence[str], scores: Tensor, embeddings: Tensor, encoder: Encoder, weight: float
-) -> list[str]:
-    """The hypothesis of each row with the largest score + weight x cos(its own embedding, the row's).
+class Reranker:
+    """Chooses the hypothesis with the largest score + weight x cos(its own embedding, its image's).
+
+    The gap, the same for all hypotheses of an image, does not matter.
 
     Args:
-        hypotheses: B x K sentences, row by row.
-        scores: (B, K), how well the decoder likes them.
-        embeddings: (B, D) raw embeddings that are captioned: the gap, the same for all of a row, does not matter.
+        images: (N, D) raw embeddings of the images that are captioned.
+        encoder: what made them.
     """
-    different = list(dict.fromkeys(hypotheses))
-    with torch.autocast(embeddings.device.type, enabled=False):
-        found = F.normalize(encoder.encode_texts(different), dim=-1).to(embeddings.device)  # (U, D)
-        place = {text: number for number, text in enumerate(different)}
-        rows = torch.tensor([place[text] for text in hypotheses], device=embeddings.device).view(scores.shape)
-        cosines = torch.einsum("bkd,bd->bk", found[rows], F.normalize(embeddings.float(), dim=-1))
-    best = (scores.float() + weight * cosines).argmax(dim=1).tolist()
-    count = scores.shape[1]
-    return [hypotheses[row * count + choice] for row, choice in enumerate(best)]
+
+    def __init__(self, images: Tensor, encoder: Encoder):
+        self.images, self.encoder = images, encoder
+
+    def choose(self, hypotheses: Sequence[str], scores: Tensor, first_row: int, weight: float) -> list[str]:
+        """One hypothesis for each of B images, from `first_row` on.
+
+        Args:
+            hypotheses: B x K sentences, image by image.
+            scores: (B, K), how well the decoder likes them.
+        """
+        different = list(dict.fromkeys(hypotheses))
+        images = self.images[first_row : first_row + len(scores)].to(scores.device)
+        with torch.autocast(images.device.type, enabled=False):
+            texts = F.normalize(self.encoder.encode_texts(different), dim=-1).to(images.device)  # (U, D)
+            place = {text: number for number, text in enumerate(different)}
+            rows = torch.tensor([place[text] for text in hypotheses], device=images.device).view(scores.shape)
+            cosines = torch.einsum("bkd,bd->bk", texts[rows], F.normalize(images.float(), dim=-1))
+        best = (scores.float() + weight * cosines).argmax(dim=1).tolist()
+        count = scores.shape[1]
+        return [hypotheses[row * count + choice] for row, choice in enumerate(best)]
+
+
+def load_reranking_encoder(description: Mapping) -> Encoder:
+    """The encoder of the embeddings. Raises ValueError, with the option that needs it, when it cannot be loaded."""
+    try:
+        return reload_encoder(description)
+    except (TypeError, ValueError, FileNotFoundError, ImportError) as error:
+        raise ValueError(f"decoding.clip_weight > 0 needs the encoder of the embeddings: {error}") from error

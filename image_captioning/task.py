@@ -32,7 +32,7 @@ class Examples:
     def embeddings(self, captioner: Captioner, numbers: Tensor, normal) -> Tensor:
         """(B, D) aligned unit rows of the captions `numbers`."""
         rows = self.rows[numbers if self.row_of is None else self.row_of[numbers]]
-        return rows.float() if self.aligned else captioner.align_texts(rows, normal)
+        return rows.float() if self.aligned else captioner.alignment.training_side(rows, normal)
 
 
 class CaptioningTask:
@@ -73,7 +73,7 @@ class CaptioningTask:
     def evaluate(self, model: Captioner) -> Evaluation:
         figures = {name: self._loss(model, examples) for name, examples in self.validation.items()}
         texts, references = self.samples
-        captions = model.caption_texts(texts, progress=False)
+        captions = model.caption(model.align_texts(texts), progress=False)
         rows = [list(pair) for pair in zip(references, captions, strict=True)]
         return Evaluation(figures, {"samples": (["reference", "caption"], rows)})
 

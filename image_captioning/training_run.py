@@ -13,11 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from alignment.chain import Alignment
+from alignment.chain import Alignment, in_parts
+from alignment.options import expand_steps
 from common.hints import warn_of_text_split
 from common.randomness import drawn_groups, drawn_rows, mixed_seed, seeded_normal, without
 from embedding_space.splits import refuse_held_out
 from embedding_space.store import EmbeddingStore
+from image_captioning.alignments import STEPS
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.collapse import warn_of_collapse
@@ -56,7 +58,7 @@ def train(config: DictConfig) -> dict[str, float]:
     output_dir = Path(config.output_dir)
     store = EmbeddingStore(config.store)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
-    alignment = Alignment.from_store(_plain(config.alignment)["steps"], store)
+    alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
     chosen = choose(config, store)
     loop_config = _loop_config(config, len(chosen.rows))
     start = None if config.init_from is None else _start(config.init_from, store)
@@ -155,7 +157,7 @@ def _task(
 
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
-        dim=store.dim if alignment.image_dim is None else store.dim_of("texts"),
+        dim=store.dim if alignment.inference_dim is None else store.dim_of("texts"),
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
@@ -244,7 +246,7 @@ def _aligned_once(captioner: Captioner, training: Examples, seed: int, progress:
     normal = seeded_normal(training.rows.device, seed, 6)
     parts = training.rows.split(ROWS_AT_ONCE)
     bar = tqdm(parts, desc="aligning texts", unit=f"{ROWS_AT_ONCE} rows", disable=not progress)
-    aligned = torch.cat([captioner.align_texts(part, normal).half() for part in bar])
+    aligned = torch.cat([captioner.alignment.training_side(part, normal).half() for part in bar])
     return Examples(aligned, training.tokens, aligned=True)
 
 
@@ -252,7 +254,7 @@ def _paired(captioner: Captioner, store: EmbeddingStore, split: str, tokens: Cap
     """Captions `rows` of `split` with their images' embeddings, aligned once: no noise on that side."""
     images = store.images(split)
     device = tokens.lengths.device
-    aligned = torch.cat([captioner.align_images(part.to(device)) for part in images.split(ROWS_AT_ONCE)])
+    aligned = in_parts(captioner.alignment.inference_side, images.to(device))
     return Examples(aligned, tokens, torch.from_numpy(store.pairs(split))[rows].to(device), aligned=True)
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from alignment.chain import Alignment
 from alignment.step import Step
 from alignment.steps import Normalize
 from modality_translation.translation import Translation, load_translation
@@ -26,20 +22,20 @@ class ModalityTranslation(Step):
         be used; `from_store` takes a run folder of modality_translation.train, and changes of its sampling.
     """
 
-    changes_texts = False
+    changes_training_rows = False
     uses_pairs = True
 
     def __init__(self, translation: Mapping):
         super().__init__()
         self.translation = Translation(**translation).eval().requires_grad_(False)
-        self.image_dim = self.translation.dims["images"]
-        self.image_encoder = self.translation.encoders.get("images")
+        self.inference_dim = self.translation.dims["images"]
+        self.inference_encoder = self.translation.encoders.get("images")
 
     def train(self, mode: bool = True) -> ModalityTranslation:
         """The translation is finished: no dropout, even while the model that holds this step trains."""
         return super().train(False)
 
-    def image(self, rows):
+    def inference_side(self, rows):
         return self.translation.translate(rows, DIRECTION)
 
     def options(self):
@@ -68,7 +64,7 @@ class ModalityTranslation(Step):
         store,
         preceding,
         translation: str,
-        steps: int | None = None,
+        ddim_steps: int | None = None,
         guidance_scale: float | None = None,
         gamma: float | None = None,
         terms: str | None = None,
@@ -80,45 +76,7 @@ class ModalityTranslation(Step):
             )
         model = load_translation(translation).cpu()
         check_encoder(model, "texts", store.manifest["encoder"], f"the store {store.path}", translation)
-        return cls.of(model, steps=steps, guidance_scale=guidance_scale, gamma=gamma, terms=terms)
-
-
-class TranslatedAlignment(Alignment):
-    """A finished captioner's alignment with a translation before it: what is translated is a text to all its steps.
-
-    Any captioner can so be fed translated images, whatever it was trained with.
-    """
-
-    def __init__(self, own: Alignment, translation: Translation):
-        super().__init__([{"step": "Normalize"}])
-        self.steps, self.translated = own.steps, ModalityTranslation.of(translation)
-
-    def image(self, rows: Tensor) -> Tensor:
-        return self.clean_text(self.translated.image(F.normalize(rows, dim=-1)))
-
-    def options(self) -> list[dict]:
-        """Both, the translation first, for results to tell; a captioner is not saved with them."""
-        return [{"step": "ModalityTranslation", **self.translated.options()}, *super().options()]
-
-    def with_image_side(self, options: Mapping) -> TranslatedAlignment:
-        """The chain itself: its images take the text side. Raises ValueError for any option."""
-        if options:
-            raise ValueError(
-                f"image_side.{next(iter(options))}: translated images go through the alignment as texts do, so that "
-                "its image side does not matter; leave image_side alone, or translation=..."
-            )
-        return self
-
-    centers_images = False
-    uses_pairs = True
-
-    @property
-    def image_dim(self) -> int:
-        return self.translated.image_dim
-
-    @property
-    def image_encoder(self) -> Mapping | None:
-        return self.translated.image_encoder
+        return cls.of(model, steps=ddim_steps, guidance_scale=guidance_scale, gamma=gamma, terms=terms)
 
 
 def check_encoder(translation: Translation, side: str, encoder: Mapping, what: str, folder: str) -> None:

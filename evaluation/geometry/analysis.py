@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from alignment.chain import Alignment
 from evaluation.geometry.gap import gap_figures, paired_gap_figures
 from evaluation.geometry.residuals import residual_figures
 from evaluation.geometry.sample import Embeddings
 from evaluation.geometry.similarity import cosine_figures, pair_alignment, paired_cka, separability, uniformity
 from evaluation.geometry.spread import spread_figures
-
-ROWS_AT_ONCE = 4096
 
 
 def analyze(embeddings: Embeddings, variance_share: float = 0.99, draws: int = 20_000) -> dict:
@@ -46,17 +40,3 @@ def analyze(embeddings: Embeddings, variance_share: float = 0.99, draws: int = 2
             "cka": paired_cka(embeddings),
         }
     return figures
-
-
-def aligned(embeddings: Embeddings, alignment: Alignment, text_noise: bool = True) -> Embeddings:
-    """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as it reads them in
-    training, with the seed's noise, or without any (`text_noise=False`)."""
-    generator = embeddings.generator()
-
-    def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like)
-
-    images = torch.cat([alignment.image(part) for part in embeddings.images.split(ROWS_AT_ONCE)])
-    parts = embeddings.texts.split(ROWS_AT_ONCE)
-    texts = [alignment.text(part, normal) if text_noise else alignment.clean_text(part) for part in parts]
-    return embeddings.moved(images, torch.cat(texts))

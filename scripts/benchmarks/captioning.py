@@ -142,7 +142,7 @@ def _reference_loop(
 
 def padded_loss(captioner: Captioner, rows: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """Mean loss a token, in nats, by transformers' forward over prefix and all padded tokens."""
-    prefix = captioner.mapper(captioner.align_texts(rows, torch.zeros_like))
+    prefix = captioner.mapper(captioner.alignment.clean_side(rows))
     inputs = torch.cat([prefix, captioner.gpt2.transformer.wte(tokens)], dim=1)  # (B, P + T, W)
     seen = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
     logits = captioner.gpt2(inputs_embeds=inputs, attention_mask=seen.long()).logits[:, prefix.shape[1] - 1 : -1]

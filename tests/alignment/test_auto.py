@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from alignment.auto import EstimationRows, estimate_noise_std, rows_for_estimate
 from alignment.chain import Alignment
+from image_captioning.alignments import STEPS
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
 
@@ -46,19 +47,19 @@ def test_images_that_lie_on_texts_need_no_noise_and_those_beyond_all_noise_are_r
 def test_a_chain_records_value_and_data_and_rebuilds_with_the_value(make_store):
     store = make_store()
     for estimate, split, pairs in ((None, "pretrain", False), ({"data": "pairs", "images": 10}, "val", True)):
-        alignment = Alignment.from_store(chain(**({"estimate": estimate} if estimate else {})), store)
+        alignment = Alignment.from_store(chain(**({"estimate": estimate} if estimate else {})), STEPS, store)
         (found,) = alignment.estimates
         assert (found["image_split"], found["uses_pairs"], found["option"]) == (split, pairs, "noise_std")
         assert alignment.options()[2] == {"step": "GaussianNoise", "noise_std": found["value"]}
-        assert alignment.hash == Alignment.from_store(chain(estimate=estimate), store).hash
-        assert Alignment(alignment.options()).estimates == [] and found["store_hash"] == store.hash
+        assert alignment.hash == Alignment.from_store(chain(estimate=estimate), STEPS, store).hash
+        assert Alignment.from_options(alignment.options(), STEPS).estimates == [] and found["store_hash"] == store.hash
     assert found["images"] == 10 and found["texts"] == 20
-    assert Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store).estimates == []
+    assert Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], STEPS, store).estimates == []
 
 
 def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
     store = make_store()
-    steps = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], store).steps
+    steps = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], STEPS, store).steps
     rows = rows_for_estimate(store, steps[:2], "noise_std", {"data": "pairs", "images": 7})
     assert rows.images.shape == (7, store.dim) and sorted(set(rows.image_row.tolist())) == list(range(7))
     all_images, pairs = store.images("val"), store.pairs("val")
@@ -82,4 +83,4 @@ def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
 )
 def test_bad_options_are_refused(make_store, estimate, message):
     with pytest.raises(ValueError, match=message):
-        Alignment.from_store(chain(estimate=estimate), make_store(images=4, texts=10))
+        Alignment.from_store(chain(estimate=estimate), STEPS, make_store(images=4, texts=10))

@@ -114,7 +114,7 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
     table = (tmp_path / "table/table.md").read_text()
     assert "CIDEr beam vs c3" in table and "p over seeds" in table and "2 are few" in table
 
-    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = compare(config)
     assert again["runs"] == results["runs"] and again["intervals"] == results["intervals"]
@@ -142,7 +142,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     assert {"few_captions.png", "few_captions.svg", "report.html", "table.tex"} <= {
         path.name for path in (tmp_path / "table").iterdir()
     }
-    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     assert compare(config)["few_captions"] == results["few_captions"]
 

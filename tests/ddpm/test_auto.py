@@ -10,6 +10,7 @@ from alignment.auto import EstimationRows
 from alignment.chain import Alignment
 from ddpm.auto import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
+from image_captioning.alignments import STEPS
 
 DIM = 64
 
@@ -58,11 +59,11 @@ def test_a_bridge_takes_its_step_from_the_store(make_store, tmp_path):
     store = make_store()
     center = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
     model = TextDiffusion(store.dim, {"kind": "mlp", "width": 8, "depth": 1})
-    model.prefix = Alignment.from_store(center, store)
+    model.prefix = Alignment.from_store(center, STEPS, store)
     model.save_pretrained(tmp_path / "ddpm")
     step = {"step": "DiffusionBridge", "diffusion": str(tmp_path / "ddpm"), "image_timestep": "auto"}
     for data in ("unpaired", "pairs"):
-        alignment = Alignment.from_store([*center, {**step, "estimate": {"data": data}}, center[0]], store)
+        alignment = Alignment.from_store([*center, {**step, "estimate": {"data": data}}, center[0]], STEPS, store)
         (found,) = alignment.estimates
         options = alignment.options()[3]
         assert options["image_timestep"] == found["value"] and options["image_steps"] <= found["value"]

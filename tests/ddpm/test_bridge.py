@@ -12,6 +12,7 @@ from alignment.chain import Alignment
 from alignment.steps import Center, Normalize
 from ddpm.bridge import DiffusionBridge, ddim_times, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
+from image_captioning.alignments import STEPS
 
 DIM = 16
 MLP = {"kind": "mlp", "width": 32, "depth": 2, "time_width": 16, "dropout": 0.1}
@@ -144,12 +145,12 @@ def test_one_step_is_the_normalised_prediction(objective, renormalize):
 def test_images_do_not_depend_on_their_batch_or_on_the_call(eta):
     bridge, rows = DiffusionBridge(diffusion().options(), eta=eta), unit_rows(9)
     bridge.diffusion.load_state_dict(diffusion().state_dict())
-    whole = bridge.image(rows)
+    whole = bridge.inference_side(rows)
     torch.testing.assert_close(whole.norm(dim=-1), torch.ones(9))
-    assert torch.equal(whole, bridge.image(rows))
-    torch.testing.assert_close(torch.cat([bridge.image(row[None]) for row in rows]), whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(bridge.image(rows.flip(0)).flip(0), whole, rtol=0, atol=1e-5)
-    assert bridge.image(rows[:0]).shape == (0, DIM)
+    assert torch.equal(whole, bridge.inference_side(rows))
+    torch.testing.assert_close(torch.cat([bridge.inference_side(row[None]) for row in rows]), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(bridge.inference_side(rows.flip(0)).flip(0), whole, rtol=0, atol=1e-5)
+    assert bridge.inference_side(rows[:0]).shape == (0, DIM)
 
 
 def test_texts_are_noised_with_the_index_and_denoised_from_one_below():
@@ -158,13 +159,13 @@ def test_texts_are_noised_with_the_index_and_denoised_from_one_below():
     bridge.diffusion.load_state_dict(model.state_dict())
     rows, draw = unit_rows(), sequence(3)
     states = model.add_noise(rows, 400, draw(rows))
-    assert torch.equal(bridge.text(rows, sequence(3)), reverse_diffusion(model, states, 400, 5, 0.5, draw))
-    assert not torch.equal(bridge.text(rows, sequence(3)), bridge.text(rows, sequence(4)))
+    assert torch.equal(bridge.training_side(rows, sequence(3)), reverse_diffusion(model, states, 400, 5, 0.5, draw))
+    assert not torch.equal(bridge.training_side(rows, sequence(3)), bridge.training_side(rows, sequence(4)))
 
 
 def test_null_text_timestep_leaves_texts_alone_and_draws_nothing():
     bridge = DiffusionBridge(diffusion().options(), text_timestep=None)
-    assert torch.equal(bridge.text(unit_rows(), None), unit_rows())
+    assert torch.equal(bridge.training_side(unit_rows(), None), unit_rows())
 
 
 def test_a_training_parent_does_not_bring_dropout_or_gradients_into_the_bridge():
@@ -202,7 +203,7 @@ def trained_on(tmp_path):
 
     def save(store, name="ddpm"):
         model = diffusion()
-        model.prefix.load_state_dict(Alignment.from_store(CHAIN, store).state_dict())
+        model.prefix.load_state_dict(Alignment.from_store(CHAIN, STEPS, store).state_dict())
         model.save_pretrained(tmp_path / name)
         return tmp_path / name
 
@@ -212,17 +213,20 @@ def trained_on(tmp_path):
 def test_in_an_alignment(make_store, trained_on):
     store = make_store(dim=DIM)
     folder = trained_on(store)
-    alignment = Alignment.from_store(chain(folder, image_timestep=300), store)
-    images, texts = alignment.image(store.images("val")), alignment.text(store.texts("val"), sequence())
+    alignment = Alignment.from_store(chain(folder, image_timestep=300), STEPS, store)
+    images, texts = (
+        alignment.inference_side(store.images("val")),
+        alignment.training_side(store.texts("val"), sequence()),
+    )
     for rows in (images, texts):
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(len(rows)))
     centred = nn.functional.normalize(store.images("val"), dim=-1) - store.mean("image")
     centred = nn.functional.normalize(centred, dim=-1)
     torch.testing.assert_close(images, reverse_diffusion(diffusion(), centred, 300, 5))
     # saved and rebuilt without the diffusion model's folder
-    again = Alignment(alignment.options())
+    again = Alignment.from_options(alignment.options(), STEPS)
     again.load_state_dict(alignment.state_dict())
-    assert torch.equal(again.image(store.images("val")), images)
+    assert torch.equal(again.inference_side(store.images("val")), images)
     assert again.options() == alignment.options()
 
 
@@ -231,7 +235,7 @@ def test_other_steps_before_the_bridge_are_refused(make_store, trained_on):
     folder = trained_on(store)
     for preceding in ([{"step": "Normalize"}], [*CHAIN[:2]], []):
         with pytest.raises(ValueError) as error:
-            Alignment.from_store(chain(folder, preceding), store)
+            Alignment.from_store(chain(folder, preceding), STEPS, store)
         assert all(word in str(error.value) for word in (str(folder), "Center(dim=16)", "alignment.steps"))
 
 
@@ -249,13 +253,13 @@ def test_another_text_mean_is_refused_and_another_image_mean_is_not(make_store, 
 
 def test_a_missing_diffusion_model_names_its_command(make_store, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No text diffusion model in .*python -m ddpm\.train"):
-        Alignment.from_store(chain(tmp_path / "none"), make_store(dim=DIM))
+        Alignment.from_store(chain(tmp_path / "none"), STEPS, make_store(dim=DIM))
 
 
 def test_unknown_option_of_the_step_is_refused(make_store, trained_on):
     store = make_store(dim=DIM)
-    with pytest.raises(ValueError, match="DiffusionBridge does not take the options"):
-        Alignment.from_store(chain(trained_on(store), steps=5), store)
+    with pytest.raises(ValueError, match="DiffusionBridge has no option 'steps'"):
+        Alignment.from_store(chain(trained_on(store), steps=5), STEPS, store)
 
 
 def test_trained_on_clusters_the_bridge_moves_noisy_rows_towards_them():

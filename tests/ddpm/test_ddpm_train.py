@@ -14,10 +14,12 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
+from alignment.options import expand_steps
 from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from ddpm.training_run import _rows, train
+from image_captioning.alignments import STEPS
 
 TINY = (
     "denoiser.width=32", "denoiser.depth=1", "denoiser.time_width=16",
@@ -134,9 +136,8 @@ def test_trained_model_in_the_shipped_alignment(configured, compose, tmp_path):
     config = OmegaConf.create({"alignment": OmegaConf.load(path), "dataset": {"name": "tiny"}, "seed": 0})
     assert config.alignment.diffusion == "outputs/ddpm/tiny_seed0"
     config.alignment.diffusion = str(tmp_path / "run")
-    steps = OmegaConf.to_container(config, resolve=True)["alignment"]["steps"]
-    alignment = Alignment.from_store(steps, configured.store)
-    assert alignment.image(configured.store.images("test")).shape == (40, 16)
+    alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, configured.store)
+    assert alignment.inference_side(configured.store.images("test")).shape == (40, 16)
 
 
 def test_a_prefix_that_draws_noise_is_refused(configured):

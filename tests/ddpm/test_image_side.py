@@ -7,6 +7,7 @@ import torch
 
 from alignment.chain import Alignment
 from ddpm.diffusion import TextDiffusion
+from image_captioning.alignments import STEPS
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
 PREFIX = [NORMALIZE, CENTER, NORMALIZE]
@@ -22,13 +23,13 @@ def chain(make_store, tmp_path):
     """A factory of chains over an untrained diffusion model, chain(text_timestep=..., memory=...), with its store."""
     store = make_store()
     model = TextDiffusion(store.dim, {"kind": "mlp", "width": 16, "depth": 1})
-    model.prefix = Alignment.from_store(PREFIX, store)
+    model.prefix = Alignment.from_store(PREFIX, STEPS, store)
     model.save_pretrained(tmp_path / "ddpm")
     usual = {"text_timestep": 300, "text_steps": 1, "image_timestep": 600, "image_steps": 2, "eta": 0.0}
 
     def made(memory: dict | None = MEMORY, **options) -> Alignment:
         bridge = {"step": "DiffusionBridge", "diffusion": str(tmp_path / "ddpm"), **usual, **options}
-        return Alignment.from_store([*PREFIX, *([memory] if memory else []), bridge, NORMALIZE], store)
+        return Alignment.from_store([*PREFIX, *([memory] if memory else []), bridge, NORMALIZE], STEPS, store)
 
     made.store = store
     return made
@@ -46,12 +47,15 @@ def chain(make_store, tmp_path):
 )
 def test_another_image_side_is_that_of_a_chain_built_so(chain, options, memory, bridge):
     before = chain()
-    changed, built = before.with_image_side(options), chain({**MEMORY, **memory}, **bridge)
+    changed, built = before.with_inference_options(options), chain({**MEMORY, **memory}, **bridge)
     texts, images = chain.store.texts("val"), chain.store.images("val")
-    assert torch.equal(changed.image(images), built.image(images)) and changed.options() == built.options()
-    assert torch.equal(changed.image(images), before.image(images)) == (not options)
-    assert torch.equal(changed.text(texts, seeded), before.text(texts, seeded))
-    assert torch.equal(changed.clean_text(texts), before.clean_text(texts))
+    assert (
+        torch.equal(changed.inference_side(images), built.inference_side(images))
+        and changed.options() == built.options()
+    )
+    assert torch.equal(changed.inference_side(images), before.inference_side(images)) == (not options)
+    assert torch.equal(changed.training_side(texts, seeded), before.training_side(texts, seeded))
+    assert torch.equal(changed.clean_side(texts), before.clean_side(texts))
     assert before.options() == chain().options()  # itself unchanged
 
 
@@ -71,26 +75,28 @@ def test_another_image_side_is_that_of_a_chain_built_so(chain, options, memory, 
 )
 def test_what_is_no_option_of_the_image_side_is_refused(chain, options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        chain().with_image_side(options)
+        chain().with_inference_options(options)
 
 
 def test_chains_of_one_text_side_may_take_each_others_place(chain):
     plain, both = chain(memory=None), chain()
     dim = chain.store.dim
-    plain.check_text_side(both, dim)
-    both.check_text_side(plain, dim)
-    collapse = Alignment.from_store(PREFIX, chain.store)
-    collapse.check_text_side(chain(text_timestep=None), dim)
-    collapse.check_text_side(Alignment.from_store([*PREFIX, MEMORY, NORMALIZE], chain.store), dim)
+    plain.check_training_side(both, dim)
+    both.check_training_side(plain, dim)
+    collapse = Alignment.from_store(PREFIX, STEPS, chain.store)
+    collapse.check_training_side(chain(text_timestep=None), dim)
+    collapse.check_training_side(Alignment.from_store([*PREFIX, MEMORY, NORMALIZE], STEPS, chain.store), dim)
 
 
 def test_chains_of_other_text_sides_are_refused(chain):
-    dim, collapse = chain.store.dim, Alignment.from_store(PREFIX, chain.store)
-    noised = Alignment.from_store([*PREFIX, {"step": "GaussianNoise", "noise_std": 0.01}, NORMALIZE], chain.store)
-    moved = Alignment.from_store(PREFIX, chain.store)
+    dim, collapse = chain.store.dim, Alignment.from_store(PREFIX, STEPS, chain.store)
+    noised = Alignment.from_store(
+        [*PREFIX, {"step": "GaussianNoise", "noise_std": 0.01}, NORMALIZE], STEPS, chain.store
+    )
+    moved = Alignment.from_store(PREFIX, STEPS, chain.store)
     moved.steps[1].text_mean[0] += 0.01
     for one, other in ((chain(), chain(text_timestep=299)), (chain(), collapse), (collapse, noised), (collapse, moved)):
         with pytest.raises(
             ValueError, match="something else to texts than the alignment that the captioner was trained"
         ):
-            one.check_text_side(other, dim)
+            one.check_training_side(other, dim)

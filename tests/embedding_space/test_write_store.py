@@ -22,6 +22,7 @@ from embedding_space.encoders.base import Encoder
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
+from image_captioning.alignments import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("pretrain",) * 6 + ("val",) * 3 + ("test",) * 3
@@ -247,7 +248,7 @@ def test_separate_towers_have_no_joint_space_be_their_widths_equal_or_not(tmp_pa
             write(store.path.parent, PixelEncoder())
     for steps in ([{"step": "Normalize"}, {"step": "Center"}], [{"step": "Normalize"}, {"step": "TextMemory"}]):
         with pytest.raises(ValueError, match="this needs embeddings in a joint space"):
-            Alignment.from_store([*steps, {"step": "Normalize"}], store)
+            Alignment.from_store([*steps, {"step": "Normalize"}], STEPS, store)
 
 
 def test_workers_decode_ahead_and_give_the_same(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from alignment.chain import Alignment
+from image_captioning.alignments import STEPS
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.tokenizer import train_tokenizer
@@ -24,7 +25,7 @@ def make_captioner():
         gpt2 = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_positions": 48}
         captioner = build_captioner(
             dim=DIM,
-            alignment=Alignment(steps),
+            alignment=Alignment.from_options(steps, STEPS),
             tokenizer=train_tokenizer(CAPTIONS),
             mapper=mapper or {"kind": "mlp", "prefix_length": 3},
             encoder={"name": "words"},

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from alignment.chain import Alignment
+from image_captioning.alignments import STEPS
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
@@ -145,7 +146,7 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=0, atol=0)
     assert loaded.gpt2.lm_head.weight is loaded.gpt2.transformer.wte.weight
     assert loaded.alignment.options() == captioner.alignment.options()
-    assert (loaded.encoder, loaded.provenance) == ({"name": "words"}, {"uses_pairs": False})
+    assert (loaded.encoder_description, loaded.provenance) == ({"name": "words"}, {"uses_pairs": False})
     images = rows(6) + 0.1
     captions = captioner.caption_images(images, progress=False)
     assert len(set(captions)) > 1
@@ -264,7 +265,9 @@ def test_embeddings_are_checked(make_captioner):
 def test_text_captions_ignore_the_noise_and_no_rows_give_no_captions(make_captioner):
     captioner = make_captioner()
     noiseless = make_captioner(alignment=[{"step": "Normalize"}])
-    assert captioner.caption_texts(rows(4), progress=False) == noiseless.caption_texts(rows(4), progress=False)
+    assert captioner.caption(captioner.align_texts(rows(4)), progress=False) == noiseless.caption(
+        noiseless.align_texts(rows(4)), progress=False
+    )
     assert captioner.caption_images(rows(0), progress=False) == []
 
 
@@ -276,7 +279,7 @@ def test_gpt2_by_folder_brings_its_weights_and_needs_them_no_more(tmp_path):
     source = GPT2LMHeadModel(config)
     source.save_pretrained(tmp_path / "gpt2")
     common = {
-        "dim": 8, "alignment": Alignment([{"step": "Normalize"}]), "tokenizer": tokenizer,
+        "dim": 8, "alignment": Alignment.from_options([{"step": "Normalize"}], STEPS), "tokenizer": tokenizer,
         "mapper": {"kind": "linear"}, "encoder": {}, "provenance": {},
     }  # fmt: skip
     captioner = build_captioner(**common, pretrained=str(tmp_path / "gpt2"))

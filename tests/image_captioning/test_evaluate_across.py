@@ -10,6 +10,7 @@ import torch
 from alignment.chain import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
+from image_captioning.alignments import STEPS
 from image_captioning.eval_coco import _table
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.run_names import run_name
@@ -39,9 +40,9 @@ def store(make_store):
 def captioner(make_captioner, store):
     """One that was trained elsewhere, with an image mean from there."""
     made = make_captioner()
-    made.alignment = Alignment.from_store(CENTERED, store)
+    made.alignment = Alignment.from_store(CENTERED, STEPS, store)
     made.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
-    made.encoder = store.manifest["encoder"]
+    made.encoder_description = store.manifest["encoder"]
     made.provenance = {"dataset": "elsewhere", "store_hash": "abc", "image_mean_split": "train"}
     return made
 
@@ -71,7 +72,7 @@ def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_
     with pytest.raises(ValueError, match="image_mean_from='test' must be one of checkpoint, store"):
         evaluate_captioner(captioner, store, "test", tmp_path, image_mean_from="test")
     plain = make_captioner()
-    plain.encoder = captioner.encoder
+    plain.encoder_description = captioner.encoder_description
     with pytest.raises(ValueError, match="subtracts no image mean"):
         evaluate_captioner(plain, store, "test", tmp_path, image_mean_from="store")
     captioner.alignment.steps[1].image_mean.fill_(torch.nan)  # as of a text-only corpus
@@ -87,11 +88,13 @@ def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_
     ],
 )
 def test_a_captioner_is_not_evaluated_on_another_tower_clips_embeddings(captioner, store, tmp_path, other):
-    captioner.encoder = {"name": "photo", "kind": "towers", "heads": "here", "sha256": "1"}
+    captioner.encoder_description = {"name": "photo", "kind": "towers", "heads": "here", "sha256": "1"}
     store.manifest["encoder"] = other
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
         evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
-    captioner.encoder = {**other, "text_tower": {"model": "gpt"}} if "text_tower" in other else captioner.encoder
+    captioner.encoder_description = (
+        {**other, "text_tower": {"model": "gpt"}} if "text_tower" in other else captioner.encoder_description
+    )
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
         evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
 

@@ -23,7 +23,7 @@ def store(make_store, word_encoder, monkeypatch):
 @pytest.fixture
 def captioner(make_captioner, store):
     made = make_captioner()
-    made.encoder = store.manifest["encoder"]
+    made.encoder_description = store.manifest["encoder"]
     made.provenance = {"dataset": "tiny", "store_hash": store.hash, "train_on": "text"}
     return made
 
@@ -123,7 +123,7 @@ def test_each_warning_is_said_once_and_kept(captioner, store, tmp_path, caplog, 
     def say_nothing(self, images, *options, **more):
         return ["nothing at all"] * len(images)
 
-    monkeypatch.setattr(type(captioner), "caption_images", say_nothing)
+    monkeypatch.setattr(type(captioner), "caption", say_nothing)
     captioner.provenance["train_split"] = "test"
     figures = evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr"])
     assert [record.getMessage() for record in caplog.records] == figures["warnings"]

@@ -10,6 +10,7 @@ import torch
 import image_captioning.evaluate_retrieval as script
 from alignment.chain import Alignment
 from evaluation.embeddings.retrieval import retrieval_figures
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate_retrieval import evaluate
 
@@ -41,8 +42,10 @@ def test_before_and_after_each_alignment(config, store, tmp_path, capsys):
     assert {key: before[key] for key in expected} == expected
     assert c1["image_to_text"] == before["image_to_text"]
     steps = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
-    chain = Alignment.from_store(steps, store)
-    expected = retrieval_figures(chain.image(store.images("test")), chain.clean_text(store.texts("test")), pairs)
+    chain = Alignment.from_store(steps, STEPS, store)
+    expected = retrieval_figures(
+        chain.inference_side(store.images("test")), chain.clean_side(store.texts("test")), pairs
+    )
     assert {key: collapse[key] for key in expected} == expected
     assert c3["text_to_image"] == collapse["text_to_image"]  # noise is for training
     assert collapse["centroid_distance"] < before["centroid_distance"]
@@ -55,8 +58,10 @@ def test_before_and_after_each_alignment(config, store, tmp_path, capsys):
 
 def test_checkpoints_bring_their_own_alignment_and_files_their_classes(config, store, tmp_path, monkeypatch):
     class Trained:
-        dim, encoder = 16, store.manifest["encoder"]
-        alignment = Alignment.from_store([{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}], store)
+        dim, encoder_description = 16, store.manifest["encoder"]
+        alignment = Alignment.from_store(
+            [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}], STEPS, store
+        )
 
     monkeypatch.setattr(Captioner, "load", lambda checkpoint: Trained())
     (tmp_path / "classes.txt").write_text("dog\n\n cat \n")

@@ -195,7 +195,7 @@ def with_gaps(make_store, make_captioner, word_encoder):
         store.path.parent, word_encoder(8), name="words", text_split="train", image_mean_split="pretrain"
     )
     captioner = make_captioner()
-    captioner.encoder = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest["encoder"]
     return captioner, store
 
 
@@ -216,7 +216,7 @@ def test_photos_without_captions_are_left_out_of_a_captioners_scores(with_gaps, 
 
 def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path, monkeypatch):
     captioner, store = with_gaps
-    monkeypatch.setattr(type(captioner), "caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr(type(captioner), "caption", lambda *a, **k: pytest.fail("captioned"))
     for split, message in (
         ("val", r"None of the 40 images of the split 'val' of .*/tiny has captions .*split=\.\.\."),
         ("dev", "no images of split 'dev'"),

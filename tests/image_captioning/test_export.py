@@ -10,6 +10,7 @@ import torch
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.export import export
@@ -22,7 +23,7 @@ MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"s
 def exported(make_store, tmp_path, compose):
     """(a captioner with a text memory, its export, the store)"""
     store = make_store()
-    alignment = Alignment.from_store(MEMORY, store)
+    alignment = Alignment.from_store(MEMORY, STEPS, store)
     tokenizer = train_tokenizer(store.captions("train"))
     ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.eos_token_id)
     torch.manual_seed(0)
@@ -60,7 +61,7 @@ def test_a_folder_that_holds_a_captioner_is_kept(exported):
 def test_a_memory_too_large_for_its_run_is_in_the_export(exported, tmp_path, monkeypatch):
     captioner, _, store, config = exported
     monkeypatch.setattr(TextMemory, "MEMORY_SAVED_BYTES", 100)
-    captioner.set_alignment(Alignment.from_store(MEMORY, store))
+    captioner = captioner.with_alignment(Alignment.from_store(MEMORY, STEPS, store))
     captioner.save_pretrained(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "config.json").read_text())["alignment"][1]["store"] == str(store.path)
     config.overwrite = True
@@ -89,7 +90,7 @@ def test_scores_must_be_those_of_the_exported_captioner(exported, tmp_path):
     _, _, store, config = exported
     config.overwrite, config.evaluation = True, str(tmp_path / "scores")
     captioner = Captioner.load(config.checkpoint)
-    captioner.encoder = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest["encoder"]
     options = {"split": "val", "output_dir": config.evaluation, "metrics": ["CIDEr"]}
     figures = evaluate_captioner(captioner, store, **options)
     assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures

@@ -13,6 +13,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from alignment.chain import Alignment
+from alignment.steps import Normalize
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
@@ -44,7 +45,7 @@ def make(gpt2_folder):
     def captioner() -> Captioner:
         torch.manual_seed(0)
         return build_captioner(
-            dim=8, alignment=Alignment([{"step": "Normalize"}]), tokenizer=load_tokenizer(gpt2_folder),
+            dim=8, alignment=Alignment([Normalize()]), tokenizer=load_tokenizer(gpt2_folder),
             mapper={"kind": "mlp", "prefix_length": 10}, encoder={}, provenance={}, pretrained=str(gpt2_folder),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alignment.chain import Alignment
+from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner
 
 COLLAPSE = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
@@ -18,23 +19,25 @@ MEMORY = [*COLLAPSE, {"step": "TextMemory", "temperature": 0.1}, {"step": "Norma
 def trained(make_captioner, make_store):
     """A captioner that reads centred embeddings, with an image mean from elsewhere, and a store."""
     store, captioner = make_store(dim=8), make_captioner()
-    captioner.alignment = Alignment.from_store(COLLAPSE, store)
+    captioner.alignment = Alignment.from_store(COLLAPSE, STEPS, store)
     captioner.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
-    captioner.encoder = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest["encoder"]
     return captioner, store
 
 
 @pytest.mark.java
 def test_another_chain_with_the_same_text_side_is_recorded_and_put_away(trained, tmp_path):
     captioner, store = trained
-    own, memory = captioner.alignment, Alignment.from_store(MEMORY, store)
+    own, memory = captioner.alignment, Alignment.from_store(MEMORY, STEPS, store)
     options = {"split": "test", "metrics": ["CIDEr"], "image_side": {"temperature": 0.03, "memory_rows": None}}
     figures = evaluate_captioner(captioner, store, output_dir=tmp_path, alignment=memory, **options)
     assert captioner.alignment is own
     assert figures["inputs"]["image_side"] == {"temperature": 0.03} and figures["inputs"]["alignment"] == memory.hash
     assert figures["image_alignment"] == memory.options()
 
-    captioner.alignment = Alignment.from_store([*MEMORY[:3], {**MEMORY[3], "temperature": 0.03}, MEMORY[4]], store)
+    captioner.alignment = Alignment.from_store(
+        [*MEMORY[:3], {**MEMORY[3], "temperature": 0.03}, MEMORY[4]], STEPS, store
+    )
     captioner.alignment.steps[1].image_mean.copy_(own.steps[1].image_mean)  # the captioner's own mean is subtracted
     expected = evaluate_captioner(captioner, store, "test", tmp_path / "whole", metrics=["CIDEr"])
     assert expected["metrics"] == figures["metrics"] and expected["gap"] == pytest.approx(figures["gap"])
@@ -44,7 +47,7 @@ def test_another_chain_with_the_same_text_side_is_recorded_and_put_away(trained,
 @pytest.mark.java
 def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
     captioner, store = trained
-    captioner.alignment = Alignment.from_store(MEMORY, store)
+    captioner.alignment = Alignment.from_store(MEMORY, STEPS, store)
     options = {"split": "test", "output_dir": tmp_path, "metrics": ["CIDEr"], "earlier": "keep"}
     first = evaluate_captioner(captioner, store, image_side={"temperature": 0.2}, **options)
     before = (tmp_path / "scores.json").read_text()
@@ -66,7 +69,7 @@ def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
 
 def test_another_text_side_is_refused_before_anything_is_written(trained, tmp_path):
     captioner, store = trained
-    noised = Alignment.from_store([*COLLAPSE, {"step": "GaussianNoise", "noise_std": 0.1}, COLLAPSE[0]], store)
+    noised = Alignment.from_store([*COLLAPSE, {"step": "GaussianNoise", "noise_std": 0.1}, COLLAPSE[0]], STEPS, store)
     with pytest.raises(ValueError, match="something else to texts"):
         evaluate_captioner(captioner, store, "test", tmp_path / "new", alignment=noised)
     with pytest.raises(ValueError, match=r"no option image_side\.temperature; known: none"):

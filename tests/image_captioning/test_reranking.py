@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from image_captioning.generation import Decoding, beam_hypotheses, generate
-from image_captioning.reranking import choose_by_clip
+from image_captioning.reranking import Reranker
 
 
 class LetterEncoder:
@@ -21,9 +21,7 @@ class LetterEncoder:
 
 @pytest.fixture
 def captioner(make_captioner):
-    made = make_captioner()
-    made.text_encoder = LetterEncoder()
-    return made
+    return make_captioner()
 
 
 def rows(count: int) -> torch.Tensor:
@@ -58,7 +56,8 @@ def test_hypotheses_come_best_first_with_their_log_probability(captioner):
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_captions_are_those_of_a_slow_loop(captioner, batch_size):
     images, decoding = rows(11), Decoding("beam", beams=4, clip_weight=3.0, max_new_tokens=8)
-    captions = captioner.caption_images(images, decoding, batch_size, progress=False)
+    asked = LetterEncoder()
+    captions = captioner.caption_images(images, decoding, batch_size, progress=False, encoder=asked)
     ids, scores = beams(captioner, images, decoding)
     expected, encoder = [], LetterEncoder()
     for number, image in enumerate(images):
@@ -70,16 +69,16 @@ def test_captions_are_those_of_a_slow_loop(captioner, batch_size):
         expected.append(texts[values.index(max(values))])
     assert captions == expected
     assert captions != captioner.caption_images(images, Decoding("beam", beams=4, max_new_tokens=8), progress=False)
-    assert all(len(texts) == len(set(texts)) for texts in captioner.text_encoder.asked)
+    assert all(len(texts) == len(set(texts)) for texts in asked.asked)
 
 
 def test_a_heavy_weight_leaves_the_choice_to_clip_and_the_gap_changes_nothing():
     texts, encoder = ["aaa", "eee", "ooo", "rrr", "aaa", "rrr"], LetterEncoder()
     images = encoder.encode_texts(["ee", "r"])
     scores = torch.tensor([[0.0, -9.0, -1.0], [0.0, -1.0, -9.0]])
-    assert choose_by_clip(texts, scores, images, encoder, 0.0) == ["aaa", "rrr"]
-    assert choose_by_clip(texts, scores, images, encoder, 1e6) == ["eee", "rrr"]
-    assert choose_by_clip(texts, scores, 5 * images, encoder, 1e6) == ["eee", "rrr"]
+    assert Reranker(images, encoder).choose(texts, scores, 0, 0.0) == ["aaa", "rrr"]
+    assert Reranker(images, encoder).choose(texts, scores, 0, 1e6) == ["eee", "rrr"]
+    assert Reranker(5 * images, encoder).choose(texts, scores, 0, 1e6) == ["eee", "rrr"]
 
 
 def test_an_encoder_that_is_not_to_be_had_is_named(make_captioner):

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import training.loop
 from alignment.chain import Alignment
+from alignment.options import expand_steps
 from common.randomness import drawn_rows
 from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
 from embedding_space.write_store import write_store
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
@@ -107,7 +108,7 @@ def test_the_validation_loss_is_repeatable_and_a_mean_over_tokens(task):
     losses = {task._loss(task.captioner, task.training) for _ in range(2)}
     assert len(losses) == 1
     aligned = Examples(
-        task.captioner.align_texts(task.training.rows, torch.zeros_like), task.training.tokens, aligned=True
+        task.captioner.alignment.training_side(task.training.rows, torch.zeros_like), task.training.tokens, aligned=True
     )
     tokens, mask = aligned.tokens.batch(torch.arange(len(CAPTIONS)))
     logits = task.captioner.logits(aligned.rows, tokens)
@@ -121,7 +122,7 @@ def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, 
     assert set(figures) == {"text_loss"} and figures["text_loss"] < 1.5
     store = EmbeddingStore(made.store)
     captioner = Captioner.load(made.output_dir)
-    own = captioner.caption_texts(store.texts("train"), progress=False)
+    own = captioner.caption(captioner.align_texts(store.texts("train")), progress=False)
     # the toy embedding is a sum of word vectors: it does not say which of the two nouns comes first
     right = [sorted(a.split()) == sorted(b.split()) for a, b in zip(own, store.captions("train"), strict=True)]
     assert sum(right) > 0.85 * len(right)
@@ -131,7 +132,7 @@ def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, 
     assert sum(noun in caption for noun, caption in zip(nouns, captions, strict=True)) > 0.6 * len(captions)
     assert captioner.provenance["uses_pairs"] is False and captioner.provenance["captions"] == 200
     assert captioner.provenance["image_mean_split"] is not None
-    assert captioner.encoder == store.manifest["encoder"]
+    assert captioner.encoder_description == store.manifest["encoder"]
 
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] > 2 * lines[-2]["loss"]
@@ -182,22 +183,22 @@ def test_paired_inputs_are_the_aligned_images_of_the_captions(config, make_capti
     chosen = torch.tensor([5, 30])
     examples = _paired(captioner, store, "val", tokens, chosen)
     rows = store.tables.captions["image_row"].take(store.tables.caption_rows("val")[chosen.numpy()]).to_numpy()
-    expected = captioner.align_images(store._read("images", rows))
+    expected = captioner.alignment.inference_side(store._read("images", rows))
     torch.testing.assert_close(examples.embeddings(captioner, torch.arange(2), None), expected)
 
 
 def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_captioner):
     store = EmbeddingStore(config().store)
     captioner = make_captioner(alignment=[{"step": "Normalize"}])
-    captioner.alignment = Alignment.from_store(OmegaConf.to_container(config().alignment, resolve=True)["steps"], store)
+    captioner.alignment = Alignment.from_store(expand_steps(config().alignment, STEPS), STEPS, store)
     tokens = CaptionTokens.encode(store.captions("train"), captioner.tokenizer, 40)
     raw = Examples(store.texts("train", torch.float16), tokens)
     once, again = (_aligned_once(captioner, raw, seed=0) for _ in range(2))
     assert torch.equal(once.rows, again.rows) and once.rows.dtype == torch.float16
     assert not torch.equal(once.rows, _aligned_once(captioner, raw, seed=1).rows)
-    clean = captioner.clean_texts(raw.rows)
+    clean = captioner.alignment.clean_side(raw.rows)
     kept = torch.nn.functional.cosine_similarity(once.rows.float(), clean)
-    fresh = torch.nn.functional.cosine_similarity(captioner.align_texts(raw.rows, torch.randn_like), clean)
+    fresh = torch.nn.functional.cosine_similarity(captioner.alignment.training_side(raw.rows, torch.randn_like), clean)
     assert kept.max() < 0.999 and abs(kept.mean() - fresh.mean()) < 0.05
     assert torch.equal(once.embeddings(captioner, torch.tensor([3, 3]), None), once.rows[[3, 3]].float())
     assert train(config("text_noise=once", "loop.steps=2"))["text_loss"] > 0

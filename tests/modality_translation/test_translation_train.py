@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.training_run import train as train_captioner
 from modality_translation.baselines import Linear, Mean, NearestNeighbours
 from modality_translation.measure import measure, measure_untranslated, share_above
 from modality_translation.pairs import PairedStores
-from modality_translation.step import ModalityTranslation, TranslatedAlignment, check_encoder
+from modality_translation.step import ModalityTranslation, check_encoder
 from modality_translation.task import TranslationTask
 from modality_translation.training_run import train
 from modality_translation.translation import load_translation
@@ -109,10 +110,10 @@ def test_two_encoders_share_a_data_set_and_other_tables_are_refused(configured, 
     assert load_translation(tmp_path / "mixed").dims == {"images": 24, "texts": 16}
     # The words' captioner reads the towers' images through it.
     step = {"step": "ModalityTranslation", "translation": str(tmp_path / "mixed")}
-    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], store)
-    assert chain.image_dim == 24 and chain.image_encoder["name"] == "towers" and chain.uses_pairs
+    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, store)
+    assert chain.inference_dim == 24 and chain.inference_encoder["name"] == "towers" and chain.uses_pairs
     with pytest.raises(ValueError, match=r"trained on texts of the encoder 'words', but the store .* of 'towers'"):
-        Alignment.from_store([NORMALIZE, step, NORMALIZE], towers)
+        Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, towers)
     monkeypatch.setitem(stores.texts.manifest, "tables_hash", "0")
     monkeypatch.setattr("modality_translation.pairs.EmbeddingStore", lambda path: path)
     with pytest.raises(ValueError, match="are of other tables"):
@@ -198,7 +199,7 @@ def test_captions_of_towers_without_a_joint_space(configured, compose, tmp_path)
     train_captioner(captioner_config)
     captioner = Captioner.load(tmp_path / "captioner")
     assert captioner.dim == 12 and captioner.provenance["uses_pairs"] is True
-    assert captioner.image_encoder["name"] == "towers"
+    assert captioner.image_encoder_description["name"] == "towers"
     images = store.images("test")
     translation = load_translation(tmp_path / "run")
     torch.testing.assert_close(
@@ -223,15 +224,15 @@ def test_any_captioner_can_be_fed_translated_images(configured, compose, tmp_pat
         compose("image_captioning", "alignment=c3", f"store={store.path}", f"output_dir={tmp_path / 'c3'}", *CAPTIONER)
     )
     captioner, translation = Captioner.load(tmp_path / "c3"), load_translation(tmp_path / "run")
-    check_encoder(translation, "texts", captioner.encoder, "the captioner", "run")
+    check_encoder(translation, "texts", captioner.encoder_description, "the captioner", "run")
     own = captioner.alignment
-    captioner.alignment = TranslatedAlignment(own, translation)
+    captioner.alignment = Alignment(own.steps, ModalityTranslation.of(translation))
     images = F.normalize(store.images("test"), dim=-1)
     torch.testing.assert_close(
-        captioner.align_images(images), own.clean_text(translation.translate(images, "image_to_text"))
+        captioner.align_images(images), own.clean_side(translation.translate(images, "image_to_text"))
     )
     assert not captioner.alignment.centers_images and captioner.alignment.uses_pairs
-    torch.testing.assert_close(captioner.clean_texts(images), own.clean_text(images))
+    torch.testing.assert_close(captioner.align_texts(images), own.clean_side(images))
     assert len(captioner.caption_images(images[:3], progress=False)) == 3
 
 
@@ -239,18 +240,18 @@ def test_any_captioner_can_be_fed_translated_images(configured, compose, tmp_pat
 def test_the_step_holds_what_its_terms_need(configured, tmp_path, terms):
     train(configured("run"))
     step = {"step": "ModalityTranslation", "translation": str(tmp_path / "run"), "terms": terms}
-    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], configured.store)
-    rebuilt = Alignment(json.loads(json.dumps(chain.options())))
+    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, configured.store)
+    rebuilt = Alignment.from_options(json.loads(json.dumps(chain.options())), STEPS)
     rebuilt.load_state_dict(chain.state_dict())
     other = {"projection": "cdim", "ddim": "projection"}[terms]
     assert chain.state_dict() and not any(f".{other}." in name for name in chain.state_dict())
     images = configured.store.images("test")
     made = load_translation(tmp_path / "run").translate(images, "image_to_text", terms=terms)
-    torch.testing.assert_close(rebuilt.eval().image(images), made, rtol=0, atol=1e-3)
+    torch.testing.assert_close(rebuilt.eval().inference_side(images), made, rtol=0, atol=1e-3)
     train(configured("one", f"sampling.terms={terms}", "model.projection=joint", "model.ridge=0"))
     with pytest.raises(ValueError, match=f"terms=both needs a part .*sampling.terms={terms}"):
         step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
-        Alignment.from_store([NORMALIZE, step, NORMALIZE], configured.store)
+        Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, configured.store)
 
 
 def test_nothing_to_train_is_refused(configured, tmp_path):
@@ -261,18 +262,18 @@ def test_nothing_to_train_is_refused(configured, tmp_path):
 
 def test_the_step_is_rebuilt_from_json_and_has_its_place(configured, tmp_path):
     train(configured("run"))
-    step = {"step": "ModalityTranslation", "translation": str(tmp_path / "run"), "gamma": 0.5, "steps": 2}
-    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], configured.store)
+    step = {"step": "ModalityTranslation", "translation": str(tmp_path / "run"), "gamma": 0.5, "ddim_steps": 2}
+    chain = Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, configured.store)
     options = json.loads(json.dumps(chain.options()))
-    rebuilt = Alignment(options)
+    rebuilt = Alignment.from_options(options, STEPS)
     rebuilt.load_state_dict(chain.state_dict())
     images = configured.store.images("test")
-    assert torch.equal(rebuilt.eval().image(images), chain.image(images))
+    assert torch.equal(rebuilt.eval().inference_side(images), chain.inference_side(images))
     assert options[1]["translation"]["sampling"] | {"gamma": 0.5, "steps": 2} == options[1]["translation"]["sampling"]
     assert options[1]["translation"]["directions"] == ["image_to_text"]
-    torch.testing.assert_close(chain.text(images), F.normalize(images, dim=-1))
-    assert not ModalityTranslation.changes_texts
+    torch.testing.assert_close(chain.training_side(images), F.normalize(images, dim=-1))
+    assert not ModalityTranslation.changes_training_rows
     with pytest.raises(ValueError, match="must directly follow one Normalize"):
-        Alignment.from_store([step, NORMALIZE], configured.store)
+        Alignment.from_store([step, NORMALIZE], STEPS, configured.store)
     with pytest.raises(FileNotFoundError, match=r"No translation in .*run python -m modality_translation.train"):
-        Alignment.from_store([NORMALIZE, {**step, "translation": "nowhere"}, NORMALIZE], configured.store)
+        Alignment.from_store([NORMALIZE, {**step, "translation": "nowhere"}, NORMALIZE], STEPS, configured.store)

@@ -101,7 +101,7 @@ def test_the_loss_of_padded_captions_is_that_of_our_forward(captioner):
     model, captions = captioner
     tokens, mask = CaptionTokens.encode(captions, model.tokenizer, 100).batch(torch.arange(7), width=60)
     rows = random_rows(7, 16)
-    ours = model(model.clean_texts(rows), tokens, mask).sum() / mask.sum()
+    ours = model(model.align_texts(rows), tokens, mask).sum() / mask.sum()
     torch.testing.assert_close(captioning.padded_loss(model, rows, tokens, mask), ours)
 
 

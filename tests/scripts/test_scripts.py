@@ -124,7 +124,7 @@ def test_a_second_run_reuses_what_is_there(demo, monkeypatch):
     folder, config, results = demo
     weights = folder / "outputs/image_captioning/demo_c3_seed0/model.safetensors"
     before = weights.stat().st_mtime_ns
-    monkeypatch.setattr("image_captioning.captioner.Captioner.caption_images", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     again = run_demo(config)
     assert weights.stat().st_mtime_ns == before
     assert [run["metrics"] for run in again["runs"]] == [run["metrics"] for run in results["runs"]]

@@ -18,8 +18,8 @@ def test_no_command_imports_torch_to_read_its_options():
     program = f"""
 import sys
 from importlib import import_module
-from training.config import compose_config, explain
-from training.options import fit_options
+from common.config import compose_config, explain
+from common.options import fit_options
 
 for name in {COMMANDS}:
     import_module(name)

@@ -280,7 +280,7 @@ def test_nothing_new_can_be_encoded_unless_the_encoder_is_named(files, tmp_path,
     assert store.manifest["encoder"]["files"]["val"]["file"] == "oscar_split_ViT-B_32_val.pkl"
     asked = {}
     monkeypatch.setattr(
-        "embedding_space.encoders.load.open_clip_encoder.OpenClipEncoder.__init__",
+        "embedding_space.encoders.open_clip_encoder.OpenClipEncoder.__init__",
         lambda self, name, **options: asked.update(options) or setattr(self, "description", {}),
     )
     load_encoder(**store.manifest["encoder"], batch_size=8)

@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from scipy import stats
 
 from alignment.chain import Alignment
-from evaluation.geometry.analysis import aligned, analyze
+from evaluation.geometry.analysis import analyze
 from evaluation.geometry.gap import gap_figures, paired_gap_figures
 from evaluation.geometry.residuals import anderson_darling, gaussianity, residual_figures
 from evaluation.geometry.sample import Embeddings
 from evaluation.geometry.similarity import linear_cka, pair_alignment, separability, uniformity
 from evaluation.geometry.spread import effective_dimension, entropy_rank, participation_ratio, principal_axes
+from image_captioning.alignments import STEPS
+from image_captioning.load_alignments import aligned
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -151,9 +153,11 @@ def test_after_an_alignment_rows_are_as_the_decoder_reads_them(make_store):
         {"step": "GaussianNoise", "noise_std": 0.2},
         {"step": "Normalize"},
     ]
-    chain = Alignment.from_store(steps, store)
+    chain = Alignment.from_store(steps, STEPS, store)
     noised, clean = aligned(raw, chain), aligned(raw, chain, text_noise=False)
-    assert torch.equal(noised.images, chain.image(raw.images)) and torch.equal(clean.texts, chain.clean_text(raw.texts))
+    assert torch.equal(noised.images, chain.inference_side(raw.images)) and torch.equal(
+        clean.texts, chain.clean_side(raw.texts)
+    )
     assert torch.equal(noised.texts, aligned(raw, chain).texts) and not torch.allclose(noised.texts, clean.texts)
     before, after = analyze(raw, draws=100), analyze(clean, draws=100)
     assert after["gap"]["distance_of_means"] < 0.5 * before["gap"]["distance_of_means"]

@@ -1,0 +1,16 @@
+"""Every alignment step by name. A downloaded file names the steps of its chain, but cannot choose what code runs."""
+
+from __future__ import annotations
+
+from alignment.memory import TextMemory
+from alignment.step import Step
+from alignment.steps import BASIC_STEPS
+from ddpm.bridge import DiffusionBridge
+from modality_translation.step import ModalityTranslation
+
+STEPS: dict[str, type[Step]] = {
+    **BASIC_STEPS,
+    "TextMemory": TextMemory,
+    "DiffusionBridge": DiffusionBridge,
+    "ModalityTranslation": ModalityTranslation,
+}

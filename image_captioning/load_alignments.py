@@ -1,0 +1,70 @@
+"""Alignments by name: of a method's config, or of a trained captioner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from alignment.chain import Alignment, in_parts
+from alignment.options import expand_steps
+from common.config import compose_config
+from common.paths import CONFIGS, PRETRAINED
+from embedding_space.store import EmbeddingStore
+from evaluation.geometry.sample import Embeddings
+from image_captioning.alignments import STEPS
+from image_captioning.captioner import Captioner
+from image_captioning.evaluate import check_encoder
+
+
+def load_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
+    """The chain that `name` stands for: a file in configs/alignment, or a captioner's folder or name.
+
+    Args:
+        config: the command's: its `dataset`, `encoder` and `seed` are the method's; `diffusion_dir`, where it is there,
+            is the bridge's diffusion model.
+
+    Raises:
+        ValueError: neither is of that name; the captioner reads another encoder's embeddings.
+    """
+    known = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
+    if name in known:
+        return _method_alignment(name, config, store)
+    if any((folder / "config.json").exists() for folder in (Path(name), PRETRAINED / name)):
+        return captioner_alignment(name, store)
+    raise ValueError(
+        f"alignments: {name!r} is neither a config ({', '.join(sorted(known))}) nor the folder of a captioner"
+    )
+
+
+def captioner_alignment(checkpoint: str, store: EmbeddingStore) -> Alignment:
+    """A trained captioner's chain, on the CPU. Raises as `Captioner.load`, and ValueError for another encoder's."""
+    captioner = Captioner.load(checkpoint)
+    check_encoder(captioner, store)
+    return captioner.alignment.cpu()
+
+
+def _method_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
+    stage = compose_config("image_captioning", f"alignment={name}")
+    for key in ("dataset", "encoder", "seed"):
+        stage[key] = config[key]
+    if "diffusion_dir" in config and "diffusion" in stage.alignment:
+        stage.alignment.diffusion = config.diffusion_dir
+    return Alignment.from_store(expand_steps(stage.alignment, STEPS), STEPS, store)
+
+
+def aligned(embeddings: Embeddings, alignment: Alignment, text_noise: bool = True) -> Embeddings:
+    """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as it reads them in
+    training, with the seed's noise, or without any (`text_noise=False`)."""
+    generator = embeddings.generator()
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like)
+
+    def side(rows: Tensor) -> Tensor:
+        return alignment.training_side(rows, normal) if text_noise else alignment.clean_side(rows)
+
+    images = in_parts(alignment.inference_side, embeddings.images)
+    return embeddings.moved(images, in_parts(side, embeddings.texts))
