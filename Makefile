@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs_ready
 
 # Idle threads soon sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all coverage lint types docs clean
 .DEFAULT_GOAL := demo
 
 # torch and torchvision must match, so one resolver run installs everything.
@@ -19,6 +20,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[demo,photos,dev]"
 	touch $(READY)
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $(DOCS_READY)
+
 demo: $(READY)
 	$(BIN)/python scripts/demo.py
 
@@ -28,9 +33,22 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest
 
+# The same tests, with the share of lines that they run, in total and per file.
+coverage: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu" --cov --cov-report=term
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/basedpyright
+
+# The site, into site/. A broken link is an error.
+docs: $(DOCS_READY)
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf outputs data/demo data/demo_pretrain
+	rm -rf outputs site data/demo data/demo_pretrain

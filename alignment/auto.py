@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from torch import Tensor
 
+from common.randomness import evenly_spaced, normal_sampler
 from embedding_space.store import EmbeddingStore
 
 DATA = ("unpaired", "pairs")
@@ -88,7 +89,7 @@ def rows_for_estimate(
     if not isinstance(count, int) or count < 2:
         raise ValueError(f"images={count!r} must be a whole number, at least 2 (option alignment.estimate.images)")
     paired = data == "pairs"
-    split = split if paired else store.manifest["image_mean_split"]
+    split = split if paired else store.manifest.image_mean_split
     if not store.tables.has("images", split):
         mend = "name another with alignment.estimate.split=..." if paired else "take alignment.estimate.data=pairs"
         raise ValueError(
@@ -154,12 +155,12 @@ def no_level(option: str, aim: float, reached: float) -> ValueError:
 
 def fixed_noise(like: Tensor) -> Tensor:
     """Standard normal noise, the same in every run: an estimate must come out alike when a training resumes."""
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    return normal_sampler(torch.Generator().manual_seed(0))(like)
 
 
 def _evenly(rows: Tensor, count: int) -> Tensor:
     """At most `count` rows, evenly spaced."""
-    return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+    return rows[evenly_spaced(len(rows), count)]
 
 
 def _cosines(rows: Tensor, texts: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.step import Step
+from common.randomness import evenly_spaced
 from embedding_space.store import EmbeddingStore
 
 ROWS_AT_ONCE = 65_536
@@ -57,7 +58,7 @@ class TextMemory(Step):
                     f"memory_rows={memory_rows!r} must lie in 1..{len(memory)}, the rows that this memory has (option "
                     "alignment.memory_rows)"
                 )
-            memory = memory[_evenly_spaced(len(memory), memory_rows)]
+            memory = memory[evenly_spaced(len(memory), memory_rows)]
         return self._holding(memory, self.temperature if temperature is None else temperature)
 
     def self_contained(self) -> TextMemory:
@@ -82,7 +83,7 @@ class TextMemory(Step):
 
     def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
         texts = store.texts(store.text_split)
-        texts = texts[_evenly_spaced(len(texts), len(self.memory))]
+        texts = texts[evenly_spaced(len(texts), len(self.memory))]
         for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
                 part = before.clean_side(part)
@@ -98,8 +99,3 @@ class TextMemory(Step):
         step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
         step._fill(store, preceding)
         return step
-
-
-def _evenly_spaced(rows: int, count: int) -> Tensor:
-    """(count,) int64: so many of `rows` rows, from the first to the last."""
-    return torch.linspace(0, rows - 1, count).long()

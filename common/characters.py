@@ -1,4 +1,4 @@
-"""Half surrogate pairs, such as "\\ud83d": JSON and Python's strings can hold them, text in UTF-8 cannot."""
+"""Text as other programs can hold it: no half surrogate pairs, such as "\\ud83d", which UTF-8 lacks; one line."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ def is_whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """The text, such as another library's error, on one line and no longer than `limit` characters."""
+    return " ".join(str(text).split())[:limit]
+
+
+def is_identifier(value: object) -> bool:
+    """Whether the value can be an image's or a caption's id: an integer, or text that is not blank."""
+    return isinstance(value, int | str) and not isinstance(value, bool) and bool(str(value).strip())

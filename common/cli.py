@@ -15,6 +15,8 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from common.config import explain, override, stage_experiments
+from common.extras import explain_missing
+from common.hints import with_hint
 from common.options import fit_options
 from common.paths import CONFIGS
 from common.process_setup import set_up_process
@@ -40,6 +42,8 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
         except KeyboardInterrupt as interrupt:
             print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
             sys.exit(130)
+        except ModuleNotFoundError as error:
+            jobs.fail(explain_missing(error), ours=False)
         except USER_ERRORS as error:
             jobs.fail(error, ours=False)
         except Exception as error:  # a mistake of ours
@@ -76,7 +80,7 @@ def fail(error: Exception) -> None:
     """End the program with `error`'s sentence."""
     if os.environ.get("DIFFUSION_BRIDGE_TRACEBACK"):
         raise error
-    print(f"Error: {error}", file=sys.stderr)
+    print(f"Error: {with_hint(error)}", file=sys.stderr)
     sys.exit(1)
 
 

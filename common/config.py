@@ -70,15 +70,12 @@ def _choices(stage: str) -> list[str]:
     return [group for part in parts if isinstance(part, dict) for group in part]
 
 
-# These run other stages: they give an experiment's name on, and may go without settings of their own in its folder.
-GIVE_ON = ("compare_methods", "compare_translations")
-
-
 def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
     """The overrides with `experiment=NAME` put as this stage has it, `experiment=NAME/<stage>`; others as they are.
 
     An experiment is a folder `configs/experiment/NAME/` with a config for each stage that it has settings for, so that
-    one name serves the commands of all stages. Raises ValueError when it has none for this stage.
+    one name serves the commands of all stages; `data.yaml` there is what they share. Raises ValueError when it has no
+    config for this stage.
     """
     overrides = []
     for argument in arguments:
@@ -88,23 +85,19 @@ def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
             overrides.append(argument)
             continue
         known = _experiment_stages(stage, name)
-        if stage in known:
-            overrides.append(f"experiment={name}/{stage}")
-        if stage in GIVE_ON:
-            overrides.append(f"stage_experiment={name}")
-        elif stage not in known:
+        if stage not in known:
             raise ValueError(
                 f"experiment={name} has no settings for {stage}, only for {', '.join(known)}: leave it out"
             )
+        overrides.append(f"experiment={name}/{stage}")
     return overrides
 
 
 def _experiment_stages(stage: str, name: str) -> list[str]:
     experiments = CONFIGS / "experiment"
-    stages = sorted(path.stem for path in (experiments / name).glob("*.yaml"))
+    stages = sorted({path.stem for path in (experiments / name).glob("*.yaml")} - {"data"})
     if not stages:
-        anything = "*" if stage in GIVE_ON else stage
-        known = sorted({path.parent.name for path in experiments.glob(f"*/{anything}.yaml")})
+        known = sorted({path.parent.name for path in experiments.glob(f"*/{stage}.yaml")})
         raise ValueError(f"Unknown experiment {name!r}; known for {stage}: {', '.join(known) or 'none'}")
     return stages
 

@@ -1,4 +1,4 @@
-"""The command that makes what is missing, for errors: folders are called by the `name` in a config, not by its file."""
+"""The command that helps with an error: folders are called by the `name` in a config, not by its file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,35 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from common.errors import NeedsEmbeddings, NeedsTables, NeedsTraining
 from common.paths import ROOT
 
 logger = logging.getLogger(__name__)
+
+
+TRAINING_OPTIONS = {
+    "contrastive": "experiment=photo_clip",  # the model that is shipped
+    "image_captioning": "dataset=... (with overwrite=true over a damaged one)",
+}
+
+
+def with_hint(error: BaseException) -> str:
+    """The error's sentence, with the command that helps with it or with the error that caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining)):
+        cause = cause.__cause__
+    return str(error) if cause is None else f"{error}: {_hint(cause)}"
+
+
+def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
+    if isinstance(error, NeedsTraining):
+        return f"run python -m {error.stage}.train {TRAINING_OPTIONS.get(error.stage, 'dataset=...')}"
+    if isinstance(error, NeedsTables):
+        return (
+            f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "
+            "says, if they are your own"
+        )
+    return f"{f'delete {error.store} and ' if error.again else ''}run {preparing(error.store, *error.options)}"
 
 
 def warn_of_text_split(store: Path, prepared: str, wanted: str) -> None:
@@ -31,7 +57,7 @@ def preparing(store: Path, *options: str) -> str:
         options: further ones for scripts/prepare_data.py.
     """
     encoder, more = _config("encoder", store.name), "".join(f" {option}" for option in options)
-    importing = f"python scripts/import_embeddings.py {_placed(store.parent, 'dataset=tables')}"
+    importing = f"python scripts/prepare_data.py {_placed(store.parent, 'dataset=tables')} encoder=imported"
     if encoder is not None and encoder["kind"] == "imported":
         return f"{importing} train=FILE"
     prepare = f"python scripts/prepare_data.py {dataset_options(store.parent)}"

@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 
 from common.device import best_device
+from common.hints import with_hint
 
 Result = TypeVar("Result")
 
@@ -53,11 +54,12 @@ class Processes:
             if error is not None:
                 raise error
             return result
-        if error is not None:
-            print(f"Process {self.rank} failed, the others finish what they are doing: {error}", file=sys.stderr)
+        reason = None if error is None else with_hint(error)
+        if reason is not None:
+            print(f"Process {self.rank} failed, the others finish what they are doing: {reason}", file=sys.stderr)
         told: list[str | None] = [None] * self.count
         try:
-            torch.distributed.all_gather_object(told, None if error is None else f"{type(error).__name__}: {error}")
+            torch.distributed.all_gather_object(told, reason and f"{type(error).__name__}: {reason}")
         except RuntimeError as lost:
             raise error or ValueError(
                 f"Process {self.rank} of {self.count} lost the others, one of which must have been killed: run the "

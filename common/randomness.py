@@ -16,12 +16,26 @@ def mixed_seed(*parts: int) -> int:
 
 def seeded_normal(device: torch.device | str, *parts: int) -> Callable[[Tensor], Tensor]:
     """A sampler of standard normal noise like a tensor; its sequence is that of the seed made of `parts`."""
-    generator = torch.Generator(device).manual_seed(mixed_seed(*parts))
+    return normal_sampler(torch.Generator(device).manual_seed(mixed_seed(*parts)))
+
+
+def normal_sampler(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """A sampler of standard normal noise like a tensor, drawn from the generator."""
 
     def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator, device=device).to(like)
+        return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
 
     return normal
+
+
+def evenly_spaced(rows: int, count: int, nearest: bool = False) -> Tensor:
+    """(at most `count`,) increasing int64: so many of `rows` rows, from the first to the last.
+
+    Args:
+        nearest: round the places between rows to the nearest one instead of down.
+    """
+    places = torch.linspace(0, rows - 1, min(count, rows))
+    return (places.round() if nearest else places).long()
 
 
 def drawn_rows(rows: int, count: int, *parts: int) -> Tensor:

@@ -9,6 +9,8 @@ import traceback
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from common.hints import with_hint
+
 
 class Jobs:
     """Counts a command line's jobs and those that failed; with -m the others run all the same."""
@@ -33,11 +35,11 @@ class Jobs:
             traceback.print_exception(error)
         if not _is_sweep():
             if not ours:
-                print(f"Error: {error}", file=sys.stderr)
+                print(f"Error: {with_hint(error)}", file=sys.stderr)
             sys.exit(1)
         job = f"job {self._count} ({' '.join(HydraConfig.get().overrides.task)})"
-        self._failed.append(f"{job}: {error if not ours else type(error).__name__}")
-        print(f"Error in {job}: {error}. The other jobs run all the same", file=sys.stderr)
+        self._failed.append(f"{job}: {with_hint(error) if not ours else type(error).__name__}")
+        print(f"Error in {job}: {with_hint(error)}. The other jobs run all the same", file=sys.stderr)
 
     def close(self) -> None:
         """After the last job: end the program with 1 if any failed, naming them."""

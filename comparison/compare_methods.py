@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from pandas import DataFrame
 
 from common.config import compose_config
 from common.files import write_whole
@@ -109,7 +110,7 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
     for name, path in zip(config.test_on, paths, strict=True):
         other = EmbeddingStore(path)
         _check_references(config, method_runs, other)
-        if store.dim != other.dim or not is_same_encoder(store.manifest["encoder"], other.manifest["encoder"]):
+        if store.dim != other.dim or not is_same_encoder(store.manifest.encoder, other.manifest.encoder):
             raise ValueError(f"test_on={name}: {path} was made by another encoder than {store.path}")
         mean = "_image_mean_from_store" if mean_from == "store" else ""
         ending = f"{method_runs.ending}_on_{path.parent.name}{mean}"
@@ -143,11 +144,13 @@ def _with_fewer_captions(
 
 
 def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> dict:
-    lines: dict[str, dict] = {}
-    for run in runs:
-        if run.decoding_name == runs[0].decoding_name and run.cider is not None:
-            lines.setdefault(run.method, {}).setdefault(run.percent, []).append(run.cider)
-    save_plot(plot_lines(lines, "% of the training captions", "CIDEr"), output_dir, "few_captions")
+    option = "% of the training captions"
+    rows = [
+        {"method": run.method, option: run.percent, "CIDEr": run.cider}
+        for run in runs
+        if run.decoding_name == runs[0].decoding_name and run.cider is not None
+    ]
+    save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, "few_captions")
     caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
     return {"file": "few_captions.svg", "caption": caption}
 

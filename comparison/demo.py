@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from common.config import compose_config, override
 from common.provenance import run_facts
 from common.stages import Stage, StageClock
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
-from ddpm.analysis import bridged_cosines
-from ddpm.bridge import load_text_diffusion
+from ddpm.bridge import load_text_diffusion, reverse_diffusion
+from ddpm.diffusion import TextDiffusion
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring import Scoring
 from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
@@ -148,3 +149,17 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
         caption = "How near images come to their texts, by the step at which they enter the reverse diffusion."
         plots.append({"file": "injection.svg", "caption": caption})
     return plots
+
+
+def bridged_cosines(
+    diffusion: TextDiffusion, images: Tensor, texts: Tensor, image_row: Tensor, timesteps: Iterable[int], steps: int
+) -> list[float]:
+    """Mean cosine of bridged images to their texts, for each injection timestep.
+
+    images (N, D), texts (M, D): rows after the diffusion model's prefix; image_row (M,): each text's image. An
+    injection below `steps` is bridged in as many steps as it has.
+    """
+    return [
+        paired_cosine(reverse_diffusion(diffusion, images, timestep, min(steps, timestep)), texts, image_row)
+        for timestep in timesteps
+    ]

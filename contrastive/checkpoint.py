@@ -9,6 +9,8 @@ import open_clip
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
+from common.files import whole_file
+
 
 def build_clip(model_config: dict, tokenizer: PreTrainedTokenizerBase) -> open_clip.CLIP:
     """A fresh open_clip CLIP of `model_config` (embed_dim, vision_cfg, text_cfg, init_logit_scale), which gets the
@@ -37,7 +39,6 @@ def save_open_clip(model: open_clip.CLIP, folder: Path, preprocess: dict, tokeni
         name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in model.state_dict().items()
     }
-    temporary = folder / "open_clip_model.safetensors.partial"
-    save_file(weights, temporary)
-    temporary.replace(folder / "open_clip_model.safetensors")
+    with whole_file(folder / "open_clip_model.safetensors") as temporary:
+        save_file(weights, temporary)
     tokenizer.save_pretrained(folder)

@@ -18,6 +18,7 @@ from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, R
 from torchvision.transforms.functional import InterpolationMode
 from tqdm import tqdm
 
+from common.files import whole_file
 from common.processes import Processes
 from common.randomness import mixed_seed
 from embedding_space.encoders.tower_encoder import TowerEncoder
@@ -177,10 +178,8 @@ class FrozenFeatures:
                     for features in encode(rows.start, rows.stop):
                         parts.append(features.half().numpy())
                         bar.update(len(parts[-1]))
-                    temporary = shard.with_suffix(".partial")
-                    with temporary.open("wb") as file:
+                    with whole_file(shard) as temporary, temporary.open("wb") as file:
                         np.save(file, np.concatenate(parts))
-                    temporary.replace(shard)
 
         self.processes.together(compute)
         return torch.from_numpy(np.concatenate([np.load(shard, allow_pickle=False) for shard in shards.values()]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from common.registry import look_up
 from contrastive.from_scratch import clip_from_scratch
 from contrastive.heads_over_towers import heads_over_towers
 from contrastive.manifest import write_manifest
@@ -25,8 +26,7 @@ KINDS = {"clip": clip_from_scratch, "heads": heads_over_towers}
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
-    if config.model.kind not in KINDS:
-        raise ValueError(f"model.kind={config.model.kind!r} must be one of {', '.join(KINDS)}")
+    make_setup = look_up(config.model.kind, KINDS, "kind of model", "model.kind")
     tables = read_tables(Path(config.dataset.root))
     refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
     state = open_run(config.output_dir, config, config.overwrite, {"tables": tables.hash})
@@ -42,7 +42,7 @@ def train(config: DictConfig) -> dict[str, float]:
             "of a batch, so micro-batches would change it; leave it at 1"
         )
     loop = Loop(loop_config, config.output_dir, Tracker(**config.tracker))
-    setup = KINDS[config.model.kind](config, tables, loop)
+    setup = make_setup(config, tables, loop)
     task = ContrastiveTask(
         setup.pairs(config.dataset.pairs_split),
         setup.pairs(config.validation_split),

@@ -12,18 +12,11 @@ from torch import Tensor
 
 from alignment.auto import rows_for_estimate
 from alignment.step import NormalSampler, Step
+from common.checkpoint import load_checkpoint
 from ddpm.auto import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
+from ddpm.sampling import ddim_times
 from embedding_space.store import EmbeddingStore
-from training.checkpoint import load_checkpoint
-
-
-def ddim_times(start_timestep: int, steps: int) -> list[int]:
-    """The steps + 1 network times from start_timestep - 1 down to -1 (the clean row), evenly spaced, rounded down.
-
-    The off-by-one is the reference's: a row noised with index 400 is first shown to the network as time 399.
-    """
-    return [index * start_timestep // steps - 1 for index in range(steps, -1, -1)]
 
 
 @torch.no_grad()
@@ -134,7 +127,7 @@ def load_text_diffusion(folder: str | Path) -> TextDiffusion:
     Raises FileNotFoundError when there is none, ValueError when its files are damaged.
     """
     folder = Path(folder)
-    return load_checkpoint(TextDiffusion, folder, "text diffusion model", "run python -m ddpm.train dataset=...")
+    return load_checkpoint(TextDiffusion, folder, "text diffusion model", "ddpm")
 
 
 def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:

@@ -9,6 +9,8 @@ import torch
 from denoising_diffusion_pytorch import Unet1D
 from torch import Tensor, nn
 
+from common.registry import look_up
+
 
 class TimeEmbedding(nn.Module):
     """(B,) timesteps -> (B, width): sines and cosines (DDPM, arXiv 2006.11239, section 4), then a small MLP."""
@@ -114,9 +116,8 @@ def build_denoiser(dim: int, options: Mapping) -> nn.Module:
     """
     options = dict(options)
     kind = options.pop("kind", None)
-    if kind not in DENOISERS:
-        raise ValueError(f"Unknown denoiser kind {kind!r} (option denoiser.kind); known: {', '.join(DENOISERS)}")
+    denoiser = look_up(kind, DENOISERS, "denoiser kind", "denoiser.kind")
     try:
-        return DENOISERS[kind](dim, **options)
+        return denoiser(dim, **options)
     except TypeError as error:
         raise ValueError(f"The denoiser {kind!r} does not take the options {options}: {error}") from error

@@ -15,6 +15,7 @@ from alignment.chain import Alignment
 from alignment.step import NormalSampler
 from alignment.steps import BASIC_STEPS
 from ddpm.denoisers import build_denoiser
+from ddpm.sampling import ddim_update
 
 CHOICES = {
     "schedule": ("linear", "cosine"),
@@ -46,27 +47,6 @@ def loss_weights(snr: Tensor, loss_weighting: str, objective: str) -> Tensor:
         "constant": torch.ones_like(snr),
     }[loss_weighting]
     return on_x0 / {"pred_x0": torch.ones_like(snr), "pred_noise": snr, "pred_v": snr + 1}[objective]
-
-
-def ddim_update(
-    process: GaussianDiffusion1D,
-    rows: Tensor,
-    noise: Tensor,
-    time: int,
-    next_time: int,
-    eta: float = 0.0,
-    normal: NormalSampler | None = None,
-) -> Tensor:
-    """Predicted clean rows and noise (B, D) at `time` -> states (B, D) at `next_time`, 0 <= next_time < time.
-
-    DDIM, arXiv 2010.02502, equations 12 and 16; noise is drawn from `normal` only if `eta` > 0.
-    """
-    std, next_std = (process.sqrt_one_minus_alphas_cumprod[t] for t in (time, next_time))
-    alpha, next_alpha = (process.alphas_cumprod[t] for t in (time, next_time))
-    fresh_std = eta * next_std / std * (1 - alpha / next_alpha).clamp(min=0).sqrt()
-    kept_std = (next_std**2 - fresh_std**2).clamp(min=0).sqrt()
-    states = next_alpha.sqrt() * rows + kept_std * noise
-    return states + fresh_std * normal(states) if eta > 0 else states
 
 
 class _Network(nn.Module):

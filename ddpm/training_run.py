@@ -13,7 +13,7 @@ from alignment.chain import Alignment
 from alignment.options import step_entries
 from alignment.steps import BASIC_STEPS
 from common.hints import warn_of_text_split
-from common.randomness import without
+from common.randomness import evenly_spaced, without
 from ddpm.diffusion import TextDiffusion, scale_of_rows
 from ddpm.task import DiffusionTask
 from embedding_space.store import EmbeddingStore
@@ -67,5 +67,5 @@ def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tu
         raise ValueError(
             f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} texts"
         )
-    chosen = torch.linspace(0, len(validation) - 1, min(count, len(validation))).long()
+    chosen = evenly_spaced(len(validation), count)
     return rows if validation_split else rows[without(len(rows), chosen)], validation[chosen]

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from tqdm import tqdm
 
+from common.files import whole_file, write_whole
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import Scene, sample_scene
@@ -103,9 +104,7 @@ def write_demo_world(
         "heldout_overlap_after": 0.0,
         "licence": LICENCE,
     }
-    temporary = root / "world.json.tmp"
-    temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(root / "world.json")
+    write_whole(root / "world.json", json.dumps(note, indent=2) + "\n")
     return note
 
 
@@ -141,12 +140,13 @@ def _write_tables(
     dropped, overlapping, image_row = 0, set(), 0
     total = sum(scenes.values())
     bar = tqdm(total=total, desc="demo world", unit="scene", disable=not progress, dynamic_ncols=True)
-    tables = {name: root / f"{name}.parquet.tmp" for name in ("images", "captions")}
     with (
         bar,
         _drawing(total) as each,
-        pq.ParquetWriter(tables["images"], IMAGE_SCHEMA) as image_writer,
-        pq.ParquetWriter(tables["captions"], CAPTION_SCHEMA) as caption_writer,
+        whole_file(root / "images.parquet") as images,
+        whole_file(root / "captions.parquet") as texts,
+        pq.ParquetWriter(images, IMAGE_SCHEMA) as image_writer,
+        pq.ParquetWriter(texts, CAPTION_SCHEMA) as caption_writer,
     ):
         for split, indices in _chunks(scenes):
             image_rows, caption_rows = [], []
@@ -177,8 +177,6 @@ def _write_tables(
             captions_written[split] += len(caption_rows)
             image_writer.write_table(pa.Table.from_pylist(image_rows, schema=IMAGE_SCHEMA))
             caption_writer.write_table(pa.Table.from_pylist(caption_rows, schema=CAPTION_SCHEMA))
-    for name, temporary in tables.items():
-        temporary.replace(root / f"{name}.parquet")
     return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     root, path = Path(root), Path(root) / store.path.name
     if (path / "manifest.json").exists():
         found = EmbeddingStore(path)
-        if found.manifest.get("fewer_captions") != made:
-            raise ValueError(f"{path} holds {found.manifest.get('fewer_captions')}, not {made}: delete {root}")
+        if found.manifest.fewer_captions != made:
+            raise ValueError(f"{path} holds {found.manifest.fewer_captions}, not {made}: delete {root}")
         return found
     order = np.random.default_rng(seed).permutation(len(rows))
     splits = np.array(store.tables.captions["split"].to_pylist(), dtype=object)
@@ -55,12 +56,13 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     text_mean = F.normalize(drawn, dim=-1).mean(0).float()  # as for a whole store
     means = {"text_mean": text_mean} | ({"image_mean": store.mean("image")} if store.has_mean("image") else {})
     save_file(means, partial / "statistics.safetensors")
-    own = {
-        "tables_hash": read_tables(root).hash,
-        "hash": hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
-        "fewer_captions": made,
-    }
-    (partial / "manifest.json").write_text(json.dumps({**store.manifest, **own}, indent=2) + "\n")
+    manifest = replace(
+        store.manifest,
+        tables_hash=read_tables(root).hash,
+        hash=hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
+        fewer_captions=made,
+    )
+    (partial / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=2) + "\n")
     try:
         partial.rename(path)
     except OSError:  # another process, of another seed, was faster

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from common.files import whole_file, write_whole
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -39,10 +41,8 @@ class Shard:
         were longer than the encoder takes."""
         digests = {}
         for name, array in arrays.items():
-            temporary = self._path(name, "partial")
-            with temporary.open("wb") as file:
+            with whole_file(self._path(name, "npy")) as temporary, temporary.open("wb") as file:
                 np.save(file, array)
-            temporary.replace(self._path(name, "npy"))
             digests[name] = hashlib.sha256(array.tobytes()).hexdigest()
         facts = {
             "rows": [self.rows.start, self.rows.stop],
@@ -50,9 +50,7 @@ class Shard:
             "unreadable": {str(row): reason for row, reason in unreadable.items()},
             "cut_texts": cut_texts,
         }
-        temporary = self._path(self.modality, "json.partial")
-        temporary.write_text(json.dumps(facts))
-        temporary.replace(self._path(self.modality, "json"))
+        write_whole(self._path(self.modality, "json"), json.dumps(facts))
 
     def read(self, array: str) -> np.ndarray:
         """One array, verified. Raises ValueError when it is not what was written; it is then made anew next time."""

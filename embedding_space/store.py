@@ -13,12 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.hints import preparing
 from common.warn import warn_once
+from embedding_space.errors import DamagedStore, MissingArray, MissingMean, MissingPatches, MissingStore, StaleStore
+from embedding_space.manifest import StoreManifest
 from embedding_space.tables import Tables, read_tables
-
-FORMAT = 1
-MANIFEST_KEYS = ("encoder", "dim", "rows", "tables_hash", "text_split", "text_mean_split", "image_mean_split", "hash")
 
 
 class PatchTokens:
@@ -40,8 +38,8 @@ class EmbeddingStore:
 
     Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; where it was prepared with
     `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
-    `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: the manifest's "dim"
-    is null, and "dims" has the width of each modality, be they equal or not.
+    `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: `manifest.dim`
+    is None, and `manifest.dims` has the width of each modality, be they equal or not.
 
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
@@ -55,30 +53,23 @@ class EmbeddingStore:
         self.path = Path(path)
         manifest = self.path / "manifest.json"
         if not manifest.exists():
-            raise FileNotFoundError(f"No embeddings in {self.path}: run {preparing(self.path)}")
+            raise MissingStore(self.path)
         try:
-            self.manifest: dict = dict(json.loads(manifest.read_text()))
-        except (TypeError, ValueError) as error:
+            self.manifest = StoreManifest.from_json(json.loads(manifest.read_text()))
+        except ValueError as error:
             raise self._damaged("manifest.json", error) from error
-        if self.manifest.get("format") != FORMAT:
-            raise ValueError(
-                f"{manifest} has format {self.manifest.get('format')}, this code reads {FORMAT}: {self._again}"
-            )
-        missing = [key for key in MANIFEST_KEYS if key not in self.manifest]
-        if missing:
-            raise self._damaged("manifest.json", f"it lacks {', '.join(missing)}")
-        expected = {modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest["rows"].items()}
-        if "patches" in self.manifest:
-            expected["patches"] = (self.manifest["rows"]["images"], *self.manifest["patches"])
+        expected = {modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest.rows.items()}
+        if self.manifest.patches:
+            expected["patches"] = (self.manifest.rows["images"], *self.manifest.patches)
         for name, shape in expected.items():
             found = self._array(name).shape
             if found != shape:
-                raise ValueError(f"{self.path / name}.npy has shape {found}, its manifest says {shape}: {self._again}")
+                raise self._damaged(f"{name}.npy", f"it has shape {found}, the manifest says {shape}")
 
     @property
     def joint(self) -> bool:
         """Whether images and texts lie in one space: see `Encoder.joint`."""
-        return self.manifest["dim"] is not None
+        return self.manifest.dim is not None
 
     @property
     def dim(self) -> int:
@@ -88,49 +79,42 @@ class EmbeddingStore:
                 f"{self.path} holds {self.dim_of('images')} dimensions of images and {self.dim_of('texts')} of texts, "
                 "made by separate towers; this needs embeddings in a joint space: choose another encoder=..."
             )
-        return self.manifest["dim"]
+        return self.manifest.dim
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
-        return self.manifest["dim"] if self.joint else self.manifest["dims"][modality]
+        return self.manifest.dim if self.joint else self.manifest.dims[modality]
 
-    @property
-    def _again(self) -> str:
-        return f"delete {self.path} and run {preparing(self.path)}"
-
-    def _damaged(self, file: str, reason: object) -> ValueError:
-        return ValueError(f"{self.path / file} is damaged ({reason}): {self._again}")
+    def _damaged(self, file: str, reason: object) -> DamagedStore:
+        return DamagedStore(self.path / file, reason)
 
     @cached_property
     def tables(self) -> Tables:
         """The data set's tables; refused when they are not those that were encoded."""
         tables = read_tables(self.path.parent)
-        if tables.hash != self.manifest["tables_hash"]:
-            raise ValueError(
-                f"The tables in {self.path.parent} (hash {tables.hash[:12]}) are not those that {self.path} was "
-                f"encoded from (hash {self.manifest['tables_hash'][:12]}): {self._again}"
-            )
-        unreadable = self.manifest.get("unreadable", [])
+        if tables.hash != self.manifest.tables_hash:
+            raise StaleStore(self.path, self.manifest.tables_hash, tables.hash)
+        unreadable = self.manifest.unreadable
         if unreadable:
             warn_once(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
-        if cut := self.manifest.get("cut_texts", 0):
+        if cut := self.manifest.cut_texts:
             warn_once(f"{self.path} has {cut:,} texts that are longer than its encoder takes, read up to there")
         return replace(tables, left_out=frozenset(unreadable))
 
     @property
     def hash(self) -> str:
         """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents."""
-        return self.manifest["hash"]
+        return self.manifest.hash
 
     @property
     def text_split(self) -> str:
         """The split that is the text-only training corpus."""
-        return self.manifest["text_split"]
+        return self.manifest.text_split
 
     def _array(self, modality: str) -> np.ndarray:
         path = self.path / f"{modality}.npy"
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: {self._again}")
+            raise MissingArray(path)
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -161,10 +145,8 @@ class EmbeddingStore:
     def patches(self, split: str) -> PatchTokens:
         """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see
         `Encoder.patch_features`. Raises ValueError when the store was prepared without them."""
-        if "patches" not in self.manifest:
-            raise ValueError(
-                f"{self.path} has no patch tokens: delete it and run {preparing(self.path, 'patches=true')}"
-            )
+        if self.manifest.patches is None:
+            raise MissingPatches(self.path)
         return PatchTokens(self._array("patches"), self.tables.image_rows(split))
 
     def image_ids(self, split: str) -> list[str]:
@@ -189,9 +171,5 @@ class EmbeddingStore:
     def mean(self, modality: str) -> Tensor:
         """(D,) mean of the unit rows of `modality` ('text' or 'image') over the split that the manifest names."""
         if not self.has_mean(modality):
-            option = {"text": "dataset.text_split", "image": "dataset.image_mean_split"}[modality]
-            raise ValueError(
-                f"{self.path} has no {modality}_mean: the data set has no {modality}s of the split "
-                f"{self.manifest[f'{modality}_mean_split']!r} (option {option}); name another split and {self._again}"
-            )
+            raise MissingMean(self.path, modality, self.manifest.mean_split(modality))
         return self._statistics[f"{modality}_mean"]

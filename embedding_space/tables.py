@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from common.hints import dataset_options
+from common.files import whole_file
+from embedding_space.errors import MissingTables
 from embedding_space.splits import canonical_split, is_of_split, split_names
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("split", pa.string())])
@@ -153,11 +155,14 @@ class TableWriter:
 
     def __init__(self, root: Path | str, replace: Literal["any", "unused", "none"] = "any"):
         self.root, self._replace = Path(root), replace
-        self.root.mkdir(parents=True, exist_ok=True)
         self.tables: Tables | None = None
         self._rows: dict[str, list[dict]] = {name: [] for name in SCHEMAS}
         self._images = 0
-        self._writers = {name: pq.ParquetWriter(self._partial(name), schema) for name, schema in SCHEMAS.items()}
+        self._files = ExitStack()
+        self._paths = {name: self._files.enter_context(whole_file(self.root / f"{name}.parquet")) for name in SCHEMAS}
+        self._writers = {
+            name: self._files.enter_context(pq.ParquetWriter(path, SCHEMAS[name])) for name, path in self._paths.items()
+        }
 
     def image(self, image_id: str, path: str, split: str) -> int:
         """Add an image; returns its row."""
@@ -182,34 +187,26 @@ class TableWriter:
         self._writers[name].write_table(pa.Table.from_pylist(self._rows[name], schema=SCHEMAS[name]))
         self._rows[name] = []
 
-    def _partial(self, name: str) -> Path:
-        return self.root / f"{name}.parquet.partial"
-
     def __enter__(self) -> TableWriter:
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        try:
-            if kind is None:
-                self.close()
-        finally:
-            for name, writer in self._writers.items():
-                writer.close()
-                self._partial(name).unlink(missing_ok=True)
+    def __exit__(self, kind, *error) -> None:
+        if kind is not None:
+            self._files.__exit__(kind, *error)
+            return
+        with self._files:
+            self.tables = self._checked()
 
-    def close(self) -> Tables:
-        """Check what was written and move it to its place. Raises ValueError for empty captions, bad rows, and when
-        it would replace what it must not."""
+    def _checked(self) -> Tables:
+        """What was written. Raises ValueError for empty captions, bad rows, and when it would replace what it must
+        not."""
         for name, writer in self._writers.items():
             self._flush(name)
             writer.close()
-        tables = Tables(self.root, *(pq.read_table(self._partial(name)) for name in SCHEMAS))
+        tables = Tables(self.root, *map(pq.read_table, self._paths.values()))
         _check(tables)
         if self._replace != "any":
             self._check_replaced(tables)
-        for name in SCHEMAS:
-            self._partial(name).replace(self.root / f"{name}.parquet")
-        self.tables = tables
         return tables
 
     def _check_replaced(self, tables: Tables) -> None:
@@ -245,13 +242,10 @@ def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -
 
 
 def read_tables(root: Path) -> Tables:
-    """Read and check the tables under `root`. Raises FileNotFoundError when neither is there, ValueError when bad."""
+    """Read and check the tables under `root`. Raises MissingTables when neither is there, ValueError when bad."""
     root = Path(root)
     if not any((root / f"{name}.parquet").exists() for name in SCHEMAS):
-        raise FileNotFoundError(
-            f"No images.parquet or captions.parquet in {root}: run python scripts/prepare_data.py "
-            f"{dataset_options(root)}, after writing them, as data/README.md says, if they are your own"
-        )
+        raise MissingTables(root)
     loaded = []
     for name, schema in SCHEMAS.items():
         path = root / f"{name}.parquet"
@@ -299,6 +293,8 @@ def _check(tables: Tables) -> None:
                 f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root} "
                 f"(split {' and '.join(splits)}): ids must be unique, and no two splits may share an image"
             )
+    if pc.any(pc.equal(pc.utf8_trim_whitespace(tables.images["image_id"]), "")).as_py():
+        raise ValueError(f"An image in images.parquet in {tables.root} has a blank image_id: give it one")
     blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(tables.captions["caption"], "")), "")
     if pc.any(blank).as_py():
         empty = tables.captions["caption_id"].filter(blank)

@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from common.processes import Processes
 from embedding_space.encoders.base import EncodedImages, Encoder
+from embedding_space.manifest import StoreManifest
 from embedding_space.pictures import open_picture
 from embedding_space.shards import Shard, join_shards, split_rows
 from embedding_space.splits import refuse_held_out, spelled
-from embedding_space.store import FORMAT, EmbeddingStore
+from embedding_space.store import EmbeddingStore
 from embedding_space.tables import Tables, read_tables
 
 SHARD_ROWS = 1024
@@ -70,19 +71,19 @@ def write_store(
     text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
-    identity = _identity(tables, encoder, text_split, image_mean_split, patches)
+    planned = _plan(tables, encoder, text_split, image_mean_split, patches)
     if encoder.requested_precision == "auto":
-        identity = _in_precision_of(identity, final / "manifest.json", partial / "identity.json")
+        planned = _in_precision_of(planned, final / "manifest.json", partial / "identity.json")
     if (final / "manifest.json").exists():
-        return _reuse(final, identity)
+        return _reuse(final, planned)
     if final.is_file() or (final.is_dir() and any(final.iterdir())):
         raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
-    processes.together(lambda: _open_partial(partial, identity), main_only=True)
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    processes.together(lambda: _open_partial(partial, planned), main_only=True)
+    digest = hashlib.sha256(json.dumps(planned.identity(), sort_keys=True).encode())
     means: dict[str, Tensor] = {}
     unreadable: dict[int, str] = {}
     cut_texts = 0
-    for modality, rows in identity["rows"].items():
+    for modality, rows in planned.rows.items():
         size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
         shards = split_rows(partial / "shards", modality, rows, size)
         encode = _encode_images if modality == "images" else _encode_texts
@@ -95,11 +96,11 @@ def write_store(
             else:
                 cut_texts = sum(shard.facts.get("cut_texts", 0) for shard in shards if shard.facts)
             readable = replace(tables, left_out=frozenset(unreadable))
-            _join(partial, shards, identity, readable, digest, means)
+            _join(partial, shards, planned, readable, digest, means)
 
         processes.together(join, main_only=True)
     processes.together(
-        lambda: _finish(partial, final, identity, digest.hexdigest(), means, tables, unreadable, cut_texts),
+        lambda: _finish(partial, final, planned, digest.hexdigest(), means, tables, unreadable, cut_texts),
         main_only=True,
     )
     return EmbeddingStore(final)
@@ -111,66 +112,63 @@ def check_training_splits(text_split: str | None, image_mean_split: str | None) 
     refuse_held_out("dataset.image_mean_split", image_mean_split)
 
 
-def _identity(
+def _plan(
     tables: Tables, encoder: Encoder, text_split: str, image_mean_split: str | None, patches: bool
-) -> dict[str, Any]:
-    """What the store's manifest says of its contents, known before anything is encoded."""
-    dims = {modality: encoder.dim_of(modality) for modality in ("images", "texts")}
-    identity = {
-        "format": FORMAT,
-        "encoder": encoder.description,
-        "dim": encoder.dim if encoder.joint else None,
-        "dtype": "float16",
-        "rows": {"images": len(tables.images), "texts": len(tables.captions)},
-        "tables_hash": tables.hash,
-        "text_split": text_split,
-        "text_mean_split": text_split,
-        "image_mean_split": image_mean_split,
-    }
-    identity["rows"] = {modality: rows for modality, rows in identity["rows"].items() if rows}
-    if not encoder.joint:
-        identity["dims"] = dims
-    if patches and "images" not in identity["rows"]:
+) -> StoreManifest:
+    """The store's manifest as far as it is known before anything is encoded."""
+    rows = {"images": len(tables.images), "texts": len(tables.captions)}
+    rows = {modality: count for modality, count in rows.items() if count}
+    if patches and "images" not in rows:
         raise ValueError(f"The data set in {tables.root} has no images to give patch tokens of: set patches=false")
-    if patches:
-        identity["patches"] = list(encoder.patch_shape)
-    return identity
+    return StoreManifest(
+        encoder=encoder.description,
+        dim=encoder.dim if encoder.joint else None,
+        rows=rows,
+        tables_hash=tables.hash,
+        text_split=text_split,
+        text_mean_split=text_split,
+        image_mean_split=image_mean_split,
+        hash="",
+        dims=None if encoder.joint else {modality: encoder.dim_of(modality) for modality in ("images", "texts")},
+        patches=encoder.patch_shape if patches else None,
+    )
 
 
-def _in_precision_of(identity: dict, *earlier: Path) -> dict:
-    """`identity` in the precision of the first of these files that is there: other hardware chose another one, which is
+def _in_precision_of(planned: StoreManifest, *earlier: Path) -> StoreManifest:
+    """`planned` in the precision of the first of these files that is there: other hardware chose another one, which is
     no reason to encode anew."""
     path = next((path for path in earlier if path.exists()), None)
     then = json.loads(path.read_text())["encoder"].get("precision") if path else None
-    now = identity["encoder"].get("precision")
+    now = planned.encoder.get("precision")
     if then in (None, now):
-        return identity
+        return planned
     print(
         f"{path.parent} was begun in {then}, which auto is not on this machine ({now}): it is re-used", file=sys.stderr
     )
-    return {**identity, "encoder": {**identity["encoder"], "precision": then}}
+    return replace(planned, encoder={**planned.encoder, "precision": then})
 
 
-def _reuse(final: Path, identity: dict) -> EmbeddingStore:
+def _reuse(final: Path, planned: StoreManifest) -> EmbeddingStore:
     store = EmbeddingStore(final)
-    different = [key for key, value in identity.items() if store.manifest.get(key) != value]
+    there, now = store.manifest.identity(), planned.identity()
+    different = [key for key, value in now.items() if there.get(key) != value]
     if different:
         key = different[0]
         raise ValueError(
-            f"{final} holds other embeddings ({key} is {store.manifest.get(key)!r} there, "
-            f"{identity[key]!r} now): delete it, or give this encoder another name with encoder.name=..."
+            f"{final} holds other embeddings ({key} is {there.get(key)!r} there, {now[key]!r} now): delete it, or give "
+            "this encoder another name with encoder.name=..."
         )
     _clean_up(final)
     return store
 
 
-def _open_partial(partial: Path, identity: dict) -> None:
+def _open_partial(partial: Path, planned: StoreManifest) -> None:
     """Go on in an interrupted store's folder if it is of the same encoding, else begin it anew."""
-    path = partial / "identity.json"
-    if not path.exists() or path.read_text() != json.dumps(identity):
+    path, identity = partial / "identity.json", json.dumps(planned.identity())
+    if not path.exists() or path.read_text() != identity:
         shutil.rmtree(partial, ignore_errors=True)
     (partial / "shards").mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(identity))
+    path.write_text(identity)
 
 
 class _Column(Sequence):
@@ -274,23 +272,25 @@ def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dic
     return unreadable
 
 
-def _join(partial: Path, shards: list[Shard], identity: dict, tables: Tables, digest, means: dict[str, Tensor]) -> None:
+def _join(
+    partial: Path, shards: list[Shard], planned: StoreManifest, tables: Tables, digest, means: dict[str, Tensor]
+) -> None:
     """Join the shards of one modality, and of its patches, into one file each; add the modality's mean to `means`."""
     modality, rows = shards[0].modality, shards[-1].rows.stop
     kind = {"images": "image", "texts": "text"}[modality]
-    table, split = {"images": "images", "texts": "captions"}[modality], identity[f"{kind}_mean_split"]
+    table, split = {"images": "images", "texts": "captions"}[modality], planned.mean_split(kind)
     chosen = np.empty(0, np.int64)
     if tables.has(table, split):
         chosen = tables.image_rows(split) if modality == "images" else tables.caption_rows(split)
-    dim = identity.get("dims", {}).get(modality, identity["dim"])
+    dim = planned.dims[modality] if planned.dims else planned.dim
     total = torch.zeros(dim, dtype=torch.float64)
     for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
         own = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
         total += F.normalize(torch.from_numpy(part[own].astype(np.float64)), dim=-1).sum(dim=0)
     if len(chosen):
         means[f"{kind}_mean"] = (total / len(chosen)).float()
-    if modality == "images" and "patches" in identity:
-        shape = (rows, *identity["patches"])
+    if modality == "images" and planned.patches:
+        shape = (rows, *planned.patches)
         for _ in join_shards(partial / "patches.npy", "patches", shards, shape, digest):
             pass
 
@@ -298,7 +298,7 @@ def _join(partial: Path, shards: list[Shard], identity: dict, tables: Tables, di
 def _finish(
     partial: Path,
     final: Path,
-    identity: dict,
+    planned: StoreManifest,
     digest: str,
     means: dict[str, Tensor],
     tables: Tables,
@@ -313,15 +313,15 @@ def _finish(
             for row, reason in unreadable.items():
                 told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
-    manifest = {
-        **identity,
-        "hash": digest,
-        "unreadable": list(unreadable),
-        "cut_texts": cut_texts,
-        "versions": {package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
-    }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    manifest = replace(
+        planned,
+        hash=digest,
+        unreadable=list(unreadable),
+        cut_texts=cut_texts,
+        versions={package: version(package) for package in ("torch", "open_clip_torch", "transformers")},
+        command=shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+    )
+    (partial / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=2) + "\n")
     partial.replace(final)
     _clean_up(final)  # only now: until the store is whole, an interrupted run goes on from its shards
 

@@ -49,7 +49,7 @@ def analyze_geometry(config: DictConfig) -> dict:
     results = {
         **facts,
         "config": OmegaConf.to_container(config, resolve=True),
-        "store": {"path": str(config.store), "hash": store.hash, "encoder": store.manifest["encoder"]},
+        "store": {"path": str(config.store), "hash": store.hash, "encoder": store.manifest.encoder},
         "sample": sample,
         "alignments": {
             name: {"steps": chain.options(), "hash": chain.hash, "estimates": chain.estimates}

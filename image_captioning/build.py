@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from alignment.chain import Alignment
+from common.characters import one_line
 from image_captioning.captioner import GPT2_OPTIONS, Captioner
 from image_captioning.hub import find_hub_folder
 
@@ -66,8 +67,7 @@ def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
             raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
     except Exception as error:  # offline, unknown and damaged all come here
         raise ValueError(
-            f"The language model {name!r} cannot be loaded (option decoder.pretrained): "
-            f"{' '.join(str(error).split())[:500]}"
+            f"The language model {name!r} cannot be loaded (option decoder.pretrained): {one_line(error)}"
         ) from error
     return {
         option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)

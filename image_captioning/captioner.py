@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from alignment.chain import Alignment, in_parts
+from common.checkpoint import load_checkpoint
 from common.device import announce, autocast, best_device, choose_precision
 from common.paths import PRETRAINED
 from embedding_space.encoders.base import Encoder
@@ -26,7 +27,6 @@ from image_captioning.hub import find_hub_folder
 from image_captioning.mappers import make_mapper
 from image_captioning.reranking import Reranker, load_reranking_encoder
 from image_captioning.tokenizer import load_tokenizer
-from training.checkpoint import load_checkpoint
 
 # What a GPT-2 is: the options of decoder.config, and what a checkpoint records of a pretrained one.
 GPT2_OPTIONS = (
@@ -328,7 +328,7 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
                 folder = find_hub_folder(checkpoint, **download)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {MEND}") from error
-        captioner = load_checkpoint(cls, folder, "captioner", MEND)
+        captioner = load_checkpoint(cls, folder, "captioner", "image_captioning")
         try:
             captioner.tokenizer = load_tokenizer(folder)
         except ValueError as error:

@@ -86,7 +86,7 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
     images = store.images(config.split).to(device)
     texts = store.texts(config.split).to(device) if has_captions else None
     image_rows = torch.from_numpy(store.pairs(config.split)).to(device) if has_captions else None
-    prompts = None if task is None else task.prompts(store.manifest["encoder"]).to(device)
+    prompts = None if task is None else task.prompts(store.manifest.encoder).to(device)
     total, rows = 1 + len(config.alignments) + len(config.checkpoints), []
     for name, alignment in tqdm(_chains(config, store), total=total, desc="aligning", disable=total < 3):
         image_side, text_side = _sides(alignment, device)
@@ -105,7 +105,7 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
             "R@k: percent of queries; i→t: whether any of an image's captions is among the k nearest of all captions, "
             "and the rank of the best; t→i: likewise of the caption's image. Cosine: of images to their captions."
         )
-    return {"store": store.hash, "encoder": store.manifest["encoder"], "rows": [row.to_json() for row in rows]}
+    return {"store": store.hash, "encoder": store.manifest.encoder, "rows": [row.to_json() for row in rows]}
 
 
 def uses_pairs(alignment: Alignment) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from common.characters import one_line
+
 FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json"]
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 
@@ -24,7 +26,7 @@ def find_hub_folder(name: str | Path, files: list[str] = FILES, **download: str 
     try:
         return Path(snapshot_download(str(name), allow_patterns=files, **download))
     except Exception as error:  # offline, unknown name, no permission: for the user they mean the same
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise FileNotFoundError(
             f"{name} is no folder here, and the Hugging Face Hub did not give it ({reason}); without a network, "
             f"run `hf download {name} --local-dir FOLDER` where there is one and give the folder"

@@ -96,7 +96,7 @@ class InferenceInputs:
                 chain = chain.with_image_mean(means[0])
         chain = chain.with_inference_options(given(self.image_side)).to(captioner.device)
         if self.image_mean_from == "store":
-            origin = self.store.path.parent.name, self.store.manifest["image_mean_split"], self.store.hash
+            origin = self.store.path.parent.name, self.store.manifest.image_mean_split, self.store.hash
             chain = chain.with_image_mean(self.store.mean("image"))
         elif not chain.centers_images:
             return chain, {"from": None}
@@ -154,7 +154,7 @@ def check_encoder(
     """Raises ValueError when the captioner reads embeddings of another encoder, or of other dimensions, even under
     another alignment; its images may come from another view of the same data set."""
     image_store, chain = image_store or store, alignment or captioner.alignment
-    if image_store.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if image_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
     translates = chain.inference_dim is not None
     image_encoder = chain.inference_encoder or captioner.encoder_description
@@ -162,7 +162,7 @@ def check_encoder(
         ("texts", store, captioner.encoder_description, captioner.dim),
         ("images", image_store, image_encoder, chain.inference_dim or captioner.dim),
     ):
-        theirs = rows.manifest["encoder"]
+        theirs = rows.manifest.encoder
         width = rows.dim_of(modality) if translates else rows.dim
         if dim != width or not is_same_encoder(encoder, theirs):
             raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from alignment.chain import Alignment, in_parts
 from alignment.options import expand_steps
 from common.config import compose_config
 from common.paths import CONFIGS, PRETRAINED
+from common.randomness import normal_sampler
 from embedding_space.store import EmbeddingStore
 from evaluation.geometry.sample import Embeddings
 from image_captioning.alignments import STEPS
@@ -58,10 +58,7 @@ def _method_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> A
 def aligned(embeddings: Embeddings, alignment: Alignment, text_noise: bool = True) -> Embeddings:
     """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as it reads them in
     training, with the seed's noise, or without any (`text_noise=False`)."""
-    generator = embeddings.generator()
-
-    def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like)
+    normal = normal_sampler(embeddings.generator())
 
     def side(rows: Tensor) -> Tensor:
         return alignment.training_side(rows, normal) if text_noise else alignment.clean_side(rows)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from common.registry import look_up
+
 
 class MLPMapper(nn.Module):
     """Embedding (B, D) -> tanh hidden layer -> prefix (B, prefix_length, width).
@@ -82,13 +84,12 @@ def make_mapper(dim: int, width: int, options: Mapping) -> nn.Module:
     """The mapper `options['kind']` with the other options; ValueError names an unknown kind or option."""
     options = dict(options)
     kind = options.pop("kind", None)
-    if kind not in MAPPERS:
-        raise ValueError(f"Unknown mapper {kind!r} (option decoder.mapper.kind); known: {', '.join(MAPPERS)}")
+    mapper = look_up(kind, MAPPERS, "mapper", "decoder.mapper.kind")
     if options.get("prefix_length", 1) < 1:
         raise ValueError(
             f"prefix_length={options['prefix_length']} must be at least 1 (option decoder.mapper.prefix_length)"
         )
     try:
-        return MAPPERS[kind](dim, width, **options)
+        return mapper(dim, width, **options)
     except TypeError as error:
         raise ValueError(f"The mapper {kind} does not take the options {options}: {error}") from error

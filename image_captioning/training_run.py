@@ -134,7 +134,8 @@ def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
         start = Captioner.load(checkpoint)
         check_encoder(start, store)
     except (ValueError, FileNotFoundError) as error:
-        raise type(error)(f"init_from={checkpoint}: {error}") from error
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"init_from={checkpoint}: {error}") from error
     return start.cpu()
 
 
@@ -161,12 +162,12 @@ def _task(
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
-        encoder=store.manifest["encoder"],
+        encoder=store.manifest.encoder,
         provenance={
             "dataset": config.dataset.name,
             "alignment": config.alignment.name,
             "store_hash": store.hash,
-            "image_mean_split": store.manifest["image_mean_split"],
+            "image_mean_split": store.manifest.image_mean_split,
             "seed": config.seed,
             "captions": len(captions),
             "train_split": chosen.split,

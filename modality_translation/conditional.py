@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from denoising_diffusion_pytorch import GaussianDiffusion1D
 from torch import Tensor, nn
 
-from ddpm.bridge import ddim_times
 from ddpm.denoisers import TimeEmbedding
-from ddpm.diffusion import CHOICES, ddim_update, scale_of_rows
+from ddpm.diffusion import CHOICES, scale_of_rows
+from ddpm.sampling import ddim_times, ddim_update
 
 
 class ConditionedLayer(nn.Module):

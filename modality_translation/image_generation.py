@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from common.characters import one_line
 from common.device import best_device
 
 EXTRA = 'pip install -e ".[generation]"'
@@ -44,7 +45,7 @@ class ImageDecoder:
         try:
             self.pipeline = kind.from_pretrained(weights)
         except Exception as error:  # offline, unknown and damaged all come here
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise FileNotFoundError(
                 f"weights={weights} is no unCLIP pipeline that can be loaded ({reason}): where there is a network, run "
                 "`hf download kakaobrain/karlo-v1-alpha-image-variations --local-dir FOLDER`, and give weights=FOLDER"

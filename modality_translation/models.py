@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.randomness import seeded_normal
+from common.registry import look_up
 from modality_translation.conditional import ConditionalDiffusion
 from modality_translation.projection import Projection
 from training.batches import StepRandom
@@ -239,9 +240,8 @@ def build_direction(dim: int, condition_dim: int, options: dict, sampling: Sampl
     """The model that `options["kind"]` names; the others are its arguments. Raises ValueError for unknown ones."""
     options = dict(options)
     kind = options.pop("kind", None)
-    if kind not in KINDS:
-        raise ValueError(f"model.kind={kind!r} must be one of {', '.join(KINDS)}")
+    model = look_up(kind, KINDS, "kind of model", "model.kind")
     try:
-        return KINDS[kind](dim, condition_dim, sampling=sampling, **options)
+        return model(dim, condition_dim, sampling=sampling, **options)
     except TypeError as error:
         raise ValueError(f"model.kind={kind} does not take the options {options}: {error}") from error

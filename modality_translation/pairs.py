@@ -21,7 +21,7 @@ class PairedStores:
     def __init__(self, images: str | Path, texts: str | Path):
         self.images, self.texts = EmbeddingStore(images), EmbeddingStore(texts)
         for what, ours, theirs in (
-            ("other tables", self.images.manifest["tables_hash"], self.texts.manifest["tables_hash"]),
+            ("other tables", self.images.manifest.tables_hash, self.texts.manifest.tables_hash),
             ("other readable images", self.images.tables.left_out, self.texts.tables.left_out),
         ):
             if ours != theirs:
@@ -37,7 +37,7 @@ class PairedStores:
     @property
     def encoders(self) -> dict[str, dict]:
         """The encoders' descriptions, of images and of texts."""
-        return {"images": self.images.manifest["encoder"], "texts": self.texts.manifest["encoder"]}
+        return {"images": self.images.manifest.encoder, "texts": self.texts.manifest.encoder}
 
     @property
     def is_joint(self) -> bool:

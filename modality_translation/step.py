@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 from alignment.step import Step
 from alignment.steps import Normalize
+from embedding_space.encoders.identity import is_same_encoder
 from modality_translation.translation import Translation, load_translation
 
 DIRECTION = "image_to_text"
-NOT_THE_ENCODER = ("name", "precision")  # in its description: they change no embedding by more than rounding
 
 
 class ModalityTranslation(Step):
@@ -75,19 +75,15 @@ class ModalityTranslation(Step):
                 "Mend the list alignment.steps."
             )
         model = load_translation(translation).cpu()
-        check_encoder(model, "texts", store.manifest["encoder"], f"the store {store.path}", translation)
+        check_encoder(model, "texts", store.manifest.encoder, f"the store {store.path}", translation)
         return cls.of(model, steps=ddim_steps, guidance_scale=guidance_scale, gamma=gamma, terms=terms)
 
 
 def check_encoder(translation: Translation, side: str, encoder: Mapping, what: str, folder: str) -> None:
     """Refuse rows of another encoder than the translation was trained with. side: "images" or "texts"."""
-    ours, theirs = (
-        {key: value for key, value in description.items() if key not in NOT_THE_ENCODER}
-        for description in (translation.encoders[side], encoder)
-    )
-    if ours != theirs:
+    if not is_same_encoder(ours := translation.encoders[side], encoder):
         raise ValueError(
-            f"The translation in {folder} was trained on {side} of the encoder {translation.encoders[side]['name']!r}, "
-            f"but {what} holds those of {encoder.get('name')!r}, or of other weights: run python -m "
+            f"The translation in {folder} was trained on {side} of the encoder {ours['name']!r}, but {what} holds "
+            f"those of {encoder.get('name')!r}, or of other weights: run python -m "
             "modality_translation.train on the stores that you use, or name those that it was trained on"
         )

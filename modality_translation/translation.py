@@ -10,11 +10,11 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from common.checkpoint import load_checkpoint
 from common.device import best_device
 from modality_translation.models import DIRECTIONS, Sampling, build_direction
 from modality_translation.pairs import Pairs
 from training.batches import StepRandom
-from training.checkpoint import load_checkpoint
 
 ROWS_AT_ONCE = 8192
 MODEL_CARD = """---
@@ -136,6 +136,4 @@ def load_translation(folder: str | Path) -> Translation:
 
     Raises FileNotFoundError when there is none, ValueError when its files are damaged.
     """
-    mend = "run python -m modality_translation.train dataset=..."
-    translation = load_checkpoint(Translation, folder, "translation", mend)
-    return translation.to(best_device())
+    return load_checkpoint(Translation, folder, "translation", "modality_translation").to(best_device())

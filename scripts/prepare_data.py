@@ -1,7 +1,11 @@
-"""Make or read a data set's tables, then encode them into an embedding store. See configs/prepare_data.yaml.
+"""Fetch a data set, make or read its tables, then encode them, or import others' embeddings, into an embedding store.
+
+See configs/prepare_data.yaml and data/README.md.
 
 python scripts/prepare_data.py dataset=demo encoder=demo_clip
+python scripts/prepare_data.py dataset=coco download=only
 torchrun --nproc_per_node 8 scripts/prepare_data.py dataset=coco encoder=clip_vit_l14 encoder.precision=fp16
+python scripts/prepare_data.py dataset=tables dataset.name=coco_c3 encoder=imported train=oscar_split_ViT-B_32_train.pkl
 """
 
 from __future__ import annotations
@@ -16,21 +20,31 @@ from common.cli import command
 if TYPE_CHECKING:
     from embedding_space.store import EmbeddingStore
 
+DOWNLOAD = (None, False, True, "only")
+
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
-    """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when `encode=false`."""
+    """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when nothing is encoded."""
     from common.processes import Processes
     from embedding_space.encoders.load import load_encoder
+    from embedding_space.peers.importer import import_files
     from embedding_space.write_store import check_training_splits, write_store
 
     dataset, processes = config.dataset, Processes()
+    if config.download not in DOWNLOAD:
+        raise ValueError(f"download={config.download} must be true, false or only")
     for key in ("text_split", "image_mean_split"):
         if key not in dataset:
             raise ValueError(
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
     check_training_splits(dataset.text_split, dataset.image_mean_split)
-    processes.together(lambda: _make_tables(config), main_only=True)
+    processes.together(lambda: _fetch(config), main_only=True)
+    if config.download == "only":
+        return None
+    if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in ("train", "val", "test")):
+        return import_files(config)
+    processes.together(lambda: _make_tables(dataset), main_only=True)
     if not config.encode:
         return None
     encoder = processes.together(lambda: load_encoder(**config.encoder))
@@ -49,29 +63,37 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     return store
 
 
+def _fetch(config: DictConfig) -> None:
+    """Keep the config, and fetch the data set's files if asked to."""
+    from embedding_space.datasets.download import download
+
+    output_dir, dataset = Path(config.output_dir), config.dataset
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    if config.download:
+        download(dataset, config.keep_archives)
+        state = "complete but for what is to be fetched by hand" if dataset.get("by_hand") else "complete"
+        print(f"{dataset.source}: {state}")
+
+
 def _summary(store: EmbeddingStore) -> str:
-    rows = store.manifest["rows"]
-    held = [f"{count:,} {modality} of {store.dim_of(modality)} dimensions" for modality, count in rows.items()]
-    if "patches" in store.manifest:
-        held.append("{} patch tokens of {} dimensions an image".format(*store.manifest["patches"]))
-    if unreadable := len(store.manifest.get("unreadable", [])):
-        held.append(f"without {unreadable:,} that could not be read (unreadable.jsonl)")
-    if cut := store.manifest.get("cut_texts", 0):
-        held.append(f"{cut:,} texts being longer than the encoder takes and read up to there")
+    manifest = store.manifest
+    held = [f"{count:,} {kind} of {store.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
+    if manifest.patches:
+        held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
+    if manifest.unreadable:
+        held.append(f"without {len(manifest.unreadable):,} that could not be read (unreadable.jsonl)")
+    if manifest.cut_texts:
+        held.append(f"{manifest.cut_texts:,} texts being longer than the encoder takes and read up to there")
     for kind, what in (("text", "captions"), ("image", "photos")):
-        split = store.manifest[f"{kind}_mean_split"]
+        split = manifest.mean_split(kind)
         if split is not None and not store.has_mean(kind):
             held.append(f"no {kind} mean, since there are no {what} of split {split}")
     return f"{store.path}: {', '.join(held)}"
 
 
-def _make_tables(config: DictConfig) -> None:
-    """Keep the config, and write the data set's tables; the demo world's, which is a room of its own, here."""
-    from embedding_space.datasets import make_tables
-
-    output_dir, dataset = Path(config.output_dir), config.dataset
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+def _make_tables(dataset: DictConfig) -> None:
+    """Write the data set's tables; the demo world's here, for it is a room above."""
     if dataset.kind == "demo_world":
         # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
         from demo_world.world import write_demo_world

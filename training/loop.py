@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.device import announce, best_device, choose_precision, computing_on
-from common.files import write_whole
+from common.files import whole_file, write_whole
 from common.randomness import mixed_seed
 from training.batches import StepRandom
 from training.compiler import check_compiler
@@ -297,10 +297,9 @@ class _State:
 
     def save(self, path: Path, best: float) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        temporary = path.with_suffix(".partial")
         own = {"step": self.step, "seconds": self.seconds, "precision": self.precision, "best": best}
-        torch.save({**own, **parts}, temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            torch.save({**own, **parts}, temporary)
 
     def load(self, path: Path) -> float:
         try:

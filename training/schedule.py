@@ -11,6 +11,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: str) -> float:
     """Factor on the peak learning rate at `step` of `steps`: linear warm-up, then down to 0 by one of SCHEDULES."""
+    # Not transformers.get_scheduler: its warm-up begins at 0 and would change every run that has one.
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if schedule == "constant":

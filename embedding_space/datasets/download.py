@@ -1,8 +1,11 @@
-"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked."""
+"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked.
+
+The libraries for this (pooch, torchvision's) begin an interrupted file of 13 GB anew: what they would save here is the
+comparison of the MD5 alone.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import socket
@@ -21,6 +24,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from common.files import file_md5, whole_file
 from common.text_files import read_json
 from embedding_space.datasets.records import entries_of, text_field
 
@@ -67,7 +71,7 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
             continue
         if not archive.is_file():
             fetch(entry["url"], archive, entry["md5"])
-        elif entry["md5"] is not None and (found := _md5(archive)) != entry["md5"]:
+        elif entry["md5"] is not None and (found := file_md5(archive)) != entry["md5"]:
             raise ValueError(f"{archive} has the MD5 {found}, not {entry['md5']}: delete it and run the command again")
         unpack(archive, source, entry["unpack"], entry.get("rename") or {})
         unpacked.write_text(wanted)
@@ -137,7 +141,7 @@ def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -
         if failures == ATTEMPTS or _is_final(reason):
             raise _unreachable(url, reason, partial) from (reason if isinstance(reason, Exception) else None)
         time.sleep(WAIT_SECONDS * failures)
-    if md5 is not None and (found := _md5(partial)) != md5:
+    if md5 is not None and (found := file_md5(partial)) != md5:
         _forget(partial)
         raise ValueError(f"{url} came with the MD5 {found}, not {md5}: it was removed, run the command again")
     partial.replace(path)
@@ -206,14 +210,6 @@ def _check_space(folder: Path, needed: int, what: object) -> None:
         )
 
 
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _forget(partial: Path) -> None:
     partial.unlink(missing_ok=True)
     partial.with_name(f"{partial.name}.version").unlink(missing_ok=True)
@@ -240,11 +236,9 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping
                 members.append((info, target))
         _check_space(folder, sum(info.file_size for info, _ in members), f"Unpacking {archive}")
         for info, target in tqdm(members, desc=f"unpack {archive.name}", unit=" files", dynamic_ncols=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f"{target.name}.partial")  # a damaged file of the right size would be kept
-            with opened.open(info) as source, partial.open("wb") as file:
+            # A damaged file of the right size would be kept.
+            with whole_file(target) as partial, opened.open(info) as source, partial.open("wb") as file:
                 shutil.copyfileobj(source, file, CHUNK)
-            partial.replace(target)
 
 
 @contextmanager

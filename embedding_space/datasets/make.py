@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from common.registry import look_up
 from embedding_space.datasets.coco import read_coco
 from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
@@ -56,10 +57,8 @@ def make_tables(dataset: Mapping) -> Tables:
         tables = read_tables(root)
         tell_tables(tables)
         return tables
-    if kind not in READERS:
-        known = ", ".join(["tables", *READERS])
-        raise ValueError(f"Unknown dataset.kind={kind!r} of dataset={options.get('name')}; known: {known}")
-    accepted = inspect.signature(READERS[kind]).parameters
+    reader = look_up(kind, {"tables": read_tables, **READERS}, "kind of data set", "dataset.kind")
+    accepted = inspect.signature(reader).parameters
     unknown = sorted(set(options) - {*accepted, *COMMON, *OPTIONS})
     if unknown:
         known = ", ".join([*accepted, *OPTIONS])
@@ -72,7 +71,7 @@ def make_tables(dataset: Mapping) -> Tables:
         raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
     if (policy := options.get("missing_images", "error")) not in MISSING_IMAGES:
         raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
-    photos = READERS[kind](**own)
+    photos = reader(**own)
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, dropped = HeldOut(), 0

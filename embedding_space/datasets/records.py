@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.characters import is_whole, whole_characters
+from common.characters import is_identifier, is_whole, whole_characters
 from embedding_space.splits import canonical_split
 
 
@@ -65,9 +65,9 @@ def text_field(path: Path, where: str, entry: Any, name: str) -> str:
 def checked_id(path: Path, where: str, value: Any) -> str:
     """The id or name of an image as text: an integer is its decimal string, the same image as that string.
 
-    Raises ValueError naming file and entry for all else: null, true, 1.0, a list, an empty string.
+    Raises ValueError naming file and entry for all else: null, true, 1.0, a list, blank text.
     """
-    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and not value.strip()):
+    if not is_identifier(value):
         raise ValueError(f"{path}, {where}: an image's id must be an integer or text, not {shown(value)}")
     return whole(path, where, str(value))
 

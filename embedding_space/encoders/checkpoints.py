@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.characters import one_line
+
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys that training code keeps weights under, beside others
 PREFIXES = ("_orig_mod.", "module.", "model.")  # of torch.compile, DataParallel and Lightning before a weight's name
 
@@ -29,7 +31,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch.load raise anything
-        told = " ".join(str(error).split())
+        told = one_line(error, limit=2000)
         asked = re.search(r"GLOBAL (\S+)", told)
         if asked is None:
             why = told.partition("Weights only load failed")[0].strip()[:200] or "torch cannot read it as weights"

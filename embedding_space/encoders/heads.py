@@ -7,8 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from common.checkpoint import load_checkpoint
+from common.files import whole_file
 
 
 class ProjectionHead(nn.Module):
@@ -140,25 +143,13 @@ class TowerHeads(nn.Module):
             name: (value.half() if name in learned else value).detach().cpu().contiguous()
             for name, value in self.state_dict().items()
         }
-        temporary = folder / "model.safetensors.partial"
-        save_file(weights, temporary)
-        temporary.replace(folder / "model.safetensors")
+        with whole_file(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
 
     @classmethod
     def load(cls, folder: str | Path) -> TowerHeads:
         """Read back what `save` wrote, strictly; in evaluation mode.
 
-        Raises FileNotFoundError when a file is missing, ValueError when one is damaged or of something else.
+        Raises MissingModel when a file is missing, DamagedModel when one is damaged or of something else.
         """
-        folder = Path(folder)
-        mend = "run python -m contrastive.train experiment=photo_clip"
-        missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(f"No heads in {folder} ({' and '.join(missing)} missing): {mend}")
-        try:
-            heads = cls(**json.loads((folder / "config.json").read_text()))
-            heads.load_state_dict(load_file(folder / "model.safetensors"))
-        except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"The heads in {folder} cannot be loaded ({reason}): {mend}") from error
-        return heads.eval().requires_grad_(False)
+        return load_checkpoint(cls, folder, "heads", "contrastive").requires_grad_(False)

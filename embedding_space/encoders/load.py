@@ -16,7 +16,7 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
     Args:
         name: the encoder's short name; its stores' folder name.
         kind: "open_clip" (`OpenClipEncoder`), "towers" (`TowerEncoder`: separate image and text towers), or "imported":
-            rows that others made (`imported.import_embeddings`), by the open_clip encoder that was named then.
+            rows that others made (`peers.importer.import_embeddings`), by the open_clip encoder that was named then.
         sha256: of the weights that are expected, where the description has it.
         options: what that kind of encoder takes.
 

@@ -18,6 +18,7 @@ from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor
 
+from common.characters import one_line
 from common.files import file_sha256
 from common.paths import find_local_folder
 from embedding_space.encoders.base import Encoder
@@ -57,7 +58,7 @@ class OpenClipEncoder(Encoder):
         except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
             tag = ":" not in model and open_clip.get_pretrained_cfg(model, pretrained or "")
             hint = " Where there is no network, give the weights as a file: encoder.pretrained=FILE" if tag else ""
-            reason = " ".join(str(error).split())[:400]
+            reason = one_line(error)
             raise ValueError(
                 f"encoder.model={model} encoder.pretrained={pretrained} cannot be loaded: {reason}{hint}"
             ) from error

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, normalize, pil_to_tensor, resize
 from transformers import AutoModel, AutoTokenizer
 
+from common.characters import one_line
 from common.paths import PACKAGE, find_in_package, find_local_folder
 from embedding_space.encoders.checkpoints import read_weights
 from embedding_space.encoders.weights import check_weights, hash_weights
@@ -170,7 +171,7 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
     except (ImportError, FileNotFoundError):
         raise
     except Exception as error:  # the network, a damaged file, foreign tensors: one sentence for all
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise ValueError(f"{given} cannot be loaded: {reason}") from error
 
 
@@ -239,7 +240,7 @@ class TextTower(nn.Module):
             self.tokenizer = AutoTokenizer.from_pretrained(located)
             self.model, info = AutoModel.from_pretrained(located, output_loading_info=True)
         except Exception as error:  # no network, a damaged folder, an unknown architecture: one sentence for all
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise ValueError(f"{given} cannot be loaded: {reason}") from error
         missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
         if missing:

@@ -188,8 +188,8 @@ class _Reader:
                 )
         if not texts:
             raise Refused(
-                "it has no text embeddings (clip_embedding_text_dave), only those of images: encode the captions with "
-                "python scripts/prepare_data.py"
+                "it has no text embeddings (clip_embedding_text_dave), only those of images: encode the captions, "
+                "which needs no such file"
             )
         if len(texts) != len(captions) or len(pictures) not in (0, len(captions)):
             raise Refused(
@@ -247,7 +247,9 @@ class _Reader:
 
 
 def _key(image_id: Any) -> str:
-    """An id as text: 7, 7.0 and "7" are one image."""
+    """An id as text: 7, 7.0 and "7" are one image. Refuses blank text."""
+    if isinstance(image_id, str) and not image_id.strip():
+        raise Refused("an image has a blank id")
     return str(int(image_id) if isinstance(image_id, float) and image_id.is_integer() else image_id)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor
 
 from common.files import file_sha256
@@ -19,6 +20,7 @@ from embedding_space.store import EmbeddingStore
 from embedding_space.tables import TableWriter
 from embedding_space.write_store import write_store
 
+SPLITS = ("train", "val", "test")
 SAME_MEAN = 0.999  # cosine; a float16 store's own rounding takes 1e-6
 
 
@@ -88,7 +90,7 @@ def import_embeddings(
     if (root / name / "manifest.json").exists():
         store = EmbeddingStore(root / name)
         wanted = {"encoder": description, "text_split": text_split, "image_mean_split": image_mean_split}
-        if all(store.manifest[key] == value for key, value in wanted.items()):
+        if all(getattr(store.manifest, key) == value for key, value in wanted.items()):
             return store
         raise ValueError(
             f"{store.path} holds other embeddings: delete it, or give these another name with encoder.name=..."
@@ -141,7 +143,25 @@ def compare_means(store: EmbeddingStore, means: Mapping[str, str | Path]) -> dic
         if not cosines[modality] >= SAME_MEAN:
             raise ValueError(
                 f"{path} is not the {modality} mean of these embeddings (cosine {cosines[modality]:.4f} with that of "
-                f"the split {store.manifest[f'{modality}_mean_split']}): it was made from others. The store in "
+                f"the split {store.manifest.mean_split(modality)}): it was made from others. The store in "
                 f"{store.path} is whole and has its own; leave {modality}_mean out"
             )
     return cosines
+
+
+def import_files(config: DictConfig) -> EmbeddingStore:
+    """Import the files `train`, `val` and `test` as a config says; what was imported already is re-used."""
+    files = {split: config[split] for split in SPLITS if config[split] is not None}
+    means = {kind: config[f"{kind}_mean"] for kind in ("text", "image") if config[f"{kind}_mean"] is not None}
+    dataset, encoder = config.dataset, config.encoder
+    if not files:
+        raise ValueError("Name at least one file: train=..., val=... or test=...")
+    if encoder.get("kind") != "imported":
+        raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
+    splits = (dataset.text_split, dataset.image_mean_split)
+    store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
+    rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())
+    print(f"{store.path}: {rows}, {store.dim} dimensions")
+    for kind, cosine in compare_means(store, means).items():
+        print(f"The {kind} mean in {means[kind]} has cosine {cosine:.6f} with the one computed here")
+    return store

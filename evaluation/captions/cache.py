@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from pathlib import Path
+
+from common.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +26,9 @@ def read_cached(path: Path) -> str | None:
 
 def write_cached(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         _warn(path.parent, error)
 
 

@@ -63,7 +63,7 @@ class ClipScoring:
     def facts(self, store: EmbeddingStore) -> ClipScoreFacts:
         """What a result says of scores by the store's encoder."""
         return ClipScoreFacts(
-            encoder=store.manifest["encoder"],
+            encoder=store.manifest.encoder,
             dataset=store.path.parent.name,
             store_hash=store.hash,
             prefix=self.prefix,
@@ -125,12 +125,12 @@ def score_with_store(
             "missing): name the store and the split of the images with clip_score.store=... split=..."
         )
     rows = torch.tensor([place[image_id] for image_id in captions])
-    encoder = reload_encoder(store.manifest["encoder"])
+    encoder = reload_encoder(store.manifest.encoder)
     ours, cut = _encoded(encoder, options.prompts(captions.values()))
     there = [references[image_id] for image_id in captions]
     image_row = torch.tensor([row for row, texts in enumerate(there) for _ in texts])
     prompts = options.prompts(text for texts in there for text in texts)
-    key = hashlib.sha256(json.dumps([store.manifest["encoder"], prompts]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([store.manifest.encoder, prompts]).encode()).hexdigest()
     if key not in _references:
         _references.clear()
         _references[key] = _encoded(encoder, prompts)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from common.characters import count_halves, whole_characters
+from common.characters import count_halves, is_identifier, whole_characters
 from evaluation.reading import CAPTION_FIELDS, shown
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class EntryReader:
 
     def image_id(self, where: str, value: Any) -> str:
         """An image's id or file name; an integer is its decimal string."""
-        if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-            raise self.error(where, f": an image id must be an integer or a string, not {shown(value)}")
+        if not is_identifier(value):
+            raise self.error(where, f": an image id must be an integer or a string, not blank; got {shown(value)}")
         return str(value)
 
     def caption(self, where: str, value: Any) -> str:

@@ -7,11 +7,11 @@ by evaluation/captions/references.py.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.files import write_whole
 from evaluation.captions.entries import EntryReader
 from evaluation.captions.references import read_references
 from evaluation.reading import CAPTION_FIELDS, ID_FIELDS, read_entries
@@ -65,12 +65,8 @@ def write_predictions(path: str | Path, predictions: Mapping[str, str]) -> None:
     The file appears whole or not at all.
     """
     entries = [{"image_id": _integer_if_canonical(i), "caption": caption} for i, caption in predictions.items()]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     lines = ",\n".join(json.dumps(entry) for entry in entries)  # one entry a line: readable, and diffs well
-    unfinished.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, f"[\n{lines}\n]\n")
 
 
 def _integer_if_canonical(image_id: str) -> int | str:

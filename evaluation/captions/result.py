@@ -65,6 +65,8 @@ class EvaluatedOn:
 
 @dataclass(frozen=True)
 class Seconds:
+    """How long the parts of the evaluation took."""
+
     scoring: float | None = None
     captioning: float | None = None
 

@@ -40,7 +40,7 @@ def split_scorer(
         FileNotFoundError: there is no such store.
     """
     judge = EmbeddingStore(scoring.clip_score.store) if scoring.clip_score.store else store
-    if judge.manifest["tables_hash"] != store.manifest["tables_hash"]:
+    if judge.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(
             f"clip_score.store={judge.path} was made from other tables than {store.path}: it has to hold the same "
             "images and captions"

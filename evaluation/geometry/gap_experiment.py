@@ -10,15 +10,17 @@ dimensions in which the encoders' rows do not vary, and shrinks in the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
+from pydantic import Field
 from torch import Tensor, nn
 
+from common.checks import checked_dataclass
 
-@dataclass(frozen=True)
+
+@checked_dataclass()
 class GapExperiment:
     """Pairs of free rows, `varying` dimensions wide, and then `constant` dimensions in which a modality has one value.
 
@@ -34,22 +36,14 @@ class GapExperiment:
     Raises ValueError for values outside these meanings.
     """
 
-    pairs: int = 256
-    varying: int = 8
-    constant: int = 8
-    offset: float = 1.0
-    steps: int = 1000
-    learning_rate: float = 0.1
+    pairs: int = Field(256, ge=2)
+    varying: int = Field(8, ge=1)
+    constant: int = Field(8, ge=1)
+    offset: float = Field(1.0, gt=0)
+    steps: int = Field(1000, ge=1)
+    learning_rate: float = Field(0.1, gt=0)
     unit_rows: bool = False
     seed: int = 0
-
-    def __post_init__(self):
-        for name, least in (("pairs", 2), ("varying", 1), ("constant", 1), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
-        for name in ("offset", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be positive")
 
     def modalities(self) -> tuple[Rows, Rows]:
         """Images and texts at the start: rows of about unit length around ± half the offset."""

@@ -71,7 +71,8 @@ def gaussianity(samples: np.ndarray) -> dict:
 
 def anderson_darling(samples: np.ndarray) -> np.ndarray:
     """(D,) A*²: the statistic of each column of samples (N, D), corrected for N as Stephens (1974) has it for a normal
-    distribution whose mean and variance are estimated. All columns at once, which scipy's does not do."""
+    distribution whose mean and variance are estimated. Not `scipy.stats.anderson`: it takes one column, and since 1.17
+    an argument without which it warns, and which older versions refuse."""
     count = len(samples)
     z = np.sort((samples - samples.mean(axis=0)) / samples.std(axis=0, ddof=1), axis=0)
     odd = (2 * np.arange(1, count + 1) - 1)[:, None]

@@ -19,22 +19,26 @@ from evaluation.reports.comparison_tables import gathered_warnings, interval_tab
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
+from evaluation.reports.plots import Example
+from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
 SPREADS = {  # further runs in results.json: the key of their column, and what their table shows
     "cross_domain": ("tested_on", "CIDEr on the data set of the training and on others"),
     "few_captions": ("share", "CIDEr after training on some of the captions"),
 }
+RESULTS = "results.json"
 FACTS = ("command", "commit", "date", "machine", "versions")
 _ANY = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may hold what UTF-8 lacks
-NEEDED = ("runs", "intervals", "store_path", "split", "config", "title")
+# What files of older versions lack.
+ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": (), "minutes": None}
 
 
 def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
     folder, tables = Path(folder), comparison_tables(results).values()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     parts = [table.markdown() for _, table in tables]
     (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n", **_ANY)
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
@@ -44,76 +48,111 @@ def write_comparison(folder: str | Path, results: Mapping, pictures: int, pictur
 
 
 def write_comparison_report(
-    folder: str | Path,
+    comparison: str | Path,
     path: str | Path | None = None,
     pictures: int = 60,
     picture_side: int = 320,
     decoding: str | None = None,
-) -> None:
-    """`report.html` of a finished comparison, with at most so many pictures of at most `picture_side` pixels.
+) -> Path:
+    """Write the report of a finished comparison with what its results hold, and return where it is.
 
-    path: by default `report.html` in the folder. decoding: of the captions beside the pictures, by default the first.
-    Raises FileNotFoundError and ValueError for a folder that holds no comparison, or one without what a report needs.
+    Args:
+        comparison: a folder with `results.json`, or such a file.
+        path: by default `report.html` in the folder, or the file's name with the ending .html.
+        pictures: at most so many, of at most `picture_side` pixels.
+        decoding: of the captions beside the pictures, by default the first.
+
+    Raises:
+        FileNotFoundError: there are no results.
+        ValueError: the file is not of a comparison.
     """
-    folder = Path(folder)
-    results = read_comparison(folder)
-    examples, notes = [], list(results["notes"])
-    if pictures:
-        store = EmbeddingStore(results["store_path"])
-        examples = gallery_examples(results["runs"], store, results["split"], pictures, decoding)
-        first = results["runs"][0]
-        notes.append(
-            f"Captions beside the pictures: seed {first['seed']}, {decoding or first['decoding_name']}; the numbers "
-            "are each caption's own CIDEr, times 100. Half of the pictures are evenly spaced in the split; the others "
-            "are those where the CIDEr of two methods differ most, every two methods in turn: counts among the "
-            "pictures shown are no measure of a method."
-        )
+    file = results_file(comparison)
+    results = read_comparison(comparison)
+    runs, intervals, notes = results["runs"], results["intervals"], list(results["notes"])
+    examples, note = comparison_examples(results, pictures, decoding)
     facts = {name: results[name] for name in FACTS if name in results}
     for what, key in (("trained on", "training_device"), ("captioned on", "device")):
-        if devices := sorted({run[key] for run in results["runs"] if run.get(key)}):
+        if devices := sorted({run[key] for run in runs if run.get(key)}):
             facts[what] = "; ".join(devices)
-    facts |= {"seeds": ", ".join(map(str, results["seeds"])), "minutes": f"{results['minutes']:g}"}
-    intervals = results["intervals"]
-    runs = [run for key in ("runs", *SPREADS) for run in results.get(key, ())]
+    facts["seeds"] = ", ".join(map(str, results["seeds"]))
+    if results["minutes"] is not None:
+        facts["minutes"] = f"{results['minutes']:g}"
+    path = Path(path or (file.with_name("report.html") if file.name == RESULTS else file.with_suffix(".html")))
+    plots = [(plot["caption"], file.with_name(plot["file"])) for plot in results["plots"]]
     write_report(
-        path or folder / "report.html",
+        path,
         results["title"],
         results["summary"],
         facts,
         list(comparison_tables(results).values()),
-        [(plot["caption"], (folder / plot["file"]).read_bytes()) for plot in results.get("plots", ())],
+        [(caption, plot.read_bytes()) for caption, plot in plots if plot.is_file()],
         examples,
-        notes,
-        cider_forests(results["runs"], intervals),
-        gathered_warnings(runs),
-        OmegaConf.to_yaml(OmegaConf.create(results["config"])),
+        [*notes, note] if note else notes,
+        cider_forests(runs, intervals),
+        gathered_warnings([run for key in ("runs", *SPREADS) for run in results.get(key, ())]),
+        OmegaConf.to_yaml(OmegaConf.create(results["config"])) if results["config"] else "",
         picture_side,
         next((row["baseline"] for row in intervals if "baseline" in row), None),
     )
+    return path
 
 
-def read_comparison(folder: str | Path) -> dict:
-    """A comparison's `results.json`. Raises FileNotFoundError, and ValueError when it lacks what a report needs."""
-    path = Path(folder) / "results.json"
+def results_file(comparison: str | Path) -> Path:
+    """The file of results: `comparison` itself, or `results.json` in that folder."""
+    return Path(comparison) / RESULTS if Path(comparison).is_dir() else Path(comparison)
+
+
+def read_comparison(comparison: str | Path) -> dict:
+    """A comparison's results; what older versions left out is empty.
+
+    Raises:
+        FileNotFoundError: there are no results.
+        ValueError: the file is not of a comparison.
+    """
+    path = results_file(comparison)
     if not path.is_file():
         raise FileNotFoundError(
-            f"No results.json in comparison={folder}: run python scripts/compare_methods.py output_dir={folder}"
+            f"No {RESULTS} in comparison={comparison}: run python scripts/compare_methods.py output_dir={comparison}"
         )
     results = read_object(path, "comparison")
-    missing = [key for key in NEEDED if key not in results]
-    if any("evaluation" not in run for run in results.get("runs", ())):
-        missing.append("runs.evaluation")
-    if missing:
-        raise ValueError(
-            f"{path} lacks {', '.join(missing)}: run the command that made it again, which re-uses what is finished: "
-            f"{results.get('command', 'python scripts/compare_methods.py')}"
-        )
-    return results
+    if not results.get("runs"):
+        raise ValueError(f"{path} (option comparison) has no runs: it holds {', '.join(results)}, but no comparison")
+    runs = results["runs"]
+    seeds = sorted({run["seed"] for run in runs if run["seed"] is not None})
+    title = f"Comparison {results.get('config', {}).get('name', '')}".strip()
+    return {**ABSENT, "title": title, "seeds": seeds, "split": runs[0].get("split"), **results}
+
+
+def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -> tuple[list[Example], str]:
+    """Pictures with their captions, and a note on them: which captions they are, or why there are no pictures.
+
+    Raises:
+        ValueError: no run has this decoding.
+    """
+    runs = results["runs"]
+    if not pictures:
+        return [], ""
+    if "store_path" not in results or any("evaluation" not in run for run in runs):
+        return [], "No pictures: the results do not say where the pictures and captions are."
+    try:
+        store = EmbeddingStore(results["store_path"])
+        examples = gallery_examples(runs, store, results["split"], pictures, decoding)
+    except FileNotFoundError as error:
+        return [], f"No pictures: {error}"
+    return examples, (
+        f"Captions beside the pictures: seed {runs[0]['seed']}, {decoding or runs[0]['decoding_name']}; the numbers "
+        "are each caption's own CIDEr, times 100. Half of the pictures are evenly spaced in the split; the others "
+        "are those where the CIDEr of two methods differ most, every two methods in turn: counts among the "
+        "pictures shown are no measure of a method."
+    )
 
 
 def comparison_tables(results: Mapping) -> dict[str, tuple[str, Table]]:
-    """{name, the same in all comparisons: (what it shows, table)}."""
+    """{name, the same in all comparisons of methods or of translations: (what it shows, table)}."""
     runs, intervals = results["runs"], results["intervals"]
+    if "row" in runs[0]:
+        directions = [name for name, value in runs[0].items() if isinstance(value, Mapping) and "similarity" in value]
+        return {name: (name.replace("_", " ").capitalize(), translation_table(runs, name)) for name in directions}
     images = f"{runs[0]['images']:,} images of the split {results['split']}"
     tables = {"results": (f"Results on {images}", results_table(runs, intervals))}
     if intervals:

@@ -133,10 +133,10 @@ def gathered_warnings(runs: Sequence[Mapping]) -> list[str]:
 
 
 def _each_once(runs: Sequence[Mapping]) -> list[Mapping]:
-    """A run of all captions stands in two tables."""
+    """A run of all captions is in two tables."""
     first: dict[str, Mapping] = {}
-    for run in runs:
-        first.setdefault(run["evaluation"], run)
+    for n, run in enumerate(runs):
+        first.setdefault(run.get("evaluation", str(n)), run)
     return list(first.values())
 
 

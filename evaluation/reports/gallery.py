@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import Image
 
+from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
 from evaluation.reports.plots import Example
 from evaluation.reports.statistics import read_per_image
-
-ORDERS = {
-    "set": "as in the data set",
-    "first": "first better by most",
-    "second": "second better by most",
-    "either": "furthest apart",
-}
-
-# Everything that it changes is there without it, in the data set's order.
-SCRIPT = """
-const form = document.getElementById("sorting"), grid = document.getElementById("pictures");
-const cards = Array.from(grid.children, (card, place) => ({card, place, scores: JSON.parse(card.dataset.scores),
-  difference: card.querySelector(".difference"), captions: Array.from(card.querySelectorAll("dl > div"))}));
-const signed = value => (value < 0 ? "\\u2212" : value > 0 ? "+" : "") + Math.abs(value).toFixed(1);
-function sort() {
-  const options = form.elements, first = +options.first.value, second = +options.second.value;
-  const apart = c => c.scores[first] - c.scores[second];
-  const key = {first: c => -apart(c), second: apart, either: c => -Math.abs(apart(c)), set: c => c.place};
-  const by = key[options.order.value];
-  cards.sort((a, b) => by(a) - by(b) || a.place - b.place);
-  grid.append(...cards.map(c => c.card));
-  for (const c of cards) {
-    c.difference.textContent = signed(apart(c));
-    c.captions.forEach((entry, n) => {
-      const chosen = n === first || n === second;
-      entry.classList.toggle("chosen", chosen);
-      entry.hidden = !chosen && !options.all.checked;
-    });
-  }
-  const better = cards.filter(c => apart(c) > 0).length, worse = cards.filter(c => apart(c) < 0).length;
-  const name = select => select.selectedOptions[0].textContent;
-  options.told.value = `${name(options.first)} is better on ${better} of these pictures, ` +
-    `${name(options.second)} on ${worse}, ${cards.length - better - worse} are equal.`;
-}
-form.addEventListener("input", sort);
-form.addEventListener("submit", event => event.preventDefault());
-form.hidden = false;
-sort();
-"""
 
 
 def gallery_examples(
@@ -104,40 +65,26 @@ def chosen_rows(scores: np.ndarray, images: int, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def sortable(examples: Sequence[Example]) -> bool:
-    """Whether there are scores of the same two methods or more in all examples, by which they can be sorted."""
-    methods = {tuple(example.scores) for example in examples}
-    return len(methods) == 1 and len(examples[0].scores) > 1 and all(list(e.captions) == [*e.scores] for e in examples)
-
-
-def controls(examples: Sequence[Example], second: str | None) -> str:
-    """The form that sorts; it begins with the method of the highest mean score and `second`, else the first other."""
-    methods = list(examples[0].scores)
+def sorting(examples: Sequence[Example], second: str | None) -> dict | None:
+    """What the form that sorts begins with: all `methods`, the `first`, of the highest mean score, and the `second`,
+    by default the first other. None where the examples do not have scores of the same two methods or more."""
+    methods = list(examples[0].scores) if examples else []
+    if len(methods) < 2 or any(not list(e.captions) == list(e.scores) == methods for e in examples):
+        return None
     first = max(methods, key=lambda method: sum(example.scores[method] for example in examples))
     if second not in methods or second == first:
         second = next(method for method in methods if method != first)
-    orders = [f'<option value="{value}">{label}</option>' for value, label in ORDERS.items()]
-    return (
-        '<form id="sorting" class="controls" hidden aria-label="Sort the pictures">'
-        f"<label>First method{_select('first', methods, first)}</label>"
-        f"<label>Second method{_select('second', methods, second)}</label>"
-        f'<label>Order<select name="order" autocomplete="off">{"".join(orders)}</select></label>'
-        '<label class="tick"><input type="checkbox" name="all" autocomplete="off">all captions</label>'
-        '<output name="told"></output></form>'
-    )
+    return {"methods": methods, "first": first, "second": second}
 
 
-def score_list(example: Example) -> str:
-    """The attribute that the script reads: the scores in the order of the captions."""
-    return f' data-scores="{escape(json.dumps([round(score, 2) for score in example.scores.values()]))}"'
-
-
-def _select(name: str, methods: Sequence[str], chosen: str) -> str:
-    options = "".join(
-        f'<option value="{n}"{" selected" if method == chosen else ""}>{escape(method)}</option>'
-        for n, method in enumerate(methods)
-    )
-    return f'<select name="{name}" autocomplete="off">{options}</select>'
+def thumbnail(example: Example, side: int) -> Image | None:
+    """The picture, at most `side` pixels long; None when it cannot be read."""
+    try:
+        picture = open_picture(example.image_path)
+    except (FileNotFoundError, ValueError):
+        return None
+    picture.thumbnail((side, side))
+    return picture
 
 
 def _there(found: Mapping) -> dict:

@@ -1,6 +1,6 @@
 """A figure of finished evaluations against the option in which they differ, or two.
 
-The work behind `scripts/plot_sweep.py`.
+The work behind `scripts/report.py sweep=...`.
 """
 
 from __future__ import annotations
@@ -9,55 +9,49 @@ import json
 from collections.abc import Mapping, Sequence
 from glob import glob
 from pathlib import Path
-from statistics import fmean
 
 from omegaconf import DictConfig
 
 from common.files import write_whole
 from common.provenance import run_facts
 from evaluation.reports.plots import footnote, save_plot
-from evaluation.reports.sweep_plots import in_order, plot_heat_map, plot_lines
-from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points, sweep_table, swept_options
+from evaluation.reports.sweep_plots import plot_heat_map, plot_lines
+from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points, sweep_runs, sweep_table, swept_options
 
 
-def plot_sweep(config: DictConfig) -> dict:
-    """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
+def plot_sweep(config: DictConfig) -> Path:
+    """Plot `sweep` of `configs/report.yaml`; returns the folder of its files."""
     facts = run_facts()
-    patterns = [config.evaluations] if isinstance(config.evaluations, str) else list(config.evaluations)
-    found = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    found = sorted({folder for pattern in config.sweep for folder in glob(pattern) if Path(folder).is_dir()})
     folders = [folder for folder in found if (Path(folder) / "scores.json").is_file()]
     if not folders:
         raise FileNotFoundError(
-            f"evaluations={config.evaluations} matches no finished evaluation: run scripts/eval_coco.py first"
+            f"sweep={list(config.sweep)} matches no finished evaluation: run scripts/eval_coco.py first"
         )
     if unfinished := [folder for folder in found if folder not in folders]:
         print(f"Left out, for they hold no scores.json: {', '.join(unfinished)}")
     evaluations = [read_evaluation(folder) for folder in folders]
     options = swept_options(evaluations, config.options)
-    points = sweep_points(evaluations, options, config.metric)
-    orders = {option: in_order([point["options"][option] for point in points]) for option in options}
-    points.sort(key=lambda point: [orders[option].index(point["options"][option]) for option in options])
-    short = [option.removeprefix("alignment.") for option in options]
+    short = {option: option.removeprefix("alignment.") for option in options}
+    runs = sweep_runs(evaluations, options, config.metric)
+    points = sweep_points(runs, options, config.metric)
+    shown = runs.rename(columns=short)
     heat_map = len(options) == 2 and not config.lines
     if heat_map:
-        means = {tuple(point["options"].values()): fmean(point["values"]) for point in points}
-        figure = plot_heat_map(means, tuple(short), config.metric)
+        figure = plot_heat_map(shown.pivot_table(config.metric, *short.values(), observed=True), config.metric)
     else:
-        lines: dict[str, dict] = {}
-        for point in points:
-            value, *other = point["options"].values()
-            name = f"{short[1]} {other[0]}" if other else config.metric
-            lines.setdefault(name, {})[value] = point["values"]
-        figure = plot_lines(lines, short[0], config.metric)
+        first, *other = short.values()
+        names = {"lines": [f"{name} {value}" for name in other for value in shown[name]]} if other else {}
+        figure = plot_lines(shown.assign(**names), first, config.metric, *names)
     footnote(figure, _origin(evaluations, points, spread=not heat_map))
-    output_dir = Path(config.output_dir)
+    output_dir = Path(config.output or "outputs/sweeps/sweep")
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
     write_whole(output_dir / "sweep.json", json.dumps(results, indent=2) + "\n")
     table = sweep_table(points, config.metric)
     write_whole(output_dir / "sweep.md", table.markdown() + "\n")
     print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")
-    return results
+    return output_dir
 
 
 def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping], spread: bool) -> str:

@@ -11,8 +11,10 @@ import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 from torch import Tensor
 
+from common.randomness import evenly_spaced
 from embedding_space.pictures import open_picture
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
@@ -55,13 +57,10 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
         raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
     drawn = {title: tuple(every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
     title, first = next(iter(drawn.items()))
-    mean = torch.cat(first).mean(0)
-    _, spread, axes = torch.linalg.svd(torch.cat(first) - mean, full_matrices=False)
-    explained = spread**2 / (spread**2).sum()
-
-    places = {title: tuple((rows - mean) @ axes[:2].T for rows in pair) for title, pair in drawn.items()}
+    pca = PCA(2, svd_solver="full").fit(torch.cat(first))
+    places = {title: tuple(torch.from_numpy(pca.transform(rows)) for rows in pair) for title, pair in drawn.items()}
     of = title.partition("\n")[0]
-    names = [f"axis {n + 1}: {explained[n]:.0%} of variance in {of}" for n in range(2)]
+    names = [f"axis {n + 1}: {share:.0%} of variance in {of}" for n, share in enumerate(pca.explained_variance_ratio_)]
     return plot_clouds(places, names, share_axes=True)
 
 
@@ -194,7 +193,7 @@ def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
 
 def every(rows: Tensor, points: int) -> Tensor:
     """At most `points` rows, evenly spaced."""
-    return rows[torch.linspace(0, len(rows) - 1, min(points, len(rows))).round().long()]
+    return rows[evenly_spaced(len(rows), points, nearest=True)]
 
 
 def _caption_lines(example: Example) -> list[tuple[str, dict]]:

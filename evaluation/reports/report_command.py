@@ -9,23 +9,29 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from omegaconf import DictConfig
-from PIL.Image import Image
 
-from embedding_space.pictures import open_picture
-from embedding_space.store import EmbeddingStore
-from evaluation.reports.comparison_report import comparison_tables, read_comparison, write_comparison_report
-from evaluation.reports.gallery import gallery_examples
+from evaluation.reports.comparison_report import (
+    comparison_examples,
+    comparison_tables,
+    read_comparison,
+    results_file,
+    write_comparison_report,
+)
+from evaluation.reports.gallery import thumbnail
+from evaluation.reports.plot_sweep import plot_sweep
 from evaluation.reports.plots import Example
 from training.tracking import Tracker, start_tracker
 
 
 def report(config: DictConfig) -> Path:
-    """Write the report as `configs/report.yaml` says; returns where it is."""
+    """Write the report, or a sweep's plot, as `configs/report.yaml` says; returns where it is."""
+    if config.sweep:
+        return plot_sweep(config)
     for option, least in (("pictures", 0), ("picture_side", 32)):
         if config[option] < least:
             raise ValueError(f"{option}={config[option]} must be at least {least}")
-    path = Path(config.output)
-    write_comparison_report(config.comparison, path, config.pictures, config.picture_side, config.decoding)
+    options = (config.output, config.pictures, config.picture_side, config.decoding)
+    path = write_comparison_report(config.comparison, *options)
     print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     _track(config)
     return path
@@ -41,27 +47,17 @@ def _track(config: DictConfig) -> None:
     for name, (_, table) in comparison_tables(results).items():
         cells = [[cell.text for cell in row] for row in table.cells()]
         tables[name] = ([column.name for column in table.header()], cells)
-    if config.pictures:
-        store = EmbeddingStore(results["store_path"])
-        examples = gallery_examples(results["runs"], store, results["split"], config.pictures, config.decoding)
+    examples, _ = comparison_examples(results, config.pictures, config.decoding)
+    if examples:
         methods = list(examples[0].captions)
         columns = ["image", "id", "references", *(f"{name}{of}" for name in methods for of in ("", " CIDEr"))]
         tables["gallery"] = (columns, [_gallery_row(example, config.picture_side) for example in examples])
     accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, Path(config.comparison), results["config"])
+    start_tracker(accelerator, tracker, results_file(config.comparison).parent, results["config"])
     tracker.log_tables(accelerator, tables, step=0)
     accelerator.end_training()
 
 
 def _gallery_row(example: Example, side: int) -> list:
     said = [value for m, caption in example.captions.items() for value in (caption, example.scores.get(m))]
-    return [_thumbnail(example, side), example.image_id, "\n".join(example.references), *said]
-
-
-def _thumbnail(example: Example, side: int) -> Image | None:
-    try:
-        picture = open_picture(example.image_path)
-    except (FileNotFoundError, ValueError):
-        return None
-    picture.thumbnail((side, side))
-    return picture
+    return [thumbnail(example, side), example.image_id, "\n".join(example.references), *said]

@@ -20,7 +20,7 @@ from scipy import stats
 from evaluation.reading import read_object
 
 RESAMPLES = 10_000
-_ELEMENTS_A_CHUNK = 2**22  # drawn row numbers in memory at a time: 32 MB
+_ELEMENTS_PER_BATCH = 2**22  # drawn row numbers in memory at a time: 32 MB
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class PairedComparison:
 
 def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The mean of values (S, N) and its interval over the N images. Raises ValueError as `paired_comparison`."""
-    by_image = _checked("values", values).mean(axis=0)
-    return _interval(by_image, bootstrap_means(by_image, resamples, seed))
+    return _bootstrap(_checked("values", values).mean(axis=0), resamples, seed)[0]
 
 
 def paired_comparison(
@@ -68,7 +67,8 @@ def paired_comparison(
 ) -> PairedComparison:
     """`ours` less `baseline`, each (S, N): row s of both is the same seed, column n the same image.
 
-    Raises ValueError when shapes differ, there is no seed or image, or a value is not finite.
+    Raises:
+        ValueError: shapes differ, there is no seed or image, or a value is not finite.
     """
     ours, baseline = _checked("ours", ours), _checked("baseline", baseline)
     if ours.shape != baseline.shape:
@@ -76,9 +76,8 @@ def paired_comparison(
             f"A paired comparison needs the same seeds and images on both sides, got {ours.shape} and {baseline.shape}"
         )
     differences = ours - baseline
-    by_image, per_seed = differences.mean(axis=0), differences.mean(axis=1)
-    means = bootstrap_means(by_image, resamples, seed)
-    interval = _interval(by_image, means)
+    per_seed = differences.mean(axis=1)
+    interval, means = _bootstrap(differences.mean(axis=0), resamples, seed)
     beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return PairedComparison(
         difference=interval.value,
@@ -92,26 +91,25 @@ def paired_comparison(
     )
 
 
-def bootstrap_means(by_image: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """(resamples,) means of as many draws of N images, with replacement, from (N,) values."""
-    generator, images = np.random.default_rng(seed), len(by_image)
-    at_once = max(1, _ELEMENTS_A_CHUNK // images)
-    parts = []
-    for start in range(0, resamples, at_once):
-        drawn = generator.integers(0, images, size=(min(at_once, resamples - start), images))
-        parts.append(by_image[drawn].mean(axis=1))
-    return np.concatenate(parts)
-
-
 def read_per_image(folder: str | Path, metric: str) -> tuple[list[str], np.ndarray] | None:
     """Image ids and a metric's values (N,) of an evaluation's `per_image.json`; None when it could not run."""
     content = read_object(Path(folder) / "per_image.json", "evaluation")
     return (content["image_ids"], np.array(content[metric])) if metric in content else None
 
 
-def _interval(by_image: np.ndarray, means: np.ndarray) -> Interval:
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(by_image.mean()), float(low), float(high))
+def _bootstrap(by_image: np.ndarray, resamples: int, seed: int) -> tuple[Interval, np.ndarray]:
+    """The mean of (N,) values with its interval, and the means (resamples,) of the draws."""
+    values = np.resize(by_image, max(2, len(by_image)))  # scipy takes no single image
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _ELEMENTS_PER_BATCH // len(values)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = found.confidence_interval
+    return Interval(float(by_image.mean()), float(low), float(high)), found.bootstrap_distribution
 
 
 def _t_test(per_seed: np.ndarray) -> float | None:

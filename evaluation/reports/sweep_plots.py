@@ -1,51 +1,61 @@
-"""A figure against an option that was swept: lines for one option, a heat map for two."""
+"""A metric against an option that was swept: lines for one option, a heat map for two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Number
-from statistics import fmean, stdev
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from evaluation.reports.plots import BLUE, GREEN, ORANGE, PINK, STYLE, legend_above
 
-Value = float | int | str | None
+Value = float | int | str
 _LOOKS = [(c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)]
 
 
-def in_order(values: Sequence[Value]) -> list[Value]:
-    """Distinct values: numbers by size, then words in the order met."""
+def in_order(values: Sequence[Value]) -> pd.Categorical:
+    """Values in an order of their own: numbers by size, then words in the order met."""
+    values = list(values)
     distinct = list(dict.fromkeys(values))
-    numbers = [value for value in distinct if _is_number(value)]
-    return sorted(numbers) + [value for value in distinct if not _is_number(value)]
+    numbers = sorted(value for value in distinct if _is_number(value))
+    order = numbers + [value for value in distinct if not _is_number(value)]
+    return pd.Categorical(values, categories=order, ordered=True)
 
 
-def plot_lines(lines: Mapping[str, Mapping[Value, Sequence[float]]], option: str, figure_name: str) -> Figure:
-    """A line for each name, {value of the option: the figure of each seed}: means, with ± a standard deviation.
+def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None = None) -> Figure:
+    """The metric against an option: means over the seeds, with ± a standard deviation.
 
-    Numbers stand at their places, on a logarithmic axis where the largest is 20 times the smallest or more; words side
-    by side. Raises ValueError for more than twelve lines.
+    Numbers are at their places, on a logarithmic axis where the largest is 20 times the smallest or more; words side by
+    side.
+
+    Args:
+        runs: one row per run.
+        option, metric: their columns.
+        lines: the column of the lines' names; None for one line.
+
+    Raises:
+        ValueError: more than twelve lines.
     """
-    if len(lines) > len(_LOOKS):
-        raise ValueError(f"at most {len(_LOOKS)} lines can be told apart, got {len(lines)}: {', '.join(lines)}")
-    values = in_order([value for line in lines.values() for value in line])
+    runs = runs.assign(**{option: in_order(runs[option])})
+    by_line = dict(list(runs.groupby(lines, sort=False, observed=True))) if lines else {metric: runs}
+    if len(by_line) > len(_LOOKS):
+        raise ValueError(f"at most {len(_LOOKS)} lines can be told apart, got {len(by_line)}: {', '.join(by_line)}")
+    values = runs[option].cat.categories.tolist()
     numeric = all(_is_number(value) for value in values)
     places = {value: value if numeric else n for n, value in enumerate(values)}
-    several = any(len(found) > 1 for line in lines.values() for found in line.values())
+    several = runs.duplicated([option, lines] if lines else [option]).any()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.0), layout="constrained")
         plot = figure.subplots()
-        for (name, line), (colour, marker, dashes) in zip(lines.items(), _LOOKS, strict=False):
-            own = [value for value in values if value in line]
+        for (name, line), (color, marker, dashes) in zip(by_line.items(), _LOOKS, strict=False):
+            points = line.groupby(option, observed=True)[metric].agg(["mean", "std"])
             plot.errorbar(
-                [places[value] for value in own],
-                [fmean(line[value]) for value in own],
-                [stdev(line[value]) if len(line[value]) > 1 else 0 for value in own] if several else None,
-                color=colour, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
+                [places[value] for value in points.index], points["mean"], points["std"].fillna(0) if several else None,
+                color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
             )  # fmt: skip
         if numeric and values[0] > 0 and values[-1] >= 20 * values[0]:
             plot.set_xscale("log")
@@ -53,32 +63,36 @@ def plot_lines(lines: Mapping[str, Mapping[Value, Sequence[float]]], option: str
         if len(values) <= 12:
             plot.set_xticks([places[value] for value in values], [_shown(value) for value in values])
         plot.set_xlabel(option)
-        plot.set_ylabel(figure_name)
-        if len(lines) > 1:
+        plot.set_ylabel(metric)
+        if len(by_line) > 1:
             legend_above(figure, plot)
     return figure
 
 
-def plot_heat_map(grid: Mapping[tuple[Value, Value], float], options: tuple[str, str], figure_name: str) -> Figure:
-    """The figure for each pair of values, {(first, second): figure}: the first option downwards, the second to the
-    right; a pair that is not there stays empty."""
-    rows, columns = (in_order([pair[n] for pair in grid]) for n in range(2))
-    values = np.array([[grid.get((row, column), np.nan) for column in columns] for row in rows], dtype=float)
+def plot_heat_map(means: pd.DataFrame, metric: str) -> Figure:
+    """The metric for each pair of values.
+
+    Args:
+        means: one option downwards, another to the right, as `pivot_table` makes it; NaN stays empty.
+        metric: what the values are of.
+    """
+    values = means.to_numpy(dtype=float)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(2.2 + 0.85 * len(columns), 1.5 + 0.55 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(2.2 + 0.85 * values.shape[1], 1.5 + 0.55 * values.shape[0]), layout="constrained")
         plot = figure.subplots()
         picture = plot.imshow(values, cmap="cividis", aspect="auto")
         middle = 0.55 * np.nanmin(values) + 0.45 * np.nanmax(values)  # as far from black as from white in cividis
         for row, column in np.argwhere(np.isfinite(values)):
             value = values[row, column]
-            colour = "white" if value <= middle else "black"
-            plot.text(column, row, _figure(value), ha="center", va="center", color=colour)
-        plot.set_xticks(range(len(columns)), [_shown(value) for value in columns])
-        plot.set_yticks(range(len(rows)), [_shown(value) for value in rows])
-        plot.set_ylabel(options[0])
-        plot.set_xlabel(options[1])
+            color = "white" if value <= middle else "black"
+            shown = f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+            plot.text(column, row, shown, ha="center", va="center", color=color)
+        plot.set_xticks(range(len(means.columns)), map(_shown, means.columns))
+        plot.set_yticks(range(len(means)), map(_shown, means.index))
+        plot.set_ylabel(means.index.name)
+        plot.set_xlabel(means.columns.name)
         plot.spines[:].set_visible(False)
-        figure.colorbar(picture, label=figure_name).outline.set_visible(False)
+        figure.colorbar(picture, label=metric).outline.set_visible(False)
     return figure
 
 
@@ -88,7 +102,3 @@ def _is_number(value: Value) -> bool:
 
 def _shown(value: Value) -> str:
     return f"{value:g}" if _is_number(value) else str(value)
-
-
-def _figure(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from pandas import DataFrame
 
 from evaluation.reading import read_object
+from evaluation.reports.sweep_plots import in_order
 from evaluation.table import Column, Table
 
 # They say where a run reads and writes; what it read shows in its other options.
@@ -74,46 +76,49 @@ def read_evaluation(folder: str | Path) -> Evaluation:
 def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) -> list[str]:
     """The one or two options in which the evaluations differ, seeds aside.
 
-    named: options to choose, by their whole names or ends such as `noise_std`; by default all that differ, of which one
-    that follows from another (the beams from the strategy) is left out.
-    Raises ValueError when nothing or more differs than that, naming it.
+    Args:
+        named: options to choose, by their whole names or ends such as `noise_std`; by default all that differ, of which
+            one that follows from another (the beams from the strategy) is left out.
+
+    Raises:
+        ValueError: nothing or more differs than that.
     """
-    keys = dict.fromkeys(key for evaluation in evaluations for key in evaluation.options if key not in _SEEDS)
-    columns = {key: [str(evaluation.options.get(key)) for evaluation in evaluations] for key in keys}
-    varying = [key for key, values in columns.items() if len(set(values)) > 1]
+    values = DataFrame([evaluation.options for evaluation in evaluations], dtype=object)
+    values = values.drop(columns=list(_SEEDS), errors="ignore").map(_text)
+    counts = values.nunique()
+    varying = counts[counts > 1].index
     if named:
-        chosen = [_named(option, varying, columns) for option in named]
+        chosen = [_named(option, varying, values.columns) for option in named]
     else:
         chosen = []
-        for key in sorted(varying, key=lambda key: -len(set(columns[key]))):
-            if not any(_determines(columns[other], columns[key]) for other in chosen):
+        for key in counts[varying].sort_values(ascending=False, kind="stable").index:
+            if not any(values.groupby(other)[key].nunique().max() == 1 for other in chosen):
                 chosen.append(key)
-        chosen.sort(key=varying.index)
+        chosen = [key for key in varying if key in chosen]
     if not chosen:
         raise ValueError(
             f"The {len(evaluations)} evaluation(s) do not differ in any option but the seed: give "
             "others with evaluations=..."
         )
     if len(chosen) > 2:
-        told = "; ".join(f"{key}: {', '.join(dict.fromkeys(columns[key]))}" for key in chosen)
+        differences = "; ".join(f"{key}: {', '.join(values[key].unique())}" for key in chosen)
         raise ValueError(
-            f"The evaluations differ in {len(chosen)} options, a plot shows two ({told}): give fewer evaluations, "
-            "or say which are the ones with options=[...]"
+            f"The evaluations differ in {len(chosen)} options, a plot shows two ({differences}): give fewer "
+            "evaluations, or say which are the ones with options=[...]"
         )
     return chosen
 
 
-def sweep_points(evaluations: Sequence[Evaluation], options: Sequence[str], metric: str) -> list[dict]:
-    """One entry for each combination of the options' values: `options` {name: value}, `values` of the metric by seed,
-    `evaluations`, their folders.
+def sweep_runs(evaluations: Sequence[Evaluation], options: Sequence[str], metric: str) -> DataFrame:
+    """One row per evaluation, in the options' order: their values, the metric, and the `evaluation`, its folder.
 
-    Raises ValueError when two evaluations have the same values and seed, or the metric could not run.
+    Raises:
+        ValueError: two evaluations have the same values and seed, or the metric could not run.
     """
-    points: dict[tuple, dict] = {}
-    seeds: dict[tuple, Evaluation] = {}
+    first: dict[tuple, Evaluation] = {}
     for evaluation in evaluations:
-        values = tuple(evaluation.options.get(option) for option in options)
-        earlier = seeds.setdefault((str(values), evaluation.seeds), evaluation)
+        values = tuple(_text(evaluation.options.get(option)) for option in options)
+        earlier = first.setdefault((values, evaluation.seeds), evaluation)
         if earlier is not evaluation:
             shared = dict.fromkeys((*earlier.options, *evaluation.options))
             other = [key for key in shared if earlier.options.get(key) != evaluation.options.get(key)]
@@ -122,39 +127,48 @@ def sweep_points(evaluations: Sequence[Evaluation], options: Sequence[str], metr
                 f"{earlier.folder} and {evaluation.folder} have the same {', '.join(options)} and seed ({also}): "
                 "leave one of them out of evaluations=..."
             )
-        if (figure := evaluation.figure(metric)) is None:
+        if evaluation.figure(metric) is None:
             raise ValueError(f"metric={metric} could not run in {evaluation.folder}, as its scores.json says")
-        point = points.setdefault(
-            str(values), {"options": dict(zip(options, values, strict=True)), "values": [], "evaluations": []}
-        )
-        point["values"].append(figure)
-        point["evaluations"].append(str(evaluation.folder))
-    return list(points.values())
+    values = {option: in_order([_plain(e.options.get(option)) for e in evaluations]) for option in options}
+    figures, folders = [e.figure(metric) for e in evaluations], [str(e.folder) for e in evaluations]
+    return DataFrame({**values, metric: figures, "evaluation": folders}).sort_values(list(options), kind="stable")
+
+
+def sweep_points(runs: DataFrame, options: Sequence[str], metric: str) -> list[dict]:
+    """One entry per combination of the options' values: `options` {name: value}, `values` of the metric by seed,
+    `evaluations`, their folders."""
+    points = runs.groupby(list(options), observed=True)[[metric, "evaluation"]].agg(list).reset_index()
+    return [
+        {"options": {o: point[o] for o in options}, "values": point[metric], "evaluations": point["evaluation"]}
+        for point in points.to_dict("records")
+    ]
 
 
 def sweep_table(points: Sequence[Mapping], metric: str) -> Table:
-    """One row a point: the options' values and the metric, mean ± standard deviation over seeds."""
-    options = list(points[0]["options"])
+    """One row per point: the options' values and the metric, mean ± standard deviation over seeds."""
     largest = max(abs(value) for point in points for value in point["values"])
-    rows = [{name: str(value) for name, value in point["options"].items()} for point in points]
-    rows = [row | {metric: point["values"]} for row, point in zip(rows, points, strict=True)]
-    columns = [*(Column(option) for option in options), Column(metric, 1 if largest >= 10 else 3, "higher")]
+    rows = [{o: str(value) for o, value in point["options"].items()} | {metric: point["values"]} for point in points]
+    columns = [*map(Column, points[0]["options"]), Column(metric, 1 if largest >= 10 else 3, "higher")]
     return Table(rows, columns)
 
 
-def _named(option: str, varying: Sequence[str], columns: Mapping) -> str:
-    found = [key for key in columns if key == option] or [key for key in columns if key.endswith(f".{option}")]
-    if len(found) > 1:
-        found = [key for key in found if key in varying] or found
-    if len(found) != 1 or found[0] not in varying:
-        what = "is ambiguous" if len(found) > 1 else "does not differ among the evaluations"
+def _plain(value: object) -> float | str:
+    """A value that can be a place on an axis: none and lists are words."""
+    return value if isinstance(value, int | float | str) else _text(value)
+
+
+def _text(value: object) -> str:
+    return "null" if value is None or value != value else str(value)  # pandas has NaN for an option that is not there
+
+
+def _named(option: str, varying: Collection[str], known: Collection[str]) -> str:
+    matches = [key for key in known if key == option] or [key for key in known if key.endswith(f".{option}")]
+    if len(matches) > 1:
+        matches = [key for key in matches if key in varying] or matches
+    if len(matches) != 1 or matches[0] not in varying:
+        what = "is ambiguous" if len(matches) > 1 else "does not differ among the evaluations"
         raise ValueError(f"options: {option} {what}; what differs: {', '.join(varying) or 'nothing'}")
-    return found[0]
-
-
-def _determines(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether each value of `one` goes with one value of `other`."""
-    return len(set(zip(one, other, strict=True))) == len(set(one))
+    return matches[0]
 
 
 def _config(folder: Path) -> dict:

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from common.provenance import run_facts
+from common.registry import look_up
 from evaluation.table import Column, Table
 from scripts.benchmarks.captioning import benchmark_captioner
 from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
@@ -36,18 +37,14 @@ DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
 
 def run_benchmarks(config: DictConfig) -> dict[str, list[dict]]:
     """Run the benchmarks in `config.what`; each prints its table and writes `benchmark_<name>.json`."""
-    unknown = [name for name in config.what if name not in BENCHMARKS]
-    if unknown or config.repeats < 1:
-        raise ValueError(
-            f"Unknown benchmark {unknown[0]!r} (option what); known: {', '.join(BENCHMARKS)}"
-            if unknown
-            else f"repeats={config.repeats} must be at least 1"
-        )
+    benchmarks = {name: look_up(name, BENCHMARKS, "benchmark", "what") for name in config.what}
+    if config.repeats < 1:
+        raise ValueError(f"repeats={config.repeats} must be at least 1")
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     results = {}
-    for name in config.what:
-        rows = results[name] = BENCHMARKS[name](config[name], config.repeats)
+    for name, benchmark in benchmarks.items():
+        rows = results[name] = benchmark(config[name], config.repeats)
         print(Table(rows, [Column(column, DIGITS.get(column, 1)) for column in rows[0]]).text())
         facts = {**run_facts(), "threads": torch.get_num_threads(), "repeats": config.repeats}
         path = output_dir / f"benchmark_{name}.json"

@@ -18,8 +18,8 @@ from common.options import fit_options, keys
 from common.paths import CONFIGS
 
 # Between them, every option of every config in configs/.
-COMMANDS = [(path.stem,) for path in sorted(CONFIGS.glob("*.yaml")) if path.stem not in ("command", "download")]
-COMMANDS += [("download", "dataset=coco"), ("contrastive", "model=heads"), ("caption", "decoding=clip_rerank")]
+COMMANDS = [(path.stem,) for path in sorted(CONFIGS.glob("*.yaml")) if path.stem != "command"]
+COMMANDS += [("contrastive", "model=heads"), ("caption", "decoding=clip_rerank")]
 COMMANDS += [("eval_coco", "decoding=nucleus", "alignment=memory_bridge"), ("ddpm", "denoiser=unet1d", "tracker=wandb")]
 COMMANDS += [("modality_translation", "translator@model=mlp"), ("image_captioning", "decoder=gpt2", "dataset=text")]
 COMMANDS += [("prepare_data", f"encoder={path.stem}") for path in sorted((CONFIGS / "encoder").glob("*.yaml"))]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from common.cli import command
+from common.errors import MissingModel
 
 
 @pytest.fixture
@@ -46,6 +48,12 @@ def test_the_jobs_after_a_bad_value_run_and_all_that_failed_is_told_at_the_end(s
         "3 of 6 jobs failed:\n  job 2 (seed=1 name=n): seed 1 will not do\n  job 4 (seed=3 name=n): RuntimeError\n"
         "  job 5 (seed=4 name=n): no x"
     )
+
+
+def test_what_failed_is_told_with_its_hint(sweep, capsys):
+    errors = {1: MissingModel("model", Path("x"), ["config.json"], "ddpm")}
+    assert sweep(failing(errors, []), "-m", "seed=0,1") == 1
+    assert capsys.readouterr().err.count("(config.json missing): run python -m ddpm.train dataset=...") == 2
 
 
 def test_a_value_out_of_range_fails_its_job_alone(sweep, capsys):

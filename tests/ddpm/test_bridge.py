@@ -10,8 +10,10 @@ from torch import nn
 
 from alignment.chain import Alignment
 from alignment.steps import Center, Normalize
-from ddpm.bridge import DiffusionBridge, ddim_times, reverse_diffusion
+from common.hints import with_hint
+from ddpm.bridge import DiffusionBridge, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
+from ddpm.sampling import ddim_times
 from image_captioning.alignments import STEPS
 
 DIM = 16
@@ -252,8 +254,9 @@ def test_another_text_mean_is_refused_and_another_image_mean_is_not(make_store, 
 
 
 def test_a_missing_diffusion_model_names_its_command(make_store, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"No text diffusion model in .*python -m ddpm\.train"):
+    with pytest.raises(FileNotFoundError, match=r"No text diffusion model in ") as caught:
         Alignment.from_store(chain(tmp_path / "none"), STEPS, make_store(dim=DIM))
+    assert with_hint(caught.value).endswith(": run python -m ddpm.train dataset=...")
 
 
 def test_unknown_option_of_the_step_is_refused(make_store, trained_on):

@@ -48,7 +48,7 @@ def test_tables_have_the_schema_and_the_rows(written):
         if row["image_row"] is not None:
             image = images[row["image_row"]]
             assert image["split"] == row["split"] and row["caption_id"].startswith(image["image_id"] + "_")
-    assert not list(root.glob("*.tmp"))
+    assert not list(root.glob("*.partial"))
     tables = read_tables(root)
     assert len(tables.references("test")) == SIZES["test"] and len(tables.image_rows("pretrain")) == SIZES["pretrain"]
     assert len(tables.image_rows("val")) == SIZES["val"]

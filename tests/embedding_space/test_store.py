@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from common.hints import with_hint
 from embedding_space.encoders.base import Encoder
+from embedding_space.errors import DamagedStore, MissingStore, MissingTables
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
 from embedding_space.write_store import write_store
@@ -95,7 +99,7 @@ def test_means_are_over_the_splits_that_the_manifest_names(make_store):
     store = make_store()
     assert torch.allclose(store.mean("text"), store.texts("train").mean(0), atol=1e-3)
     assert torch.allclose(store.mean("image"), store.images("pretrain").mean(0), atol=1e-3)
-    assert (store.manifest["text_mean_split"], store.manifest["image_mean_split"]) == ("train", "pretrain")
+    assert (store.manifest.text_mean_split, store.manifest.image_mean_split) == ("train", "pretrain")
 
 
 def test_a_text_only_corpus_has_no_images_and_says_so(corpus):
@@ -112,7 +116,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(corpus, monkeypatch):
     monkeypatch.setattr("embedding_space.write_store.SHARD_ROWS", 3)
     with pytest.raises(KeyboardInterrupt):
         write_store(corpus, CountingEncoder(fail_after=6), "counting")
-    with pytest.raises(FileNotFoundError, match=r"prepare_data\.py"):
+    with pytest.raises(MissingStore):
         EmbeddingStore(corpus / "counting")
     second = CountingEncoder()
     resumed = write_store(corpus, second, "counting")
@@ -173,7 +177,7 @@ def test_a_row_that_is_not_finite_is_named(make_store):
     np.save(store.path / "texts.npy", array)
     store = EmbeddingStore(store.path)
     assert store.texts("val").isfinite().all()
-    with pytest.raises(ValueError, match=rf"texts\.npy is damaged .*text embedding of row {row} .*prepare_data\.py"):
+    with pytest.raises(ValueError, match=rf"texts\.npy is damaged .*text embedding of row {row} "):
         store.texts("test")
 
 
@@ -198,8 +202,11 @@ def _cut(path):
 def test_a_damaged_file_is_named_with_the_command_that_mends_it(make_store, file, damage):
     path = make_store().path
     damage(path / file)
-    with pytest.raises(ValueError, match=rf"{file}.*: delete .* and run python scripts/prepare_data\.py"):
+    with pytest.raises(DamagedStore) as caught:
         EmbeddingStore(path).mean("text")
+    assert re.search(
+        rf"{file} is damaged \(.*\): delete .* and run python scripts/prepare_data\.py", with_hint(caught.value)
+    )
 
 
 def test_what_stands_in_a_stores_place_is_told_before_encoding(corpus):
@@ -214,7 +221,7 @@ def test_what_stands_in_a_stores_place_is_told_before_encoding(corpus):
 def test_the_command_can_be_typed_again(corpus, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scripts/prepare_data.py", "dataset=demo", "dataset.root=my data"])
     store = write_store(corpus, CountingEncoder(), "counting")
-    assert store.manifest["command"] == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
+    assert store.manifest.command == "python scripts/prepare_data.py dataset=demo 'dataset.root=my data'"
 
 
 @pytest.mark.parametrize(
@@ -223,16 +230,16 @@ def test_the_command_can_be_typed_again(corpus, monkeypatch):
         ("coco/ViT-B-32-quickgelu.openai", "scripts/prepare_data.py dataset=coco encoder=clip_vit_b32"),
         ("demo/demo_clip", "scripts/prepare_data.py dataset=demo encoder=demo_clip"),
         ("mine/photo_clip", "scripts/prepare_data.py dataset=tables dataset.name=mine encoder=photo_clip"),
-        ("coco/imported", "scripts/import_embeddings.py dataset=tables dataset.name=coco train=FILE"),
+        ("coco/imported", "scripts/prepare_data.py dataset=tables dataset.name=coco encoder=imported train=FILE"),
     ],
 )
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_missing_store_names_the_command_that_makes_it(tmp_path, monkeypatch, compose, store, command, elsewhere):
     """The command of configs, not of the names of folders; its own store is the missing one."""
     monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path / ("data" if elsewhere else "")))
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(FileNotFoundError, match=r"^No embeddings in ") as caught:
         EmbeddingStore(tmp_path / store)
-    message = str(caught.value)
+    message = with_hint(caught.value)
     script, *options = message.partition(": run python ")[2].split()
     assert ("dataset.root=" in message) == elsewhere
     assert " ".join([script, *(option for option in options if "dataset.root" not in option)]) == command
@@ -242,12 +249,25 @@ def test_a_missing_store_names_the_command_that_makes_it(tmp_path, monkeypatch, 
 
 def test_a_missing_store_of_an_encoder_without_a_config_names_both_ways_to_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError,
-        match=r"prepare_data\.py dataset=coco encoder=CONFIG encoder\.name=theirs with .*, or, .* "
-        r"scripts/import_embeddings\.py dataset=tables dataset\.name=coco encoder\.name=theirs train=FILE$",
-    ):
-        EmbeddingStore(tmp_path / "coco" / "theirs")
+    assert re.search(
+        r"prepare_data\.py dataset=coco encoder=CONFIG encoder\.name=theirs with .*, or, .* "
+        r"scripts/prepare_data\.py dataset=tables dataset\.name=coco encoder=imported encoder\.name=theirs train=FILE$",
+        with_hint(MissingStore(tmp_path / "coco" / "theirs")),
+    )
+
+
+def test_an_error_that_another_one_caused_has_its_hint():
+    try:
+        try:
+            raise MissingTables(Path("data/coco"))
+        except FileNotFoundError as error:
+            raise ValueError(f"no start: {error}") from error
+    except ValueError as error:
+        told = with_hint(error)
+    assert re.fullmatch(
+        r"no start: No images.* in data/coco: run python scripts/prepare_data\.py dataset=coco, .*", told
+    )
+    assert with_hint(ValueError("as it is")) == "as it is"
 
 
 def test_an_embedding_that_is_not_finite_is_refused_by_its_captions_id(corpus, monkeypatch):

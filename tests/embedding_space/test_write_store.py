@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from alignment.chain import Alignment
+from common.hints import with_hint
 from common.processes import Processes
 from embedding_space import write_store as prepare
 from embedding_space.encoders.base import Encoder
@@ -101,7 +103,7 @@ def test_unreadable_images_are_left_out_everywhere_and_listed(tmp_path, caplog):
     root = make_pictures(tmp_path / "data", broken=(2, 10))
     whole = write(make_pictures(tmp_path / "whole"), PixelEncoder())
     store = write(root, PixelEncoder(), max_unreadable_fraction=0.2)
-    assert store.manifest["unreadable"] == [2, 10]
+    assert store.manifest.unreadable == [2, 10]
     listed = [json.loads(line) for line in (store.path / "unreadable.jsonl").read_text().splitlines()]
     assert [(entry["image_id"], entry["path"]) for entry in listed] == [("image2", "2.png"), ("image10", "10.png")]
     assert all("cannot be read as a picture" in entry["reason"] for entry in listed)
@@ -135,7 +137,7 @@ def test_too_many_unreadable_images_are_an_error_that_loses_nothing(tmp_path, mo
     paint(root / "2.png", 2)
     mended = PixelEncoder()
     store = write(root, mended, "second", max_unreadable_fraction=0.5)
-    assert len(mended.encoded) == 29 + 4 and store.manifest["unreadable"] == [5]
+    assert len(mended.encoded) == 29 + 4 and store.manifest.unreadable == [5]
     assert torch.equal(store.images("test"), EmbeddingStore(root / "pixels").images("test"))
 
 
@@ -203,7 +205,7 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
     root = make_pictures(tmp_path / "data", broken=(7,))
     store = write(root, PixelEncoder(), patches=True, max_unreadable_fraction=0.1)
     without = write(root, PixelEncoder(), "without", max_unreadable_fraction=0.1)
-    assert store.manifest["patches"] == [4, 3] and "patches" not in without.manifest
+    assert store.manifest.patches == (4, 3) and without.manifest.patches is None
     assert torch.equal(store.images("val"), without.images("val"))
     patches = store.patches("val")
     assert patches.shape == (2, 4, 3) and len(patches) == 2
@@ -212,8 +214,9 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
         slow = [colours[y, x] / np.linalg.norm(colours[y, x]) for y in range(2) for x in range(2)]
         assert np.allclose(patches[np.array([row])][0], slow, atol=1e-3)
     assert torch.equal(patches[torch.tensor([1, 0])], patches[:].flip(0)) and patches[1].shape == (4, 3)
-    with pytest.raises(ValueError, match=r"no patch tokens: delete it and run .* dataset\.name=data .*patches=true"):
+    with pytest.raises(ValueError, match=r"has no patch tokens$") as caught:
         without.patches("val")
+    assert re.search(r": delete .*without and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
     with pytest.raises(ValueError, match="patches is None there"):
         write(root, PixelEncoder(), "without", patches=True)
     assert write(root, PixelEncoder()).hash == store.hash  # a store with patches will do where none are asked for
@@ -242,7 +245,7 @@ def test_separate_towers_have_no_joint_space_be_their_widths_equal_or_not(tmp_pa
     with pytest.raises(ValueError, match="encoder pixels has separate towers"):
         _ = PixelEncoder(texts=width, joint=False).dim
     joint = write(store.path.parent, PixelEncoder(), "joint")
-    assert PixelEncoder().dim == joint.dim == 12 and joint.joint and "dims" not in joint.manifest
+    assert PixelEncoder().dim == joint.dim == 12 and joint.joint and joint.manifest.dims is None
     if width == 12:
         with pytest.raises(ValueError, match="dim is None there, 12 now"):
             write(store.path.parent, PixelEncoder())
@@ -372,7 +375,7 @@ def test_other_hardware_goes_on_with_a_store_and_reuses_it(tmp_path, capsys, mon
     goes_on = AutomaticEncoder("fp32")
     store = write(root, goes_on)
     assert len(goes_on.encoded) < 12 + 29  # what was encoded in bf16 is kept
-    assert store.manifest["encoder"]["precision"] == "bf16"
+    assert store.manifest.encoder["precision"] == "bf16"
     assert "begun in bf16, which auto is not on this machine (fp32)" in capsys.readouterr().err
     again = AutomaticEncoder("fp32")
     assert write(root, again).hash == store.hash and not again.encoded

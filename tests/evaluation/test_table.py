@@ -17,21 +17,21 @@ COLUMNS = [Column("method"), Column("CIDEr", 1, "higher"), Column("cosine", 2, "
 def test_text_is_aligned_and_marks_the_best():
     lines = Table(ROWS, COLUMNS, unranked=["paired"]).text().splitlines()
     assert lines == [
-        "method       CIDEr   cosine   seconds",
-        "------  -----------  -------  -------",
-        "C1      26.0 ± 1.4     0.21        12",
-        "bridge  45.0 ± 1.0*    0.22*        –",
-        "paired        67.0     0.50         9",
+        "method         CIDEr     cosine     seconds",
+        "--------  -----------  ---------  ---------",
+        "C1        26.0 ± 1.4       0.21          12",
+        "bridge    45.0 ± 1.0*      0.22*          –",
+        "paired          67.0       0.50           9",
     ]
 
 
 def test_markdown():
     assert Table(ROWS, COLUMNS).markdown().splitlines() == [
-        "| method | CIDEr | cosine | seconds |",
-        "| --- | ---: | ---: | ---: |",
-        "| C1 | 26.0 ± 1.4 | 0.21 | 12 |",
-        "| bridge | 45.0 ± 1.0 | 0.22 | – |",
-        "| paired | **67.0** | **0.50** | **9** |",
+        "| method   |      CIDEr |   cosine |   seconds |",
+        "|:---------|-----------:|---------:|----------:|",
+        "| C1       | 26.0 ± 1.4 |     0.21 |        12 |",
+        "| bridge   | 45.0 ± 1.0 |     0.22 |         – |",
+        "| paired   |   **67.0** | **0.50** |     **9** |",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def captioner(make_captioner, store):
     made = make_captioner()
     made.alignment = Alignment.from_store(CENTERED, STEPS, store)
     made.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
-    made.encoder_description = store.manifest["encoder"]
+    made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "elsewhere", "store_hash": "abc", "image_mean_split": "train"}
     return made
 
@@ -96,7 +97,7 @@ def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_
 )
 def test_a_captioner_is_not_evaluated_on_another_tower_clips_embeddings(captioner, store, tmp_path, other):
     captioner.encoder_description = {"name": "photo", "kind": "towers", "heads": "here", "sha256": "1"}
-    store.manifest["encoder"] = other
+    store.manifest = replace(store.manifest, encoder=other)
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
         evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path)
     captioner.encoder_description = (

@@ -26,7 +26,7 @@ def store(make_store, word_encoder, monkeypatch):
 @pytest.fixture
 def captioner(make_captioner, store):
     made = make_captioner()
-    made.encoder_description = store.manifest["encoder"]
+    made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "tiny", "store_hash": store.hash, "train_on": "text"}
     return made
 
@@ -100,7 +100,8 @@ def test_another_encoder_may_judge_and_the_result_says_so(store, evaluate):
     other.mkdir()
     for file in store.path.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    manifest = store.manifest | {"encoder": {**store.manifest["encoder"], "model": "others"}, "hash": "other"}
+    description = {**store.manifest.encoder, "model": "others"}
+    manifest = store.manifest.to_json() | {"encoder": description, "hash": "other"}
     (other / "manifest.json").write_text(json.dumps(manifest))
     result = evaluate(["CIDEr", "CLIPScore"], clip_score=ClipScoring(store=str(other)))
     assert result.clip_score.encoder["model"] == "others" and not result.clip_score.training_encoder
@@ -178,7 +179,7 @@ def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compos
         evaluate_command(config)
     config.overwrite = True
     result = evaluate_command(config)
-    assert result.metrics["CLIPScore"] > 0 and result.clip_score.encoder == store.manifest["encoder"]
+    assert result.metrics["CLIPScore"] > 0 and result.clip_score.encoder == store.manifest.encoder
     assert result.training_text.copied_captions == 1
     assert any("100% of the captions are word for word" in warning for warning in result.warnings)
     assert result.clip_score.training_encoder is None  # nobody knows what wrote them

@@ -199,7 +199,7 @@ def with_gaps(make_store, make_captioner, word_encoder):
         store.path.parent, word_encoder(8), name="words", text_split="train", image_mean_split="pretrain"
     )
     captioner = make_captioner()
-    captioner.encoder_description = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest.encoder
     return captioner, store
 
 

@@ -92,7 +92,7 @@ def test_scores_must_be_those_of_the_exported_captioner(exported, tmp_path):
     _, _, store, config = exported
     config.overwrite, config.evaluation = True, str(tmp_path / "scores")
     captioner = Captioner.load(config.checkpoint)
-    captioner.encoder_description = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest.encoder
     options = {"output_dir": config.evaluation, "scoring": Scoring(["CIDEr"])}
     result = evaluate_captioner(captioner, InferenceInputs(store, "val"), **options)
     assert json.loads((export(config) / "manifest.json").read_text())["scores"] == result.to_json()

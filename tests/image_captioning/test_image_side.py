@@ -25,7 +25,7 @@ def trained(make_captioner, make_store):
     store, captioner = make_store(dim=8), make_captioner()
     captioner.alignment = Alignment.from_store(COLLAPSE, STEPS, store)
     captioner.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
-    captioner.encoder_description = store.manifest["encoder"]
+    captioner.encoder_description = store.manifest.encoder
     return captioner, store
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, 
     assert sum(noun in caption for noun, caption in zip(nouns, captions, strict=True)) > 0.6 * len(captions)
     assert captioner.provenance["uses_pairs"] is False and captioner.provenance["captions"] == 200
     assert captioner.provenance["image_mean_split"] is not None
-    assert captioner.encoder_description == store.manifest["encoder"]
+    assert captioner.encoder_description == store.manifest.encoder
 
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] > 2 * lines[-2]["loss"]
@@ -237,7 +238,7 @@ def test_a_corpus_of_text_without_a_validation_split_trains(config, tmp_path):
     write_tables(root, [], rows)
 
     class StoredTexts(Encoder):
-        description, dims = whole.manifest["encoder"], {"images": whole.dim, "texts": whole.dim}
+        description, dims = whole.manifest.encoder, {"images": whole.dim, "texts": whole.dim}
 
         def encode_texts(self, texts, done):
             return whole.texts("train")[: len(texts)]
@@ -254,7 +255,7 @@ def test_a_corpus_of_text_without_a_validation_split_trains(config, tmp_path):
 def test_all_captions_of_an_image_are_held_out_together(config):
     made = config("validation_split=null")
     store = EmbeddingStore(made.store)
-    store.manifest["text_split"] = "val"
+    store.manifest = replace(store.manifest, text_split="val")
     chosen = choose(made, store)
     images = store.pairs("val")
     held, trained = (set(images[rows].tolist()) for rows in (chosen.validation_rows, chosen.rows))

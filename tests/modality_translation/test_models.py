@@ -148,7 +148,7 @@ def test_bad_sampling_is_refused(options):
 def test_more_steps_than_the_chain_and_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match=r"steps=51 .* 50"):
         make().translate(unit(1, 4), Sampling(steps=51))
-    with pytest.raises(ValueError, match=r"model.kind='gan'"):
+    with pytest.raises(ValueError, match=r"'gan' \(option model\.kind\)"):
         build_direction(6, 4, {"kind": "gan"}, Sampling())
     with pytest.raises(ValueError, match="does not take the options"):
         build_direction(6, 4, {"kind": "mlp", "heads": 2}, Sampling())

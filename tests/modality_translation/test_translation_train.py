@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_two_encoders_share_a_data_set_and_other_tables_are_refused(configured, 
     assert chain.inference_dim == 24 and chain.inference_encoder["name"] == "towers" and chain.uses_pairs
     with pytest.raises(ValueError, match=r"trained on texts of the encoder 'words', but the store .* of 'towers'"):
         Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, towers)
-    monkeypatch.setitem(stores.texts.manifest, "tables_hash", "0")
+    monkeypatch.setattr(stores.texts, "manifest", replace(stores.texts.manifest, tables_hash="0"))
     monkeypatch.setattr("modality_translation.pairs.EmbeddingStore", lambda path: path)
     with pytest.raises(ValueError, match="are of other tables"):
         PairedStores(stores.images, stores.texts)

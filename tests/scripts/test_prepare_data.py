@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from common.paths import ROOT
 from embedding_space.tables import write_tables
 from scripts.prepare_data import prepare
 
@@ -42,6 +38,16 @@ def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, cap
         prepare(compose("prepare_data", *options, "max_unreadable_fraction=1.5"))
 
 
-def test_help_of_a_command_without_a_default_data_set_is_shown():
-    done = subprocess.run([sys.executable, "scripts/download.py", "--help"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and "keep_archives" in done.stdout
+def test_a_data_set_is_fetched_first(compose, tmp_path, monkeypatch, capsys):
+    fetched = []
+    monkeypatch.setattr("embedding_space.datasets.download.download", lambda *options: fetched.append(options))
+    options = ["dataset=coco", f"dataset.root={tmp_path}/coco", f"output_dir={tmp_path}/o"]
+    assert prepare(compose("prepare_data", *options, "download=only", "keep_archives=true")) is None
+    [(dataset, keep_archives)] = fetched
+    assert dataset.name == "coco" and keep_archives and "coco: complete\n" in capsys.readouterr().out
+    assert (tmp_path / "o/config.yaml").is_file() and not (tmp_path / "coco").exists()
+    with pytest.raises(FileNotFoundError, match=r"dataset_coco\.json"):
+        prepare(compose("prepare_data", *options, "download=true", f"dataset.source={tmp_path}"))
+    assert len(fetched) == 2
+    with pytest.raises(ValueError, match="download=all must be true, false or only"):
+        prepare(compose("prepare_data", *options, "download=all"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import image_captioning.caption as caption_script
+from common.hints import with_hint
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
@@ -328,9 +330,9 @@ def test_prepare_reuses_its_store_and_refuses_unknown_kinds(demo, compose):
     folder, config, _ = demo
     overrides = [*config.prepare, f"output_dir={folder}/again"]
     store = prepare(compose("prepare_data", *overrides))
-    assert store.manifest["rows"]["images"] == 42
-    assert store.manifest["image_mean_split"] == "pretrain"
-    with pytest.raises(ValueError, match=r"dataset.kind='parquet'"):
+    assert store.manifest.rows["images"] == 42
+    assert store.manifest.image_mean_split == "pretrain"
+    with pytest.raises(ValueError, match=r"'parquet' \(option dataset\.kind\)"):
         prepare(compose("prepare_data", *overrides, "dataset.kind=parquet"))
     with pytest.raises(ValueError, match="lacks the key image_mean_split"):
         prepare(compose("prepare_data", *overrides, "~dataset.image_mean_split"))
@@ -369,8 +371,9 @@ def test_eval_coco_refuses_bad_options_in_one_sentence(demo, compose, tmp_path, 
         f"output_dir={tmp_path}",
         "+decoding.top_p=null",
     ]
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
         evaluate(compose("eval_coco", *base, *overrides))
+    assert re.search(message, with_hint(caught.value))
 
 
 @pytest.mark.parametrize("stage", ["ddpm", "image_captioning", "eval_coco", "demo", "contrastive", "prepare_data"])

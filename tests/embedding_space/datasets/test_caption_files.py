@@ -130,7 +130,7 @@ FOLDER_REFUSED = [
         r"\[0\]: the field 'image_id' is missing",
     ),
     ("a.json", '{"images": [{"sentences": []}]}', r"Karpathy's.*dataset=coco"),
-    ("a.jsonl", '[\n {"image": "0.jpg"}\n]\n', r"line 1 is no JSON.*\.json"),
+    ("a.jsonl", '[\n {"image": "0.jpg"}\n]\n', r"line 1 is not valid JSON.*must be called \.json"),
     (
         "a.jsonl",
         '{"image": "0.jpg", "image": "1.jpg", "caption": "x"}',
@@ -141,7 +141,7 @@ FOLDER_REFUSED = [
     ("a.jsonl", '{"image": "0.jpg", "caption": "x\\u0000y"}', "line 1: a caption holds a NUL"),
     ("a.jsonl", '{"image": "0.jpg", "caption": "x", "split": 3}', "line 1: 3 is no name of a split"),
     ("a.jsonl", '{"image": "0.jpg", "caption": "x", "split": "a+b"}', r"line 1: 'a\+b' is no name of a split"),
-    ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
+    ("a.jsonl", "[" * 100_000, "line 1 is not valid JSON"),
 ]
 TEXTS_REFUSED = [
     ("a.txt", "\n  \n", "is empty"),
@@ -160,7 +160,7 @@ TEXTS_REFUSED = [
     ("a.parquet", "PAR1", r"must end in \.jsonl, \.csv or \.tsv"),
     ("a.csv", 'caption\n"a dog\na cat"\n', "line 2: a quoted field goes over several lines"),
     ("a.csv", "id,text\n1,a dog\n", r"the field 'caption' is missing; .*'id', 'text'.*text_key="),
-    ("a.json", "", "damaged or no JSON"),
+    ("a.json", "", "is not valid JSON"),
     ("a.json", "[]", "is empty"),
     ("a.json", "5", "must hold a list or an object"),
     ("a.json", '{"image": {"0": "a.jpg"}, "caption": {"0": "a dog"}}', "one object with the field 'caption'"),

@@ -272,6 +272,6 @@ def test_a_data_set_without_downloads_says_what_to_do():
 
 def test_the_published_data_sets_configs_are_complete(compose):
     for name in ("coco", "coco_official", "flickr30k", "flickr8k", "flickr8k_karpathy", "flickr8k_photos", "nocaps"):
-        for item in compose("download", f"dataset={name}").dataset.downloads:
+        for item in compose("prepare_data", f"dataset={name}").dataset.downloads:
             assert "photos_of" in item or item.url.startswith("http")
             assert "photos_of" in item or item.md5 is None or len(item.md5) == 32

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from common.hints import with_hint
 from embedding_space.encoders.heads import ProjectionHead, TowerHeads
 from embedding_space.encoders.load import load_encoder
 from embedding_space.encoders.towers import ImageTower, TextTower
@@ -112,8 +113,9 @@ def test_heads_come_back_as_they_were_saved_but_for_float16(saved):
 
 
 def test_missing_and_damaged_heads_are_named(saved, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"No heads in .*nowhere .*contrastive\.train experiment=photo_clip"):
+    with pytest.raises(FileNotFoundError, match=r"No heads in .*nowhere .*missing\)$") as caught:
         TowerHeads.load(tmp_path / "nowhere")
+    assert with_hint(caught.value).endswith(": run python -m contrastive.train experiment=photo_clip")
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, "text_head": {"features": 17}}))
     with pytest.raises(ValueError, match="cannot be loaded"):

@@ -102,7 +102,7 @@ def test_a_stores_manifest_counts_the_texts_that_were_cut_and_its_readers_are_to
     captions = [{"caption_id": str(n), "image_row": None, "caption": t, "split": "train"} for n, t in enumerate(texts)]
     write_tables(tmp_path / "data", [], captions)
     store = write_store(tmp_path / "data", tiny, "tiny", image_mean_split=None)
-    assert store.manifest["cut_texts"] == 2 and torch.equal(store.texts("train")[0], store.texts("train")[1])
+    assert store.manifest.cut_texts == 2 and torch.equal(store.texts("train")[0], store.texts("train")[1])
     assert "has 2 texts that are longer than its encoder takes" in caplog.text
     tiny.warn_of_cut(texts, "prompts")
     assert "2 of 3 prompts are longer than the encoder made takes" in caplog.text

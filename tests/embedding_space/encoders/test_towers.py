@@ -115,7 +115,7 @@ def test_a_shard_is_taken_by_length_and_what_was_cut_is_counted_once_for_the_who
     monkeypatch.setattr(encoder.text_tower, "forward", lambda ids: batches.append([*map(len, ids)]) or forward(ids))
     for _ in range(2):  # the second time it is there already
         store = prepare.write_store(tmp_path / "data", encoder, "towers", image_mean_split=None)
-        assert store.manifest["cut_texts"] == sum(len(text.split()) > 4 for text in texts) == 4
+        assert store.manifest.cut_texts == sum(len(text.split()) > 4 for text in texts) == 4
     assert batches == [[3, 4], [5, 6], [6, 6], [3, 3], [4, 4], [6, 6], [6]]
     assert not caplog.records
     list(encoder.encode_text_shards(texts, [range(13)], done.append))

@@ -260,7 +260,7 @@ def test_half_characters_in_captions_are_replaced_and_counted(tmp_path, capsys):
 
 def test_capdec_files_without_images_are_text_alone_and_without_texts_are_refused(tmp_path):
     store = import_embeddings(tmp_path / "a", "x", {"train": dump(tmp_path / "a.pkl", capdec(pictures=False))})
-    assert store.manifest["rows"] == {"texts": 6} and not store.has_mean("image")
+    assert store.manifest.rows == {"texts": 6} and not store.has_mean("image")
     for change, message in (
         ({"clip_embedding_text_dave": 0}, "has no text embeddings"),
         ({"clip_embedding": torch.randn(4, DIM)}, "6 captions, 6 text embeddings and 4 image embeddings"),
@@ -275,13 +275,13 @@ def test_capdec_files_without_images_are_text_alone_and_without_texts_are_refuse
 def test_nothing_new_can_be_encoded_unless_the_encoder_is_named(files, tmp_path, monkeypatch):
     store = import_embeddings(tmp_path / "a", "x", three(files))
     with pytest.raises(ValueError, match="do not say which encoder made them"):
-        load_encoder(**store.manifest["encoder"])
+        load_encoder(**store.manifest.encoder)
     store = import_embeddings(tmp_path / "b", "x", three(files), "ViT-B-32-quickgelu", "openai")
-    assert store.manifest["encoder"]["files"]["val"]["file"] == "oscar_split_ViT-B_32_val.pkl"
+    assert store.manifest.encoder["files"]["val"]["file"] == "oscar_split_ViT-B_32_val.pkl"
     asked = {}
     monkeypatch.setattr(
         "embedding_space.encoders.open_clip_encoder.OpenClipEncoder.__init__",
         lambda self, name, **options: asked.update(options) or setattr(self, "description", {}),
     )
-    load_encoder(**store.manifest["encoder"], batch_size=8)
+    load_encoder(**store.manifest.encoder, batch_size=8)
     assert asked == {"model": "ViT-B-32-quickgelu", "pretrained": "openai", "batch_size": 8}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ddpm.training_run import train as train_ddpm
-from embedding_space.peers.import_embeddings import run
 from image_captioning.training_run import train as train_captioner
+from scripts.prepare_data import prepare
 
 
 def peer_split(start: int, images: int) -> dict:
@@ -31,10 +31,10 @@ def options(tmp_path):
 
 def test_imported_embeddings_train_both_stages(options, compose, tmp_path, capsys):
     where, all_options = options
-    store = run(compose("import_embeddings", *all_options))
+    store = prepare(compose("prepare_data", *all_options))
     assert "peers/imported: 60 images, 60 texts, 16 dimensions" in capsys.readouterr().out
     (tmp_path / "mean.pkl").write_bytes(pickle.dumps(store.mean("text")[None]))
-    run(compose("import_embeddings", *all_options, f"text_mean={tmp_path}/mean.pkl"))
+    prepare(compose("prepare_data", *all_options, f"text_mean={tmp_path}/mean.pkl"))
     assert "has cosine 1.000000 with the one computed here" in capsys.readouterr().out
     loop = ["loop.steps=2", "loop.batch_size=4", "loop.precision='no'"]
     train_ddpm(compose("ddpm", *where, *loop, "denoiser.width=16", f"output_dir={tmp_path}/ddpm"))
@@ -49,11 +49,11 @@ def test_imported_embeddings_train_both_stages(options, compose, tmp_path, capsy
 def test_what_is_missing_is_said(options, compose, tmp_path):
     where, _ = options
     with pytest.raises(ValueError, match="Name at least one file"):
-        run(compose("import_embeddings", *where))
+        prepare(compose("prepare_data", *where, f"output_dir={tmp_path}"))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pkl \(option train\)"):
-        run(compose("import_embeddings", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
+        prepare(compose("prepare_data", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
     with pytest.raises(ValueError, match="use encoder=imported"):
-        run(compose("import_embeddings", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
+        prepare(compose("prepare_data", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
 
 
 @pytest.mark.parametrize("option", ["text_split", "image_mean_split"])
@@ -61,5 +61,5 @@ def test_held_out_splits_are_refused_before_a_file_is_read(options, compose, tmp
     for split in ("train", "val", "test"):
         (tmp_path / f"{split}.pkl").write_bytes(b"no pickle")
     with pytest.raises(ValueError, match=rf"dataset\.{option}=Testing: .*held-out"):
-        run(compose("import_embeddings", *options[1], f"dataset.{option}=Testing"))
+        prepare(compose("prepare_data", *options[1], f"dataset.{option}=Testing"))
     assert not (tmp_path / "data").exists()

@@ -41,7 +41,7 @@ def test_tokens_come_without_it_and_it_is_said_once(unusable, tmp_path, caplog):
         assert tokenize_references(REFERENCES, unusable) == TOKENS
     [said] = [record.getMessage() for record in caplog.records]
     assert str(unusable) in said and "cache_dir=" in said
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_both_scores_are_the_authors(store, prefix, word_encoder):
     ids, encoder, references = store.image_ids("test"), word_encoder(store.dim), store.tables.references("test")
     captions = {image_id: f"a dog on a beach {n}" for n, image_id in enumerate(reversed(ids[5:]))}  # some, turned round
     found = score_with_store(captions, references, store, "test", ClipScoring(prefix=prefix, weight=2.0))
-    assert store.loaded == [store.manifest["encoder"]]
+    assert store.loaded == [store.manifest.encoder]
     for n, (image_id, caption) in enumerate(captions.items()):
         image = store.images("test")[ids.index(image_id)]
         ours, both = authors_scores(encoder, image, caption, references[image_id], prefix, 2.0)
@@ -116,7 +116,7 @@ def test_what_stops_clip_score_stops_no_other_metric(store, monkeypatch):
 
     monkeypatch.setattr(room, "reload_encoder", gone)
     found, facts = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
-    assert facts.encoder == store.manifest["encoder"]
+    assert facts.encoder == store.manifest.encoder
     assert found.corpus == {"CIDEr": 1.0, "CLIPScore": None, "RefCLIPScore": None}
     assert set(found.unavailable.values()) == {"The weights are gone"} and list(found.per_image) == ["CIDEr"]
 

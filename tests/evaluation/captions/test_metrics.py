@@ -280,7 +280,7 @@ def test_references_are_tokenised_once(monkeypatch, tmp_path):
     for path in tmp_path.iterdir():
         path.write_text('{"1": ')  # cut off by a full disk
     assert tokenize_references(REFERENCES, tmp_path) == first and calls == [12, 11, 12]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize(

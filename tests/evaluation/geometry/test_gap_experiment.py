@@ -61,7 +61,7 @@ def test_unit_rows_are_of_unit_length():
 
 @pytest.mark.parametrize(("name", "value"), [("pairs", 1), ("constant", 0), ("steps", 0), ("offset", 0.0)])
 def test_values_out_of_range_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name}={value}"):
+    with pytest.raises(ValueError, match=f"{name}={value} must be greater than"):
         GapExperiment(**{name: value})
     with pytest.raises(ValueError, match="temperature=0"):
         GapExperiment(pairs=4, steps=1).run(0)

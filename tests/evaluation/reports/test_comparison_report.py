@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.paths import ROOT
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
 from evaluation.captions.prediction_files import write_predictions
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
 from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings
 from evaluation.reports.forest import Estimate, Forest
-from evaluation.reports.gallery import SCRIPT, chosen_rows, gallery_examples
+from evaluation.reports.gallery import chosen_rows, gallery_examples
+from evaluation.reports.html import TEMPLATES, render
 from evaluation.table import Column, Table
 
 METHODS = ("c1", "c<3>")
@@ -87,10 +89,38 @@ def test_a_page_without_pictures_has_no_script(comparison, tmp_path):
 def test_what_is_no_comparison_is_refused(comparison, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No results.json in comparison=.*compare_methods.py"):
         write_comparison_report(tmp_path)
-    del comparison["runs"][0]["evaluation"], comparison["split"]
+    del comparison["runs"]
     (tmp_path / "results.json").write_text(json.dumps(comparison))
-    with pytest.raises(ValueError, match=r"lacks split, runs\.evaluation: run the command .* again.*: python x"):
+    with pytest.raises(ValueError, match=r"results\.json .* has no runs: it holds command, title, .* no comparison"):
         write_comparison_report(tmp_path)
+
+
+def test_results_of_older_versions_are_shown_with_what_they_have(comparison, tmp_path):
+    older = {key: comparison[key] for key in ("command", "config", "runs")}
+    for run in older["runs"]:
+        del run["evaluation"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert write_comparison_report(tmp_path / "older.json") == tmp_path / "older.html"
+    page = (tmp_path / "older.html").read_text()
+    assert page.count("<table") == 1 and "c&lt;3&gt;" in page and "<dd>0, 1</dd>" in page
+    assert "No pictures: the results do not say where" in page
+
+
+def test_pictures_that_are_elsewhere_leave_a_note(comparison, tmp_path):
+    missing = comparison | {"store_path": f"{tmp_path}/elsewhere/words"}
+    (tmp_path / "results.json").write_text(json.dumps(missing))
+    page = write_comparison_report(tmp_path).read_text()
+    assert f"No pictures: No embeddings in {tmp_path}/elsewhere/words" in page and "<article" not in page
+
+
+COMPARISONS = [path for path in sorted((ROOT / "results").glob("*.json")) if "runs" in json.loads(path.read_text())]
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_every_committed_comparison_has_a_report(path, tmp_path):
+    page = write_comparison_report(path, tmp_path / "report.html").read_text()
+    names = {run.get("method", run.get("row")) for run in json.loads(path.read_text())["runs"]}
+    assert names and all(f'<th scope="row">{name}</th>' in page for name in names)
 
 
 def test_intervals_of_the_evaluations_files(comparison):
@@ -143,7 +173,8 @@ def test_the_forest_puts_values_in_proportion_on_one_axis():
         "c": {"beam": Estimate(40, 30, 50)},
     }
     forest = Forest("Title <x>", rows, level=10.0)
-    root = ElementTree.fromstring(forest.svg())
+    figure = ElementTree.fromstring(render("forest.html", forest=forest))
+    root = figure.find("svg")
     assert root.get("aria-label") == "Title <x>" and "a & b" in [text.text for text in root.iter("text")]
     lines = {kind: [n for n in root.iter("line") if n.get("class") == kind] for kind in ("interval", "point", "level")}
     assert [len(found) for found in lines.values()] == [3, 2, 1]
@@ -154,9 +185,10 @@ def test_the_forest_puts_values_in_proportion_on_one_axis():
     first, second, third = (ends(line) for line in lines["interval"])
     assert first[1] - first[0] == pytest.approx(second[1] - second[0], abs=0.02) and second[1] == third[0]
     assert ends(lines["level"][0])[0] == pytest.approx(sum(first) / 2, abs=0.02)
-    assert forest.legend().count("<li>") == 2 and Forest("t", {"c": rows["c"]}).legend() == ""
+    assert len(list(figure.iter("li"))) == 2
+    assert "<li>" not in render("forest.html", forest=Forest("t", {"c": rows["c"]}))
     with pytest.raises(ValueError, match="at most 4 series"):
-        Forest("t", {"a": {str(n): Estimate(1, 0, 2) for n in range(5)}}).svg()
+        Forest("t", {"a": {str(n): Estimate(1, 0, 2) for n in range(5)}})
 
 
 def test_a_table_as_latex():
@@ -178,4 +210,5 @@ def test_a_table_as_latex():
 
 
 def test_the_script_changes_nothing_that_the_page_needs():
-    assert "fetch" not in SCRIPT and "http" not in SCRIPT and "innerHTML" not in SCRIPT
+    script = (TEMPLATES / "report.js").read_text()
+    assert "fetch" not in script and "http" not in script and "innerHTML" not in script

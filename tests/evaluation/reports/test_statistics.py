@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.reports import statistics as comparison
-from evaluation.reports.statistics import bootstrap_interval, bootstrap_means, paired_comparison, read_per_image
+from evaluation.reports import statistics
+from evaluation.reports.statistics import bootstrap_interval, paired_comparison, read_per_image
 
 
 def slow_means(by_image: np.ndarray, resamples: int, seed: int) -> list[float]:
@@ -26,10 +26,17 @@ def scores(seed: int, seeds: int = 3, images: int = 50, shift: float = 0.0) -> n
 
 
 @pytest.mark.parametrize("elements", [2**22, 130])
-def test_resampling_is_that_of_a_slow_loop_however_it_is_cut(monkeypatch, elements):
-    monkeypatch.setattr(comparison, "_ELEMENTS_A_CHUNK", elements)
-    values = scores(1)[0]
-    assert bootstrap_means(values, 40, seed=5) == pytest.approx(slow_means(values, 40, 5), rel=1e-12)
+def test_intervals_are_those_of_a_slow_loop_however_it_is_cut(monkeypatch, elements):
+    monkeypatch.setattr(statistics, "_ELEMENTS_PER_BATCH", elements)
+    values = scores(1)
+    expected = np.quantile(slow_means(values.mean(axis=0), 40, 5), [0.025, 0.975])
+    found = bootstrap_interval(values, 40, seed=5)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_one_image_has_an_interval_without_width():
+    found = paired_comparison(np.array([[3.0]]), np.array([[1.0]]))
+    assert (found.low, found.difference, found.high) == (2, 2, 2)
 
 
 def test_interval_and_p_are_those_of_a_slow_reference():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from evaluation.reports.sweep_plots import in_order, plot_heat_map, plot_lines
-from evaluation.reports.sweeps import read_evaluation, sweep_points, sweep_table, swept_options
+from evaluation.reports.sweeps import read_evaluation, sweep_points, sweep_runs, sweep_table, swept_options
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def test_the_image_side_takes_the_place_of_the_alignments_own(evaluated):
     other = evaluated("b", 50.0, image_side={"image_timestep": 500})
     assert own.options["alignment.image_timestep"] == 300 and own.options["ddpm.diffusion.embed_scale"] == 5.0
     assert swept_options([own, other]) == ["alignment.image_timestep"]
-    points = sweep_points([own, other], ["alignment.image_timestep"], "CIDEr")
+    options = ["alignment.image_timestep"]
+    points = sweep_points(sweep_runs([own, other], options, "CIDEr"), options, "CIDEr")
     assert [(point["options"]["alignment.image_timestep"], point["values"]) for point in points] == [
         (300, [40.0]), (500, [50.0]),
     ]  # fmt: skip
@@ -51,7 +53,7 @@ def test_the_image_side_takes_the_place_of_the_alignments_own(evaluated):
     with pytest.raises(ValueError, match=r"metric=gap\.nothing is not in .*which has CIDEr, SPICE"):
         own.figure("gap.nothing")
     with pytest.raises(ValueError, match="metric=SPICE could not run in"):
-        sweep_points([own], [], "SPICE")
+        sweep_runs([own], [], "SPICE")
 
 
 def test_seeds_are_averaged_and_two_options_found_in_training_and_diffusion(evaluated):
@@ -64,15 +66,18 @@ def test_seeds_are_averaged_and_two_options_found_in_training_and_diffusion(eval
     options = swept_options(found)
     assert set(options) == {"alignment.noise_std", "ddpm.diffusion.embed_scale"}
     assert swept_options(found, ["embed_scale", "noise_std"]) == ["ddpm.diffusion.embed_scale", "alignment.noise_std"]
-    points = sweep_points(found, options, "CIDEr")
-    assert [point["values"] for point in points] == [[12, 13], [22, 23], [15, 16], [25, 26]]
+    points = sweep_points(sweep_runs(found, options, "CIDEr"), options, "CIDEr")
+    assert {tuple(point["options"].values()): point["values"] for point in points} == {
+        (0.1, 2.0): [12, 13], (0.2, 2.0): [22, 23], (0.1, 5.0): [15, 16], (0.2, 5.0): [25, 26],
+    }  # fmt: skip
+    assert [*points[0]["options"].values()] == [0.1, 2.0] and [*points[1]["options"].values()] == [0.1, 5.0]
     assert "25.5 ± 0.7" in sweep_table(points, "CIDEr").markdown()
     with pytest.raises(ValueError, match=r"have the same ddpm.* and seed \(they differ in .*noise"):
-        sweep_points(found, ["ddpm.diffusion.embed_scale"], "CIDEr")
+        sweep_runs(found, ["ddpm.diffusion.embed_scale"], "CIDEr")
     with pytest.raises(ValueError, match=r"options: loop.steps does not differ .*what differs: alignment.noise_std"):
         swept_options(found, ["loop.steps"])
     with pytest.raises(ValueError, match="they are of the same options"):
-        sweep_points([found[0], evaluated("again", 1.0, 0, embed_scale=2.0, noise_std=0.1)], options, "CIDEr")
+        sweep_runs([found[0], evaluated("again", 1.0, 0, embed_scale=2.0, noise_std=0.1)], options, "CIDEr")
 
 
 def test_nothing_or_too_much_that_differs_is_an_error(evaluated, tmp_path):
@@ -99,25 +104,39 @@ def test_an_option_that_follows_from_another_is_left_out(evaluated):
 
 
 def test_values_are_in_order():
-    assert in_order([300, "snr", 20, None, 300, 1.5]) == [1.5, 20, 300, "snr", None]
+    assert in_order([300, "snr", 20, "null", 300, 1.5]).categories.tolist() == [1.5, 20, 300, "snr", "null"]
+
+
+def test_none_and_lists_are_values_like_others(evaluated):
+    found = [evaluated("a", 1.0, betas=None), evaluated("b", 2.0, betas=[0.5, 0.9]), evaluated("c", 3.0, betas=2)]
+    assert swept_options(found) == ["alignment.betas"]
+    points = sweep_points(sweep_runs(found, ["alignment.betas"], "CIDEr"), ["alignment.betas"], "CIDEr")
+    assert [point["options"]["alignment.betas"] for point in points] == [2, "null", "[0.5, 0.9]"]
+    assert json.loads(json.dumps(points, allow_nan=False)) == points
+    without = [evaluated("d", 1.0, eta=None), evaluated("e", 2.0)]  # an option that is not there is none
+    with pytest.raises(ValueError, match="do not differ"):
+        swept_options(without)
 
 
 def test_lines_show_means_and_spreads_and_take_a_logarithmic_axis_where_values_span_it():
-    figure = plot_lines({"c3": {5: [1, 3], 1: [0, 0], 100: [4]}, "c1": {5: [2, 2]}}, "% of captions", "CIDEr")
-    plot = figure.axes[0]
+    rows = [("c3", 5, 1), ("c3", 5, 3), ("c3", 1, 0), ("c3", 1, 0), ("c3", 100, 4), ("c1", 5, 2), ("c1", 5, 2)]
+    frame = pd.DataFrame(rows, columns=["method", "% of captions", "CIDEr"])
+    plot = plot_lines(frame, "% of captions", "CIDEr", "method").axes[0]
     line = plot.containers[0].lines[0]
     assert list(line.get_xdata()) == [1, 5, 100] and list(line.get_ydata()) == [0, 2, 4]
     assert plot.get_xscale() == "log" and [t.get_text() for t in plot.get_xticklabels()] == ["1", "5", "100"]
-    words = plot_lines({"CIDEr": {"snr": [1.0], "constant": [2.0]}}, "loss_weighting", "CIDEr").axes[0]
+    by_word = pd.DataFrame({"loss_weighting": ["snr", "constant"], "CIDEr": [1.0, 2.0]})
+    words = plot_lines(by_word, "loss_weighting", "CIDEr").axes[0]
     assert [t.get_text() for t in words.get_xticklabels()] == ["snr", "constant"] and words.get_xscale() == "linear"
     assert plot.containers[0].has_yerr and not words.containers[0].has_yerr  # one seed has no spread to show
+    many = pd.DataFrame([(str(n), 1, 1) for n in range(13)], columns=["line", "x", "y"])
     with pytest.raises(ValueError, match="at most 12 lines"):
-        plot_lines({str(n): {1: [1]} for n in range(13)}, "x", "y")
+        plot_lines(many, "x", "y", "line")
 
 
 def test_a_heat_map_leaves_pairs_empty_that_are_not_there():
-    figure = plot_heat_map({(100, 1): 40.0, (100, 5): 50.0, (300, 5): 0.123}, ("timestep", "steps"), "CIDEr")
-    plot = figure.axes[0]
+    runs = pd.DataFrame({"timestep": [100, 100, 300], "steps": [1, 5, 5], "CIDEr": [40.0, 50.0, 0.123]})
+    plot = plot_heat_map(runs.pivot_table("CIDEr", "timestep", "steps"), "CIDEr").axes[0]
     values = np.ma.filled(plot.images[0].get_array(), np.nan)
     assert np.array_equal(values, [[40, 50], [np.nan, 0.123]], equal_nan=True)
     assert {text.get_text() for text in plot.texts} == {"40.0", "50.0", "0.123"}

@@ -9,30 +9,32 @@ from typing import TypeVar
 from safetensors.torch import load_model
 from torch import nn
 
+from common.characters import one_line
+from common.errors import DamagedModel, MissingModel
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def load_checkpoint(model_class: type[Model], folder: str | Path, what: str, mend: str) -> Model:
+def load_checkpoint(model_class: type[Model], folder: str | Path, what: str, stage: str) -> Model:
     """Rebuild a model from `config.json` and `model.safetensors` in `folder`; it comes in evaluation mode.
 
     Args:
         model_class: takes the JSON values of config.json.
         what: the model's name in messages, "text diffusion model".
-        mend: what to do about a missing or damaged one, "run python -m ddpm.train dataset=...".
+        stage: the room that trains such models.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the files are damaged or belong to another kind of model.
+        MissingModel: a file is missing.
+        DamagedModel: the files are damaged or belong to another kind of model.
     """
     folder = Path(folder)
     config, weights = folder / "config.json", folder / "model.safetensors"
     missing = [path.name for path in (config, weights) if not path.exists()]
     if missing:
-        raise FileNotFoundError(f"No {what} in {folder} ({' and '.join(missing)} missing): {mend}")
+        raise MissingModel(what, folder, missing, stage)
     try:
         model = model_class(**json.loads(config.read_text()))
         load_model(model, weights, strict=True)
     except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"The {what} in {folder} cannot be loaded ({reason}): {mend}") from error
+        raise DamagedModel(what, folder, one_line(error), stage) from error
     return model.eval()

@@ -1,0 +1,68 @@
+"""Dataclasses whose types say which values they take, checked by pydantic, with errors in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from itertools import groupby
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from typing_extensions import dataclass_transform
+
+T = TypeVar("T")
+# 1 is a float; True and "1" are no numbers.
+CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T]], type[T]]:
+    """A pydantic dataclass, such as `steps: int = Field(ge=1)`, whose constructor raises `readable` errors.
+
+    Args:
+        prefix: of the options' names in messages, such as `loop.`.
+        frozen: as of any dataclass.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        checked = dataclass(config=CONFIG, frozen=frozen)(cls)
+        construct = checked.__init__
+
+        @wraps(construct)
+        def checked_construct(self: T, *args: Any, **options: Any) -> None:
+            try:
+                construct(self, *args, **options)
+            except ValidationError as error:
+                raise readable(error, prefix) from error
+
+        checked.__init__ = checked_construct
+        return checked
+
+    return decorate
+
+
+def readable(error: ValidationError, prefix: str = "") -> ValueError:
+    """pydantic's error in one sentence, which names each option, its value and what it must be: `loop.steps=0 must be
+    greater than or equal to 1`.
+
+    Args:
+        prefix: of the options' names.
+    """
+    sentences = []
+    # Errors of one value are those of its alternatives, such as a number or "auto", whose names follow the option's.
+    for (option, value), group in groupby(error.errors(), lambda entry: (entry["loc"][:1], repr(entry["input"]))):
+        entries = list(group)
+        name = prefix + ".".join(map(str, entries[0]["loc"] if len(entries) == 1 else option))
+        rules = " or ".join(dict.fromkeys(re.sub(r"^\w+ should ", "", entry["msg"]) for entry in entries))
+        if entries[0]["type"] == "missing":
+            sentences.append(f"{name} is missing")
+        elif entries[0]["type"] == "unexpected_keyword_argument":
+            sentences.append(f"there is no option {name}={value}")
+        elif entries[0]["type"] == "value_error":  # of a validator of ours
+            rule = rules.removeprefix("Value error, ")
+            sentences.append(f"{name}={value} {rule}" if option else rule)
+        else:
+            sentences.append(f"{name}={value} must {rules.replace(' or be ', ' or ')}")
+    return ValueError("; ".join(sentences))

@@ -1,0 +1,60 @@
+"""Errors that a command helps with: they say what is wrong in the library's terms, `common.hints` names the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NeedsTables(Exception):
+    """A data set's tables must be written.
+
+    Args:
+        message: what is wrong.
+        root: the data set's folder.
+    """
+
+    def __init__(self, message: str, root: Path):
+        super().__init__(message)
+        self.root = Path(root)
+
+
+class NeedsEmbeddings(Exception):
+    """A data set must be encoded, or encoded again.
+
+    Args:
+        message: what is wrong.
+        store: the folder of the embeddings, `<root of the data set>/<name of the encoder>`.
+        options: of the command that encodes it, beside those that name data set and encoder.
+        again: whether the folder must be deleted first.
+    """
+
+    def __init__(self, message: str, store: Path, *options: str, again: bool = True):
+        super().__init__(message)
+        self.store, self.options, self.again = Path(store), options, again
+
+
+class NeedsTraining(Exception):
+    """A model must be trained, or trained again.
+
+    Args:
+        message: what is wrong.
+        stage: the room that trains it.
+    """
+
+    def __init__(self, message: str, stage: str):
+        super().__init__(message)
+        self.stage = stage
+
+
+class MissingModel(NeedsTraining, FileNotFoundError):
+    """A folder lacks files of a model."""
+
+    def __init__(self, what: str, folder: Path, missing: list[str], stage: str):
+        super().__init__(f"No {what} in {folder} ({' and '.join(missing)} missing)", stage)
+
+
+class DamagedModel(NeedsTraining, ValueError):
+    """A model's files cannot be read as that model."""
+
+    def __init__(self, what: str, folder: Path, reason: str, stage: str):
+        super().__init__(f"The {what} in {folder} cannot be loaded ({reason})", stage)

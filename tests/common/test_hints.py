@@ -1,0 +1,68 @@
+"""Hints reach whoever reads an error: on the command line, in sweeps, and in the other processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.cli import fail
+from common.errors import MissingModel, NeedsEmbeddings, NeedsTables
+from common.hints import with_hint
+from common.processes import Processes
+
+DEMO = "run python scripts/prepare_data.py dataset=demo encoder=demo_clip"
+TABLES = NeedsTables("No tables in data/coco", Path("data/coco"))
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (TABLES, "run python scripts/prepare_data.py dataset=coco, after writing them"),
+        (
+            NeedsEmbeddings("Old rows", Path("data/demo/demo_clip"), "patches=true"),
+            f"delete data/demo/demo_clip and {DEMO} patches=true",
+        ),
+        (
+            NeedsEmbeddings("No rows", Path("data/demo/demo_clip"), again=False),
+            DEMO,
+        ),
+        (
+            MissingModel("heads", Path("x"), ["config.json"], "contrastive"),
+            "run python -m contrastive.train experiment=",
+        ),
+        (MissingModel("model", Path("x"), ["config.json"], "ddpm"), "run python -m ddpm.train dataset=..."),
+    ],
+)
+def test_the_command_line_adds_the_command_that_helps(error, hint, capsys, monkeypatch):
+    monkeypatch.delenv("DIFFUSION_BRIDGE_DATA", raising=False)
+    assert with_hint(error).startswith(f"{error}: {hint}")
+    with pytest.raises(SystemExit):
+        fail(error)
+    assert capsys.readouterr().err.startswith(f"Error: {error}: {hint}")
+
+
+def test_an_error_without_a_hint_is_as_it_is():
+    assert with_hint(ValueError("bad")) == "bad"
+
+
+def test_the_other_processes_are_told_with_the_hint(monkeypatch, capsys):
+    processes, said = Processes(), []
+    processes.count = 2
+
+    def missing():
+        raise TABLES
+
+    def gather(told, mine):
+        said.append(mine)
+        told[:] = [None, said[0]]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    with pytest.raises(NeedsTables):
+        processes.together(missing)
+    assert "prepare_data.py dataset=coco" in capsys.readouterr().err
+    with pytest.raises(
+        ValueError, match=r"process 1: NeedsTables: No tables in data/coco: run python .*prepare_data\.py"
+    ):
+        processes.together(lambda: None)
