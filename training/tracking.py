@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from PIL.Image import Image
 
 from common.checks import checked_dataclass
+from common.extras import require
 
 
 @checked_dataclass("tracker.")
@@ -18,6 +19,7 @@ class Tracker:
 
     Raises:
         ValueError: the name is unknown.
+        ImportError: the tracker's library is not installed.
     """
 
     name: Literal["none", "wandb"] = "none"
@@ -25,6 +27,10 @@ class Tracker:
     run_name: str | None = None
     # online, offline or disabled; by default what WANDB_MODE says, else online when a W&B key is known, else offline
     mode: str | None = None
+
+    def __post_init__(self):
+        if self.name == "wandb":
+            require("wandb")
 
     def log_tables(self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int) -> None:
         """Send tables (columns, rows), such as sample captions, to the dashboard; cells may be pictures of PIL."""
