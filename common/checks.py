@@ -6,13 +6,19 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 # 1 is a float; True and "1" are no numbers.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
@@ -27,13 +33,14 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        checked = dataclass(config=CONFIG, frozen=frozen)(cls)
+        checked: Any = dataclass(config=CONFIG, frozen=frozen)(cls)
         construct = checked.__init__
 
         @wraps(construct)
         def checked_construct(self: T, *args: Any, **options: Any) -> None:
+            named = dict(zip(checked.__pydantic_fields__, args, strict=False))  # so that errors name the options
             try:
-                construct(self, *args, **options)
+                construct(self, *args[len(named) :], **named, **options)
             except ValidationError as error:
                 raise readable(error, prefix) from error
 

@@ -12,6 +12,8 @@ from functools import cache
 
 import numpy as np
 
+from common.extras import how_to_install
+
 
 def noun_scores(
     references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]
@@ -42,7 +44,7 @@ def _noun(word: str) -> str | None:
         from textblob.en import parser
         from textblob.en.inflect import singularize
     except ImportError as error:
-        raise ImportError("nouns are found with textblob: run `pip install textblob`") from error
+        raise ImportError(how_to_install("textblob")) from error
     [(_, tag)] = parser.find_tags([word])
     if not tag.startswith("NN"):
         return None

