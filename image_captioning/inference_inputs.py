@@ -90,7 +90,7 @@ class InferenceInputs:
         chain = captioner.alignment
         if self.alignment is not None:
             chain.check_training_side(self.alignment, captioner.dim)
-            means = [step.image_mean for step in chain.steps if type(step) is Center]
+            means = [step.image_mean for step in chain.steps if isinstance(step, Center)]
             chain = self.alignment
             if means and chain.centers_images:
                 chain = chain.with_image_mean(means[0])

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import given
 from common.paths import PRETRAINED
+from common.plain import plain
 
 
 def run_name(
@@ -55,7 +56,7 @@ def _decoding_label(options: DictConfig) -> str:
     from image_captioning.generation import Decoding  # brings torch, too
 
     try:
-        return Decoding(**options).label
+        return Decoding(**plain(options)).label
     except (TypeError, ValueError):  # the evaluation will say what is wrong with them
         return str(options.get("strategy"))
 
