@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alignment.chain import Alignment, in_parts
 from alignment.steps import Center
-from common.config import given
+from common.config import drop_nulls
 from common.device import choose_precision, computing_on
 from common.files import write_whole
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
@@ -111,7 +111,7 @@ def evaluate_captioner(
         references = {image_id: captions[1:] for image_id, captions in references.items()}
     parts = {part: store.image_ids(part) for part in store.tables.parts(split)}
     scoring = Scoring(tuple(metrics), cache_dir, clip_score, clip_store, split, parts)
-    output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), given(image_side or {})
+    output_dir, decoding, image_side = Path(output_dir), decoding or Decoding(), drop_nulls(image_side or {})
     inputs = {
         "checkpoint": captioner.folder and checkpoint_sha256(captioner.folder),
         "store": store.hash,

@@ -42,7 +42,7 @@ def read_texts(
         files: one or several, see `caption_files`.
         option: what set `files`, for messages.
         text_key: key or column of the caption, or of the list of captions; or several.
-        image_key: key or column of the image's id or file name, by which held-out images are recognised; may be absent.
+        image_key: key or column of the image's id or file name, by which held-out images are recognized; may be absent.
     """
     stems: set[str] = set()
     for file in map(Path, [files] if isinstance(files, str) else files):
@@ -80,8 +80,8 @@ class HeldOut:
         self._captions |= {_words(caption) for caption in photo.captions}
 
     def without(self, text: Photo) -> Photo | None:
-        """`text` without the captions that are held out, letter case and punctuation aside; None when it tells of a
-        held-out photo or when nothing is left."""
+        """`text` without held-out captions, letter case and punctuation aside; None when it describes a held-out photo
+        or when nothing is left."""
         if text.about is not None and photo_number(text.about) in self._photos:
             return None
         kept = tuple(caption for caption in text.captions if _words(caption) not in self._captions)

@@ -1,7 +1,7 @@
 """Reading other people's pickles: tensors, NumPy arrays and plain containers, and nothing that could run code.
 
-`pickle.load` runs whatever a file asks for. Here `pickletools.genops` reads the opcodes, and `_Machine` does the few that
-plain data need. It looks up few names, and calls only our stand-ins for them. NumPy arrays become tensors.
+`pickle.load` runs whatever a file asks for. Here `pickletools.genops` reads the opcodes, and `_Machine` does the
+few that plain data need. It looks up few names, and calls only our stand-ins for them. NumPy arrays become tensors.
 
 An allow-list in `find_class` of `pickle.Unpickler` would be shorter, but leaves open what three tests hold.
 One opcode of five bytes (LONG_BINPUT) makes its memo as large as the file says: 33 GB. A dict's key of nested tuples is
@@ -49,9 +49,9 @@ def load_plain(path: str | Path, keep: Keep = lambda tensor: tensor) -> Any:
     """What a pickle, a torch.save or a .npy file holds, if that is tensors (on the CPU) and plain containers.
 
     Args:
-        keep: called with each tensor of a pickle (NumPy arrays are tensors here) as it is read; what it returns stands
-            in the tensor's place, so that a file larger than the memory can be read. Tensors of a torch.save file are
-            not passed through it.
+        keep: called with each tensor of a pickle (NumPy arrays are tensors here) as it is read; its result replaces the
+            tensor, so that a file larger than the memory can be read. Tensors of a torch.save file do not pass
+            through it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -94,7 +94,7 @@ class _Numbers(NamedTuple):
 
 
 class _Memo(list):
-    """What the unpickler may be asked for again. Storages' bytes never are: holding them would hold the whole file."""
+    """What the pickle may refer to again. Bytes of storages are not kept: they would hold the whole file."""
 
     def __setitem__(self, index: int, value: Any) -> None:
         if index > len(self):  # a pickler counts up; a list would have to be filled up to a number of the file's choice
@@ -108,7 +108,7 @@ class _Memo(list):
             super().__setitem__(index, value)
 
     def replace(self, old: Any, new: Any) -> None:
-        """Put `new` where `old` stands, among what came last, and nothing where it stands within a tuple."""
+        """Replace `old` by `new` among the last entries, and by None within a tuple."""
         for index in range(len(self) - 1, max(len(self) - 32, 0) - 1, -1):
             if self[index] is old:
                 super().__setitem__(index, new)
@@ -124,7 +124,7 @@ class _Stream:
 
 
 class _Machine:
-    """Does what the opcodes of a pickle say, where plain data need them."""
+    """Executes the opcodes of a pickle that plain data need, and refuses all others."""
 
     def __init__(self, file: BinaryIO, keep: Keep):
         self._file, self._keep, self._size = file, keep, os.fstat(file.fileno()).st_size

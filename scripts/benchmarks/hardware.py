@@ -1,4 +1,4 @@
-"""This machine: what it multiplies a second in each precision, which of them `auto` takes, and what that gives."""
+"""This machine: matrix products per second in each precision, the one that `auto` chooses, and its effect."""
 
 from __future__ import annotations
 

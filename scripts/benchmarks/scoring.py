@@ -1,4 +1,4 @@
-"""Scoring captions: captions a second, ours against pycocoevalcap's own COCOEvalCap."""
+"""Scoring captions: captions per second, ours against pycocoevalcap's own COCOEvalCap."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ ALIKE = 1e-9
 def benchmark_scoring(config: DictConfig, repeats: int) -> list[dict]:
     """BLEU, METEOR, ROUGE-L and CIDEr of as many captions, each with five references, from the demo world's grammar.
 
-    Neither side has SPICE, whose models are not part of a package. "with nouns" measures our further figures, too;
-    "first" tokenises the references, which are cached afterwards, and starts METEOR, which stays for the process's next
-    evaluations. Raises ValueError when the figures differ.
+    Neither side has SPICE, whose models are not part of a package. "with nouns" measures our noun metrics, too;
+    "first" tokenizes the references, which are cached afterwards, and starts METEOR, which stays for the process's next
+    evaluations.
+
+    Raises:
+        ValueError: the two sides' metrics differ.
     """
     captions, references = demo_captions(config.captions)
     metrics = [name for name in METRICS if name not in ("SPICE", "nouns")]
@@ -69,11 +72,11 @@ def benchmark_scoring(config: DictConfig, repeats: int) -> list[dict]:
             "scoring": way,
             "captions": len(captions),
             "seconds": seconds[way],
-            "captions a second": len(captions) / seconds[way],
+            "captions per second": len(captions) / seconds[way],
         }
         for way in calls
     ]
-    return with_ratios(rows, "captions a second")
+    return with_ratios(rows, "captions per second")
 
 
 def demo_captions(count: int) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -93,7 +96,7 @@ def coco_objects(captions: Mapping[str, str], references: Mapping[str, Sequence[
     from pycocotools.coco import COCO
 
     annotations = [
-        {"image_id": int(image_id), "caption": caption} for image_id, own in references.items() for caption in own
+        {"image_id": int(image_id), "caption": caption} for image_id, texts in references.items() for caption in texts
     ]
     coco: Any = COCO()
     coco.dataset = {
@@ -110,7 +113,7 @@ def coco_objects(captions: Mapping[str, str], references: Mapping[str, Sequence[
 
 
 def coco_eval(coco, results) -> dict[str, float]:
-    """COCOEvalCap's figures, from raw captions on, without SPICE."""
+    """COCOEvalCap's metrics, from raw captions on, without SPICE."""
     from pycocoevalcap import eval as room
 
     class NoSpice:  # COCOEvalCap has no switch for it

@@ -259,7 +259,7 @@ def test_a_folder_whose_configs_disagree_on_quickgelu_is_warned_of_once(tmp_path
     differ = act is not None and (act == "quick_gelu") != quick
     assert [record.message for record in caplog.records] == [
         f"encoder.model=local-dir:{tmp_path}: config.json there says hidden_act={act}, open_clip_config.json "
-        f"quick_gelu={quick}, which is what is used; if that is wrong, mend it in open_clip_config.json"
+        f"quick_gelu={quick}, which is used; if that is wrong, correct open_clip_config.json"
     ] * differ
 
 
