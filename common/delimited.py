@@ -44,7 +44,7 @@ def table_rows(path: Path, known: Collection[str], exact: bool = False) -> Itera
     """
     line = first_line(path)
     if line.lstrip().startswith(("{", "[")):
-        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (an object a line) or .json")
+        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (one object per line) or .json")
     delimiter = find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
     header = _cells(line, delimiter)
     named = [name for name in header if name]

@@ -14,7 +14,5 @@ def train(config: DictConfig) -> dict[str, float]:
     return run(config)
 
 
-main = command("contrastive", train)
-
 if __name__ == "__main__":
-    main()
+    command("contrastive", train)()

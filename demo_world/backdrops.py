@@ -272,29 +272,17 @@ def _mountains(canvas: _Canvas, rng: np.random.Generator) -> None:
         canvas.ellipse(x, y, r * 1.5, r * 0.8, (142, 140, 136))
 
 
-_PAINTERS = {
-    "beach": _beach,
-    "forest": _forest,
-    "city": _city,
-    "desert": _desert,
-    "snow": _snow,
-    "meadow": _meadow,
-    "lake": _lake,
-    "underwater": _underwater,
-    "farm": _farm,
-    "mountains": _mountains,
-}
-_HORIZON = {
-    "beach": 44,
-    "forest": 62,
-    "city": 62,
-    "desert": 56,
-    "snow": 54,
-    "meadow": 56,
-    "lake": 43,
-    "underwater": 0,
-    "farm": 55,
-    "mountains": 61,
+_PAINTERS = {  # place -> what paints it, and its horizon
+    "beach": (_beach, 44),
+    "forest": (_forest, 62),
+    "city": (_city, 62),
+    "desert": (_desert, 56),
+    "snow": (_snow, 54),
+    "meadow": (_meadow, 56),
+    "lake": (_lake, 43),
+    "underwater": (_underwater, 0),
+    "farm": (_farm, 55),
+    "mountains": (_mountains, 61),
 }
 
 
@@ -308,8 +296,9 @@ def backdrop(place: str, weather: str, variant: int, size: int) -> Image.Image:
     """The empty place, an RGB image of size x size pixels. Do not draw on it: it is shared."""
     rng = _rng(place, weather, variant)
     canvas = _Canvas(size, weather)
-    _sky(canvas, rng, weather, variant, _HORIZON[place])
-    _PAINTERS[place](canvas, rng)
+    paint, horizon = _PAINTERS[place]
+    _sky(canvas, rng, weather, variant, horizon)
+    paint(canvas, rng)
     return canvas.image.resize((size, size), Image.Resampling.BOX)
 
 

@@ -7,9 +7,11 @@ no renderer: the text-only split is never drawn. A test compares the column with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-# color name -> (main fill, shade fill): OpenMoji's own palette
-COLORS: dict[str, tuple[str, str]] = {
+Paint = tuple[str, str]  # main fill, shade fill
+# color name -> paint: OpenMoji's palette
+COLORS: dict[str, Paint] = {
     "red": ("#ea5a47", "#d22f27"),
     "orange": ("#f4aa41", "#e27022"),
     "yellow": ("#fcea2b", "#f1b31c"),
@@ -74,18 +76,10 @@ class Noun:
     places: str
     verbs: tuple[str, ...]
     colors: tuple[str, ...] = ()
-    paint: tuple[str, str] | None = None
+    paint: Paint | None = None
     synonyms: tuple[tuple[str, str], ...] = ()  # (singular, plural)
     most: int = 4  # of them in a picture
     never: tuple[str, ...] = ()  # weathers in which it is not seen
-
-
-def _paint(words: str) -> tuple[str, str] | None:
-    """The fill colors (main, shade) of a color's name or of two words; None for no words."""
-    if words in COLORS or not words:
-        return COLORS.get(words)
-    main, shade = words.split()
-    return main, shade
 
 
 def _noun(
@@ -105,7 +99,7 @@ def _noun(
         places=places,
         verbs=tuple(verbs.split()),
         colors=tuple(colors.split()),
-        paint=_paint(paint),
+        paint=cast(Paint | None, COLORS.get(paint) or tuple(paint.split()) or None),
         synonyms=tuple(synonyms),
         most=most,
         never=tuple(never.split()),

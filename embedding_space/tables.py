@@ -290,11 +290,9 @@ def _check_split(path: Path, split: str) -> None:
 
 
 def _check(tables: Tables) -> None:
-    for name, table in (("images", tables.images), ("captions", tables.captions)):
-        for split in pc.unique(table["split"]).to_pylist():
-            if split is not None:
-                _check_split(tables.root / f"{name}.parquet", split)
     for name, table, key in (("images", tables.images, "image_id"), ("captions", tables.captions, "caption_id")):
+        for split in pc.unique(table["split"].drop_null()).to_pylist():
+            _check_split(tables.root / f"{name}.parquet", split)
         for column in set(SCHEMAS[name].names) - {"image_row", "caption"}:
             if table[column].null_count:
                 raise ValueError(f"A row of {name}.parquet in {tables.root} has no {column}")

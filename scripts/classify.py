@@ -18,7 +18,5 @@ def run(config: DictConfig) -> dict:
     return classify(config)
 
 
-main = command("classify", run)
-
 if __name__ == "__main__":
-    main()
+    command("classify", run)()

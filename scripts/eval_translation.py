@@ -17,7 +17,5 @@ def run(config: DictConfig) -> dict:
     return evaluate(config)
 
 
-main = command("eval_translation", run)
-
 if __name__ == "__main__":
-    main()
+    command("eval_translation", run)()

@@ -17,7 +17,5 @@ def run(config: DictConfig) -> dict:
     return evaluate(config)
 
 
-main = command("evaluate_retrieval", run)
-
 if __name__ == "__main__":
-    main()
+    command("evaluate_retrieval", run)()

@@ -17,7 +17,5 @@ def run(config: DictConfig) -> dict:
     return plot_sweep(config)
 
 
-main = command("plot_sweep", run)
-
 if __name__ == "__main__":
-    main()
+    command("plot_sweep", run)()

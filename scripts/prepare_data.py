@@ -111,7 +111,5 @@ def _make_tables(dataset: DictConfig) -> None:
         make_tables(dataset)
 
 
-main = command("prepare_data", prepare)
-
 if __name__ == "__main__":
-    main()
+    command("prepare_data", prepare)()

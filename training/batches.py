@@ -28,11 +28,7 @@ class StepRandom:
     def normal_like(self, like: Tensor) -> Tensor:
         """Standard normal noise (rows, ...) of `like`'s shape, dtype and device."""
         noise = torch.randn(
-            self.global_rows,
-            *like.shape[1:],
-            generator=self._generator,
-            device=self.device,
-            dtype=torch.float32,
+            self.global_rows, *like.shape[1:], generator=self._generator, device=self.device, dtype=torch.float32
         )
         return noise[self.rows].to(like)
 

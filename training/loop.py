@@ -144,18 +144,10 @@ class Loop:
         finally:
             finish_trackers(accelerator)
         if accelerator.is_main_process:
-            samples = state.step * config.batch_size
-            finish_run(
-                self.output_dir,
-                {
-                    "steps": state.step,
-                    "samples": samples,
-                    "seconds": round(state.seconds, 1),
-                    "precision": state.precision,
-                    "device": computing_on(self.device, self.precision),
-                    **metrics,
-                },
-            )
+            samples, seconds = state.step * config.batch_size, round(state.seconds, 1)
+            summary: dict[str, Any] = {"steps": state.step, "samples": samples, "seconds": seconds}
+            where = {"precision": state.precision, "device": computing_on(self.device, self.precision)}
+            finish_run(self.output_dir, {**summary, **where, **metrics})
         accelerator.wait_for_everyone()
         atexit.register(_leave_group)  # not after an error: the other processes would be waited for
         return metrics

@@ -126,8 +126,8 @@ def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
         for number, line in numbered_lines(path):
             if not taken.rows and line.strip().lower() in {*keys.known, *HEADERS}:
                 raise ValueError(
-                    f"{path}, line {number} is a header ({line.strip()}), and the file is read as a caption a line: "
-                    "remove that line, or call the file .csv or .tsv"
+                    f"{path}, line {number} is a header ({line.strip()}), and the file is read as one caption per "
+                    "line: remove that line, or call the file .csv or .tsv"
                 )
             if not taken.rows:
                 _check_first(path, number, line)
@@ -311,36 +311,30 @@ def _check_first(path: Path, number: int, line: str) -> None:
     where = f"{path}, line {number}"
     if NAMES_ALONE.fullmatch(line):
         raise ValueError(
-            f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as a caption a "
-            "line: name the column of the captions with dataset.text_key=... and call the file .csv or .tsv, or put a "
-            "blank behind each comma if it is a caption"
+            f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as one "
+            "caption per line: name the column of the captions with dataset.text_key=... and call the file .csv or "
+            ".tsv, or put a blank behind each comma if it is a caption"
         )
     if MARKUP.match(line):
-        raise ValueError(f"{where} is HTML or XML, and the file is read as a caption a line: fetch or write it again")
+        raise ValueError(
+            f"{where} is HTML or XML, and the file is read as one caption per line: fetch or write it again"
+        )
 
 
 def _check_plain(path: Path, number: int, line: str) -> None:
     """Refuse a line that is no caption but a record of another format."""
-    where, text = f"{path}, line {number}", line.strip()
-    if "\t" in text:
-        raise ValueError(
-            f"{where} holds a tab, and the file is read as a caption a line: call it .tsv and give it a header line, "
-            "or put blanks for tabs"
-        )
-    if NAMED_PICTURE.match(text):
-        raise ValueError(
-            f"{where} begins with the name of a picture, and the file is read as a caption a line: call it .csv and "
-            "give it a header line, such as image,caption"
-        )
-    if NUMBERED.match(text):
-        raise ValueError(
-            f"{where} begins with a number and a delimiter ({text[:40]!r}), and the file is read as a caption a line: "
-            "call it .csv and give it a header line, such as image,caption, or put a blank behind the comma"
-        )
-    if text.startswith("['") and text.endswith("']"):
-        raise ValueError(f"{where} is a list of Python's, and the file is read as a caption a line: one on each line")
-    if text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}")):
-        raise ValueError(
-            f"{where} looks like JSON, and the file is read as a caption a line: call it .jsonl (an object a line) or "
-            ".json"
-        )
+    text, table = line.strip(), "call it .csv and give it a header line, such as image,caption"
+    is_json = text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}"))
+    for is_record, what, remedy in (
+        ("\t" in text, "holds a tab", "call it .tsv and give it a header line, or put blanks for tabs"),
+        (NAMED_PICTURE.match(text), "begins with the name of a picture", table),
+        (
+            NUMBERED.match(text),
+            f"begins with a number and a delimiter ({text[:40]!r})",
+            f"{table}, or put a blank behind the comma",
+        ),
+        (text.startswith("['") and text.endswith("']"), "is a list of Python's", "put one caption on each line"),
+        (is_json, "looks like JSON", "call it .jsonl (one object per line) or .json"),
+    ):
+        if is_record:
+            raise ValueError(f"{path}, line {number} {what}, and the file is read as one caption per line: {remedy}")

@@ -27,11 +27,7 @@ def read_corpora(
 
 
 def read_texts(
-    files: str | Iterable[str],
-    split: str,
-    option: str,
-    text_key: str | Sequence[str] | None,
-    image_key: str | None,
+    files: str | Iterable[str], split: str, option: str, text_key: str | Sequence[str] | None, image_key: str | None
 ) -> Iterator[Photo]:
     """Each entry of the files as a Photo without a path, its id `<file name without ending>:<line number>`.
 
@@ -47,7 +43,7 @@ def read_texts(
     stems: set[str] = set()
     for file in map(Path, [files] if isinstance(files, str) else files):
         if not file.is_file():
-            raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption a line, or JSONL")
+            raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption per line, or JSONL")
         stem = Path(re.sub(r"\.gz$", "", file.name, flags=re.IGNORECASE)).stem
         if stem in stems:
             raise ValueError(f"dataset.{option} names two files called {stem}: rename one, for ids begin with it")

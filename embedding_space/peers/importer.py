@@ -38,19 +38,11 @@ class ImportedRows(Encoder):
         self.description, self.rows, self.numbers = description, rows, numbers
         self.dims = dict.fromkeys(("images", "texts"), rows.shape[1])
 
-    def encode_image_shards(
-        self,
-        paths: Sequence[Path],
-        shards: Sequence[Sequence[int]],
-        patches: bool = False,
-        done: Callable[[int], object] = lambda count: None,
-    ) -> Iterator[EncodedImages]:
+    def encode_image_shards(self, paths, shards, patches=False, done=lambda count: None) -> Iterator[EncodedImages]:
         for shard, rows in zip(shards, self._look_up("images", shards, done), strict=True):
             yield EncodedImages(rows, None, list(range(len(shard))), [])
 
-    def encode_text_shards(
-        self, texts: Sequence[str], shards: Sequence[Sequence[int]], done: Callable[[int], object] = lambda count: None
-    ) -> Iterator[Tensor]:
+    def encode_text_shards(self, texts, shards, done=lambda count: None) -> Iterator[Tensor]:
         return self._look_up("texts", shards, done)
 
     def _look_up(self, modality: str, shards: Sequence[Sequence[int]], done: Callable) -> Iterator[Tensor]:

@@ -19,7 +19,8 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from types import SimpleNamespace
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -116,13 +117,6 @@ class _Memo(list):
                 super().__setitem__(index, None)
 
 
-class _Stream:
-    """A file without `tell`, which `genops` would call at every opcode."""
-
-    def __init__(self, file: BinaryIO):
-        self.read, self.readline = file.read, file.readline
-
-
 class _Machine:
     """Executes the opcodes of a pickle that plain data need, and refuses all others."""
 
@@ -187,7 +181,9 @@ class _Machine:
 
     def load(self) -> Any:
         """What the pickle holds."""
-        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, _Stream(self._file))):
+        # Without `tell`, which genops would call at every opcode.
+        stream: Any = SimpleNamespace(read=self._file.read, readline=self._file.readline)
+        for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name not in self._actions:
                 code = opcode.code.encode("latin-1")
                 raise Refusal(f"it uses the pickle opcode {code!r}, which a file of {PLAIN} does not need")

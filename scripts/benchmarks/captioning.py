@@ -23,13 +23,7 @@ from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import make_tokenizer
 from scripts.benchmarks.diffusion import random_rows
-from scripts.benchmarks.timing import (
-    ClockedTask,
-    StepClock,
-    endless,
-    parameters,
-    with_ratios,
-)
+from scripts.benchmarks.timing import ClockedTask, StepClock, endless, parameters, with_ratios
 from training.loop import Loop, LoopConfig
 
 

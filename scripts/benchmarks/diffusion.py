@@ -17,14 +17,7 @@ from common.device import best_device, choose_precision
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
-from scripts.benchmarks.timing import (
-    ClockedTask,
-    StepClock,
-    endless,
-    median_seconds,
-    parameters,
-    with_ratios,
-)
+from scripts.benchmarks.timing import ClockedTask, StepClock, endless, median_seconds, parameters, with_ratios
 from training.batches import EpochOrder
 from training.loop import Loop, LoopConfig
 
@@ -73,11 +66,7 @@ def benchmark_bridge(config: DictConfig, repeats: int) -> list[dict]:
     }
     seconds = median_seconds(calls, repeats)
     rows = [
-        {
-            "bridge": name,
-            "million parameters": parameters(models[kind]),
-            "embeddings per second": count / seconds[name],
-        }
+        {"bridge": name, "million parameters": parameters(models[kind]), "embeddings per second": count / seconds[name]}
         for name, (kind, _, count) in ways.items()
     ]
     return with_ratios(rows, "embeddings per second")

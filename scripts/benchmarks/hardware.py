@@ -32,10 +32,7 @@ def benchmark_hardware(config: DictConfig, repeats: int) -> list[dict]:
             size, rate = config.size, product_rate(config.size, dtype, device, repeats)
         what = f"matrix product {size} x {size}, {name}{' (what auto takes)' if name == precision else ''}"
         rows.append({"hardware": what, "rate": rate, "unit": "GFLOP/s"})
-    for unit, rate in {
-        **encoding_rates(config.encode, repeats),
-        **decoder_rates(config.decoder, repeats),
-    }.items():
+    for unit, rate in {**encoding_rates(config.encode, repeats), **decoder_rates(config.decoder, repeats)}.items():
         rows.append({"hardware": f"{unit}, {precision}", "rate": rate, "unit": "per second"})
     return rows
 

@@ -21,15 +21,7 @@ from evaluation.captions.meteor import close_warm_meteors
 from evaluation.captions.metrics import METRICS, score_captions
 from scripts.benchmarks.timing import median_seconds, with_ratios
 
-NAMES = {
-    "BLEU-1": "Bleu_1",
-    "BLEU-2": "Bleu_2",
-    "BLEU-3": "Bleu_3",
-    "BLEU-4": "Bleu_4",
-    "METEOR": "METEOR",
-    "ROUGE-L": "ROUGE_L",
-    "CIDEr": "CIDEr",
-}
+NAMES = {f"BLEU-{n}": f"Bleu_{n}" for n in range(1, 5)} | {"METEOR": "METEOR", "ROUGE-L": "ROUGE_L", "CIDEr": "CIDEr"}
 ALIKE = 1e-9
 
 

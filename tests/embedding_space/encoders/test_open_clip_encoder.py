@@ -216,7 +216,7 @@ def test_a_checkpoint_file_is_loaded_and_known_by_its_contents(tmp_path, caplog,
         return
     for _ in range(2):
         OpenClipEncoder("plain", "tiny", str(file), device="cpu")
-    assert [record.message.partition(": nothing tells")[0] for record in caplog.records] == [
+    assert [record.message.partition(": it is unknown")[0] for record in caplog.records] == [
         f"encoder.model=tiny encoder.pretrained={file}"
     ]
 
