@@ -1,18 +1,21 @@
-"""Dataclasses whose types say which values they take, checked by pydantic, with errors in one sentence."""
+"""Dataclasses and constructors whose types say which values they take, checked by pydantic, with errors in one
+sentence."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
 # 1 is a float; True and "1" are no numbers.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
@@ -43,6 +46,30 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
     return decorate
 
 
+def checked_options(prefix: str = "") -> Callable[[Method], Method]:
+    """A method, such as a module's `__init__`, whose arguments must be of their types, such as `steps: PositiveInt`, and
+    which otherwise raises `readable` errors.
+
+    Args:
+        prefix: of the options' names in messages, such as `loop.`.
+    """
+
+    def decorate(method: Method) -> Method:
+        validated = validate_call(method, config={**CONFIG, "arbitrary_types_allowed": True})
+
+        @wraps(method)
+        def checked(*args: Any, **options: Any) -> Any:
+            by_name = signature(method).bind_partial(*args).arguments  # pydantic's errors count arguments by position
+            try:
+                return validated(**by_name, **options)
+            except ValidationError as error:
+                raise readable(error, prefix) from error
+
+        return cast(Method, checked)
+
+    return decorate
+
+
 def readable(error: ValidationError, prefix: str = "") -> ValueError:
     """pydantic's error in one sentence, which names each option, its value and what it must be: `loop.steps=0 must be
     greater than or equal to 1`.
@@ -56,7 +83,7 @@ def readable(error: ValidationError, prefix: str = "") -> ValueError:
         entries = list(group)
         name = prefix + ".".join(map(str, entries[0]["loc"] if len(entries) == 1 else option))
         rules = " or ".join(dict.fromkeys(re.sub(r"^\w+ should ", "", entry["msg"]) for entry in entries))
-        if entries[0]["type"] == "missing":
+        if entries[0]["type"] in ("missing", "missing_argument"):
             sentences.append(f"{name} is missing")
         elif entries[0]["type"] == "unexpected_keyword_argument":
             sentences.append(f"there is no option {name}={value}")
