@@ -2,9 +2,9 @@
 
 From `pairs`, a small validation set, we measure the alignment noise (C³, arXiv 2401.08567, section 3).
 
-From `unpaired` images and texts, we treat an image as a noised text. We choose the noise level at which noised texts are,
-on average, as far from their nearest other text as images are from theirs. Real alignment noise also moves images towards
-*other* texts, where they are near some text but not their own, so these levels tend to be too low.
+From `unpaired` images and texts, we treat an image as a noised text. We choose the noise level at which noised texts
+are, on average, as far from their nearest other text as images are from theirs. Real alignment noise also moves images
+towards *other* texts, where they are near some text but not their own, so these levels tend to be too low.
 """
 
 from __future__ import annotations

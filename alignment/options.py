@@ -49,11 +49,11 @@ def expand_steps(method: DictConfig, step_types: StepTypes) -> list[dict]:
 
 
 def training_side(entries: Iterable[Mapping], step_types: StepTypes) -> list[dict]:
-    """The part of a method's entries that concerns its training side. Chains that share it do the same to texts, so that
-    a decoder trained with one of them can read images aligned by the others.
+    """The part of a method's entries that concerns its training side.
 
-    A step that learned from pairs, or that has an estimated option (perhaps from pairs), is kept whole, since results of
-    the decoder must say so.
+    Chains that share it do the same to texts, so that a decoder trained with one of them can read images aligned by the
+    others. A step that learned from pairs, or that has an estimated option (perhaps from pairs), is kept whole, since
+    results of the decoder must say so.
     """
     kept: list[dict] = []
     for entry in entries:

@@ -47,8 +47,9 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
 
 
 def checked_options(prefix: str = "") -> Callable[[Method], Method]:
-    """A method, such as a module's `__init__`, whose arguments must be of their types, such as `steps: PositiveInt`, and
-    which otherwise raises `readable` errors.
+    """A method, such as a module's `__init__`, whose arguments must have their types, such as `steps: PositiveInt`.
+
+    Others raise `readable` errors.
 
     Args:
         prefix: of the options' names in messages, such as `loop.`.

@@ -17,9 +17,9 @@ from common.provenance import run_facts
 from evaluation.reports.translation_tables import COLUMNS, table_row
 from evaluation.table import Table
 from modality_translation.bound import cosine_bound
-from modality_translation.measure import SIMILARITY, measure, measure_untranslated, share_above
+from modality_translation.measure import SIMILARITY, share_above, translation_metrics, untranslated_metrics
 from modality_translation.models import ConditionalEncoderDecoder
-from modality_translation.pairs import PairedStores, Pairs
+from modality_translation.pairs import PairedRows, PairedStores
 from modality_translation.step import check_encoder
 from modality_translation.translation import Translation, load_translation
 
@@ -33,9 +33,9 @@ def evaluate(config: DictConfig) -> dict:
     device = next(translation.parameters()).device
     pairs = stores.pairs(config.split, device)
     sampling = OmegaConf.to_container(config.sampling)
-    found = {"translated": measure(translation, pairs, tuple(translation.directions), **sampling)}
+    found = {"translated": translation_metrics(translation, pairs, tuple(translation.directions), **sampling)}
     if stores.is_joint:
-        found["untranslated"] = measure_untranslated(pairs)
+        found["untranslated"] = untranslated_metrics(pairs)
     results = {
         **run_facts(),
         "trained_on": translation.provenance,
@@ -58,7 +58,7 @@ def evaluate(config: DictConfig) -> dict:
     return results
 
 
-def _bounds(translation: Translation, pairs: Pairs, alpha: float, sampling: dict) -> dict[str, list[dict]]:
+def _bounds(translation: Translation, pairs: PairedRows, alpha: float, sampling: dict) -> dict[str, list[dict]]:
     """Proposition 1 next to what it bounds; none for models and settings without both terms of equation 5."""
     chosen = translation.sampling.changed(sampling)
     bounds = {}

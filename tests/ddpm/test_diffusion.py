@@ -182,11 +182,11 @@ def test_bf16_autocast_keeps_the_schedules_arithmetic_in_float32(objective):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"objective": "pred_x"}, ["'pred_x'", "diffusion.objective", "pred_x0"]),
-        ({"schedule": "sigmoid"}, ["'sigmoid'", "diffusion.schedule"]),
-        ({"loss_weighting": "p2"}, ["'p2'", "diffusion.loss_weighting", "min-snr"]),
-        ({"embed_scale": 0.0}, ["embed_scale=0.0", "diffusion.embed_scale"]),
-        ({"timesteps": 1}, ["timesteps=1", "diffusion.timesteps"]),
+        ({"objective": "pred_x"}, ["diffusion.objective='pred_x'", "pred_x0"]),
+        ({"schedule": "sigmoid"}, ["diffusion.schedule='sigmoid'", "cosine"]),
+        ({"loss_weighting": "p2"}, ["diffusion.loss_weighting='p2'", "min-snr"]),
+        ({"embed_scale": 0.0}, ["diffusion.embed_scale=0.0", "greater than 0 or 'sqrt_dim'"]),
+        ({"timesteps": 1}, ["diffusion.timesteps=1", "greater than or equal to 2"]),
         ({"objective": "pred_noise", "renormalize_state": True}, ["pred_noise", "renormalize_state=false"]),
         ({"objective": "pred_v", "renormalize_state": True}, ["pred_v", "renormalize_state=false"]),
         ({"prefix": [{"step": "Center", "dim": DIM}]}, ["end with Normalize"]),
