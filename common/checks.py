@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
-Method = TypeVar("Method", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 # 1 is a float; True and "1" are no numbers.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
@@ -46,8 +46,8 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
     return decorate
 
 
-def checked_options(prefix: str = "") -> Callable[[Method], Method]:
-    """A method, such as a module's `__init__`, whose arguments must have their types, such as `steps: PositiveInt`.
+def checked_options(prefix: str = "") -> Callable[[Function], Function]:
+    """A function, such as a module's `__init__`, whose arguments must have their types, such as `steps: PositiveInt`.
 
     Others raise `readable` errors.
 
@@ -55,18 +55,18 @@ def checked_options(prefix: str = "") -> Callable[[Method], Method]:
         prefix: of the options' names in messages, such as `loop.`.
     """
 
-    def decorate(method: Method) -> Method:
-        validated = validate_call(method, config={**CONFIG, "arbitrary_types_allowed": True})
+    def decorate(function: Function) -> Function:
+        validated = validate_call(function, config={**CONFIG, "arbitrary_types_allowed": True})
 
-        @wraps(method)
+        @wraps(function)
         def checked(*args: Any, **options: Any) -> Any:
-            by_name = signature(method).bind_partial(*args).arguments  # pydantic's errors count arguments by position
+            by_name = signature(function).bind_partial(*args).arguments  # pydantic's errors count arguments by position
             try:
                 return validated(**by_name, **options)
             except ValidationError as error:
                 raise readable(error, prefix) from error
 
-        return cast(Method, checked)
+        return cast(Function, checked)
 
     return decorate
 

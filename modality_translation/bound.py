@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from scipy import stats
 
-Numbers = TypeVar("Numbers", float, np.ndarray)
+Numbers = float | np.ndarray
 
 
-def inner_product_cdf(value: Numbers, dim: int) -> Numbers:
+def inner_product_cdf(value: Numbers, dim: int) -> np.ndarray:
     """P(x·y <= value) for independent uniform unit vectors in `dim` dimensions, at least 2.
 
     (1 + x·y) / 2 is Beta((dim - 1)/2, (dim - 1)/2) distributed. The paper's equation 22 is this with d = dim - 1, the
@@ -22,7 +20,7 @@ def inner_product_cdf(value: Numbers, dim: int) -> Numbers:
     return stats.beta.cdf((1 + value) / 2, half, half)
 
 
-def cosine_bound(alpha: float, projection_energy: Numbers, gamma: float, dim: int) -> Numbers:
+def cosine_bound(alpha: float, projection_energy: Numbers, gamma: float, dim: int) -> np.ndarray:
     """P(cosine(z, ẑ) >= alpha) in proposition 1 (equations 7, 21 and 23) for ẑ = Pz + γF.
 
     As in its proof, Pz is the unit target's projection, F is perpendicular to it, and the cosine is

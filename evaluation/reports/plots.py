@@ -55,7 +55,7 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     dims = {rows.shape[1] for pair in panels.values() for rows in pair}
     if len(dims) != 1:
         raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
-    drawn = {title: tuple(every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
+    drawn = {title: tuple(subsample(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
     title, first = next(iter(drawn.items()))
     pca = PCA(2, svd_solver="full").fit(torch.cat(first))
     places = {title: tuple(torch.from_numpy(pca.transform(rows)) for rows in pair) for title, pair in drawn.items()}
@@ -191,7 +191,7 @@ def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
         figure.savefig(Path(folder) / f"{name}.svg", dpi=200, metadata={"Date": None})
 
 
-def every(rows: Tensor, points: int) -> Tensor:
+def subsample(rows: Tensor, points: int) -> Tensor:
     """At most `points` rows, evenly spaced."""
     return rows[evenly_spaced(len(rows), points, nearest=True)]
 

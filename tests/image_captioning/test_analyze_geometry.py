@@ -31,7 +31,7 @@ def test_figures_and_one_json_for_raw_rows_and_after_alignments(config, tmp_path
     assert results["alignments"]["c3_auto"]["estimates"][0]["data"] == "unpaired" and results["command"]
     for name in ("summary", "cosines", "gap_directions", "gap_axes", "spread", "residuals", "pca"):
         assert all((out / f"{name}.{ending}").stat().st_size > 3000 for ending in ("png", "svg"))
-    assert "c2_collapse" in capsys.readouterr().out and "| c3_auto |" in (out / "table.md").read_text()
+    assert "c2_collapse" in capsys.readouterr().out and "| c3_auto " in (out / "table.md").read_text()
 
 
 def test_other_texts_are_unpaired_and_have_no_paired_figures(config, tmp_path):
@@ -58,7 +58,7 @@ def test_rows_are_drawn_by_the_seed_with_their_own_texts(config):
     ("overrides", "message"),
     [
         (["alignments=[nope]"], "'nope' is neither a config"),
-        (["alignments=[c1,c1]"], "two of the name 'c1'"),
+        (["alignments=[c1,c1]"], "two named 'c1'"),
         (["split=train"], "no images of split 'train'"),
         (["max_images=2"], "max_images=2 must be null or at least 4"),
         (["variance_share=2"], "variance_share=2 must lie"),
