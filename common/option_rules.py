@@ -84,7 +84,7 @@ LISTS = {
     "seeds": FROM_0, "few_captions": POSITIVE, "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.training": str,
-    "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str,
+    "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = ("classes", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
@@ -95,7 +95,6 @@ OPEN = (
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
 )  # fmt: skip
 ONE_OR_LIST = (
-    "evaluations",
     "dataset.text_key",
     "dataset.extra_text",
 )  # what reads them takes one for a list of one itself

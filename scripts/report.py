@@ -1,6 +1,7 @@
-"""The report of a finished comparison, as one HTML file. See configs/report.yaml.
+"""The report of a finished comparison, as one HTML file, or a sweep's plot. See configs/report.yaml.
 
 python scripts/report.py comparison=outputs/compare_methods/flickr8k_photos pictures=120
+python scripts/report.py 'sweep=outputs/evaluation/demo_diffusion_bridge_seed0_test_greedy_image_*'
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from common.cli import command
 
 
 def run(config: DictConfig) -> object:
-    """Write the report as `configs/report.yaml` says; returns where it is."""
+    """Write what `configs/report.yaml` says; returns where it is."""
     from evaluation.reports.report_command import report
 
     return report(config)

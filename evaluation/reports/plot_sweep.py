@@ -1,6 +1,6 @@
 """A figure of finished evaluations against the option in which they differ, or two.
 
-The work behind `scripts/plot_sweep.py`.
+The work behind `scripts/report.py sweep=...`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from evaluation.reports.sweep_plots import plot_heat_map, plot_lines
 from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points, sweep_runs, sweep_table, swept_options
 
 
-def plot_sweep(config: DictConfig) -> dict:
-    """Run as `configs/plot_sweep.yaml` says; returns what `sweep.json` holds."""
+def plot_sweep(config: DictConfig) -> Path:
+    """Plot `sweep` of `configs/report.yaml`; returns the folder of its files."""
     facts = run_facts()
-    patterns = [config.evaluations] if isinstance(config.evaluations, str) else list(config.evaluations)
-    found = sorted({folder for pattern in patterns for folder in glob(pattern) if Path(folder).is_dir()})
+    found = sorted({folder for pattern in config.sweep for folder in glob(pattern) if Path(folder).is_dir()})
     folders = [folder for folder in found if (Path(folder) / "scores.json").is_file()]
     if not folders:
         raise FileNotFoundError(
-            f"evaluations={config.evaluations} matches no finished evaluation: run scripts/eval_coco.py first"
+            f"sweep={list(config.sweep)} matches no finished evaluation: run scripts/eval_coco.py first"
         )
     if unfinished := [folder for folder in found if folder not in folders]:
         print(f"Left out, for they hold no scores.json: {', '.join(unfinished)}")
@@ -45,14 +44,14 @@ def plot_sweep(config: DictConfig) -> dict:
         names = {"lines": [f"{name} {value}" for name in other for value in shown[name]]} if other else {}
         figure = plot_lines(shown.assign(**names), first, config.metric, *names)
     footnote(figure, _origin(evaluations, points, spread=not heat_map))
-    output_dir = Path(config.output_dir)
+    output_dir = Path(config.output or "outputs/sweeps/sweep")
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
     write_whole(output_dir / "sweep.json", json.dumps(results, indent=2) + "\n")
     table = sweep_table(points, config.metric)
     write_whole(output_dir / "sweep.md", table.markdown() + "\n")
     print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")
-    return results
+    return output_dir
 
 
 def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping], spread: bool) -> str:

@@ -18,12 +18,15 @@ from evaluation.reports.comparison_report import (
     write_comparison_report,
 )
 from evaluation.reports.gallery import thumbnail
+from evaluation.reports.plot_sweep import plot_sweep
 from evaluation.reports.plots import Example
 from training.tracking import Tracker, start_tracker
 
 
 def report(config: DictConfig) -> Path:
-    """Write the report as `configs/report.yaml` says; returns where it is."""
+    """Write the report, or a sweep's plot, as `configs/report.yaml` says; returns where it is."""
+    if config.sweep:
+        return plot_sweep(config)
     for option, least in (("pictures", 0), ("picture_side", 32)):
         if config[option] < least:
             raise ValueError(f"{option}={config[option]} must be at least {least}")

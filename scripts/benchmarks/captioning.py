@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from alignment.chain import Alignment
+from alignment.steps import Normalize
 from common.config import compose_config
 from common.device import best_device, computes_bf16
 from image_captioning.build import build_captioner
@@ -87,7 +88,7 @@ def make_captioner(config: DictConfig, captions: list[str]) -> Captioner:
     torch.manual_seed(0)
     return build_captioner(
         dim=config.dim,
-        alignment=Alignment([{"step": "Normalize"}]),
+        alignment=Alignment([Normalize()]),
         tokenizer=make_tokenizer(decoder["tokenizer"], captions),
         mapper=decoder["mapper"],
         encoder={"name": "none"},

@@ -10,10 +10,12 @@ from omegaconf import OmegaConf
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from alignment.options import step_entries
 from common.config import compose_config
 from ddpm.bridge import load_text_diffusion
 from ddpm.training_run import train as train_diffusion
 from embedding_space.store import EmbeddingStore
+from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 from image_captioning.training_run import train as train_captioner
@@ -44,7 +46,7 @@ def test_the_decoder_is_the_references():
     config = composed("image_captioning")
     assert (config["decoder"]["pretrained"], config["decoder"]["train_decoder"]) == ("gpt2", True)
     assert config["decoder"]["mapper"] == {"kind": "mlp", "prefix_length": 10}
-    bridge = config["alignment"]["steps"][3]
+    bridge = step_entries(config["alignment"], STEPS)[3]
     assert bridge.pop("diffusion") == "outputs/ddpm/coco_diffusion_bridge_reference_seed0"
     assert bridge == {
         "step": "DiffusionBridge", "text_timestep": 400, "text_steps": 5, "image_timestep": 600, "image_steps": 5,
@@ -64,7 +66,7 @@ def test_each_stage_finds_the_one_before_for_another_data_set_too():
     evaluation = compose_config("eval_coco", EXPERIMENT, "dataset=flickr30k")
     assert captioner.alignment.diffusion == diffusion.output_dir
     assert evaluation.checkpoint == captioner.output_dir and captioner.store == evaluation.store == diffusion.store
-    assert captioner.alignment.steps[3].image_timestep == 400
+    assert captioner.alignment.image_timestep == 400
 
 
 @pytest.fixture

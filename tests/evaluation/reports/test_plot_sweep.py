@@ -1,4 +1,4 @@
-"""scripts/plot_sweep.py, from finished evaluations' folders to figures and tables."""
+"""scripts/report.py sweep=..., from finished evaluations' folders to figures and tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from evaluation.reports.plot_sweep import plot_sweep
+from evaluation.reports.report_command import report
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def evaluations(tmp_path):
 
 def test_two_options_are_a_heat_map_or_lines_and_one_is_a_line(evaluations, compose, tmp_path, capsys):
     for name, options in (
-        ("map", [f"evaluations={evaluations}/*"]),
-        ("lines", [f"evaluations={evaluations}/*", "lines=true", "options=[image_steps,image_timestep]"]),
-        ("line", [f"evaluations=[{evaluations}/t100_s1,{evaluations}/t300_s1]"]),
+        ("map", [f"sweep={evaluations}/*"]),
+        ("lines", [f"sweep={evaluations}/*", "lines=true", "options=[image_steps,image_timestep]"]),
+        ("line", [f"sweep=[{evaluations}/t100_s1,{evaluations}/t300_s1]"]),
     ):
-        results = plot_sweep(compose("plot_sweep", *options, f"output_dir={tmp_path}/{name}"))
+        folder = report(compose("report", *options, f"output={tmp_path}/{name}"))
+        results = json.loads((folder / "sweep.json").read_text())
         written = {path.name for path in (tmp_path / name).iterdir()}
         assert written == {"sweep.json", "sweep.md", "sweep.png", "sweep.svg"}
-        assert json.loads((tmp_path / name / "sweep.json").read_text()) == results
     assert results["options"] == ["alignment.image_timestep"]
     assert [point["values"] for point in results["points"]] == [[100.0], [300.0]]
     assert "alignment.image_timestep" in capsys.readouterr().out
@@ -37,17 +37,17 @@ def test_two_options_are_a_heat_map_or_lines_and_one_is_a_line(evaluations, comp
 
 def test_unfinished_evaluations_are_left_out_by_name(evaluations, compose, tmp_path, capsys):
     (evaluations / "t100_s1" / "scores.json").unlink()
-    plot_sweep(compose("plot_sweep", f"evaluations={evaluations}/t*_s*", f"output_dir={tmp_path}/out", "lines=true"))
+    report(compose("report", f"sweep={evaluations}/t*_s*", f"output={tmp_path}/out", "lines=true"))
     assert f"no scores.json: {evaluations}/t100_s1\n" in capsys.readouterr().out
 
 
 def test_no_folder_and_no_difference_are_errors(evaluations, compose, tmp_path):
     for pattern, error, message in (
-        ("nothing*", FileNotFoundError, r"nothing\* matches no finished evaluation"),
+        ("nothing*", FileNotFoundError, r"nothing\*\'\] matches no finished evaluation"),
         ("t100_s1", ValueError, "do not differ"),
     ):
         with pytest.raises(error, match=message):
-            plot_sweep(compose("plot_sweep", f"evaluations={evaluations}/{pattern}", f"output_dir={tmp_path}/out"))
+            report(compose("report", f"sweep={evaluations}/{pattern}", f"output={tmp_path}/out"))
 
 
 def test_the_commands_for_sweeps_of_trainings_name_their_runs(compose):
