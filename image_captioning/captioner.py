@@ -209,8 +209,8 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
             tokens: (B, T) int64, each caption ended by the end token, with padding on the right.
             mask: (B, T) bool, true at tokens, false at padding.
         """
-        # Flat, since the same loss is five times as slow over (B, V, T) logits. The little padding (batches have captions
-        # of similar lengths) costs less than selecting the tokens, which would make a GPU wait for their number.
+        # Flat, since the same loss is five times as slow over (B, V, T) logits. The little padding (batches have
+        # captions of similar lengths) costs less than selecting the tokens: a GPU would wait for their number.
         logits = self.logits(embeddings, tokens).float().flatten(0, 1)  # (B x T, V)
         losses = F.cross_entropy(logits, tokens.flatten(), reduction="none", label_smoothing=label_smoothing)
         return (losses.view_as(tokens) * mask).sum(-1)
