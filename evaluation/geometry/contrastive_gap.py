@@ -29,8 +29,8 @@ def contrastive_gap(config: DictConfig) -> dict:
     options, facts = plain(config), run_facts()
     if not options["temperatures"] or not options["unit_rows"] or set(options["unit_rows"]) - set(KINDS):
         raise ValueError(
-            f"temperatures={options['temperatures']} must have at least one number, and unit_rows={options['unit_rows']} "
-            "must be false, true or both"
+            f"temperatures={options['temperatures']} must have at least one number, and "
+            f"unit_rows={options['unit_rows']} must be false, true or both"
         )
     curves = {
         KINDS[unit]: GapExperiment(**{name: options[name] for name in OPTIONS}, unit_rows=unit).sweep(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -126,8 +127,8 @@ def _t_test(per_seed: np.ndarray) -> float | None:
         return None
     if np.ptp(per_seed) == 0:  # no spread: scipy would divide by it
         return 1.0 if per_seed[0] == 0 else 0.0
-    _, p = stats.ttest_1samp(per_seed, 0.0)
-    return float(p)
+    result: Any = stats.ttest_1samp(per_seed, 0.0)
+    return float(result.pvalue)
 
 
 def _checked(name: str, values: np.ndarray) -> np.ndarray:

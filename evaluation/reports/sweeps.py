@@ -102,7 +102,7 @@ def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) 
     """
     values = DataFrame([evaluation.options for evaluation in evaluations], dtype=object)
     values = values.drop(columns=list(_SEEDS), errors="ignore").map(_text)
-    counts = values.nunique()
+    counts: Any = values.nunique()
     varying = counts[counts > 1].index
     if named:
         chosen: list[str] = [_named(option, varying, values.columns) for option in named]
