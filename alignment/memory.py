@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveFloat
 from torch import Tensor
 
 from alignment.step import Step
-from common.checks import checked_options
+from common.checks import Positive, checked_options
 from common.randomness import evenly_spaced
 from embedding_space.store import EmbeddingStore
 
@@ -32,7 +31,7 @@ class TextMemory(Step):
 
     @checked_options("alignment.")
     def __init__(
-        self, temperature: PositiveFloat, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
+        self, temperature: Positive, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
     ):
         super().__init__()
         self.temperature = temperature

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from alignment.auto import estimate_noise_std, rows_for_estimate
 from alignment.step import Step
-from common.checks import checked_options
+from common.checks import NotNegative, checked_options
 
 
 class Normalize(Step):
@@ -77,7 +76,7 @@ class GaussianNoise(Step):
     """
 
     @checked_options("alignment.")
-    def __init__(self, noise_std: NonNegativeFloat):
+    def __init__(self, noise_std: NotNegative):
         super().__init__()
         self.noise_std = noise_std
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from itertools import groupby
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,12 @@ from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 # 1 is a float; True and "1" are no numbers.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
@@ -30,13 +36,14 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        checked = dataclass(config=CONFIG, frozen=frozen)(cls)
+        checked: Any = dataclass(config=CONFIG, frozen=frozen)(cls)
         construct = checked.__init__
 
         @wraps(construct)
         def checked_construct(self: T, *args: Any, **options: Any) -> None:
+            named = dict(zip(checked.__pydantic_fields__, args, strict=False))  # so that errors name the options
             try:
-                construct(self, *args, **options)
+                construct(self, *args[len(named) :], **named, **options)
             except ValidationError as error:
                 raise readable(error, prefix) from error
 
@@ -56,7 +63,7 @@ def checked_options(prefix: str = "") -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        validated = validate_call(function, config={**CONFIG, "arbitrary_types_allowed": True})
+        validated = validate_call(function, config=ConfigDict(**CONFIG, arbitrary_types_allowed=True))
 
         @wraps(function)
         def checked(*args: Any, **options: Any) -> Any:

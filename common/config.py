@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -14,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from common.options import addable, fit_options, keys, no_option
 from common.paths import CONFIGS
+from common.plain import plain
 
 
 def compose_config(stage: str, *overrides: str) -> DictConfig:
@@ -54,7 +54,7 @@ def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
     others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
     for near in (others, []):
         try:
-            return no_option(key, stage, keys(OmegaConf.to_container(compose_config(stage, *near))))
+            return no_option(key, stage, keys(plain(compose_config(stage, *near), resolve=False)))
         except ValueError:  # something else is wrong, too, or several values are to be swept over
             continue
     return no_option(key, stage, [])
@@ -67,12 +67,8 @@ def _first_part(error: Exception) -> str:
 
 def _choices(stage: str) -> list[str]:
     """The groups that the stage's config chooses from."""
-    parts = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stage}.yaml"))["defaults"]
+    parts = plain(OmegaConf.load(CONFIGS / f"{stage}.yaml"), resolve=False)["defaults"]
     return [group for part in parts if isinstance(part, dict) for group in part]
-
-
-# ${base_name:${checkpoint}}: the name of a run folder
-OmegaConf.register_new_resolver("base_name", lambda path: Path(str(path)).name, replace=True)
 
 
 def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:

@@ -110,9 +110,9 @@ def _quoting_rows(path: Path, delimiter: str, columns: int, exact: bool) -> Iter
         except StopIteration:
             return
         except csv.Error as error:
-            lines = f"line {number} is" if reader.line_num <= number else f"lines {number} to {reader.line_num} are"
+            where = f"line {number} is" if reader.line_num <= number else f"lines {number} to {reader.line_num} are"
             raise ValueError(
-                f"{path}, {lines} no CSV: {error}. A quote that begins a field must end it, and one within a "
+                f"{path}, {where} no CSV: {error}. A quote that begins a field must end it, and one within a "
                 'quoted field is written twice: "say ""stop"""'
             ) from error
         text = "".join(row)

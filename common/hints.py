@@ -10,7 +10,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from common.errors import NeedsEmbeddings, NeedsTables, NeedsTraining
-from common.paths import ROOT
+from common.paths import CONFIGS
+from common.plain import plain
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,8 @@ def _placed(root: Path, choice: str) -> str:
 
 def _config(group: str, name: str) -> dict[str, str] | None:
     """{"config", "kind"} of the file in configs/<group> whose `name` is this one."""
-    for path in sorted((ROOT / "configs" / group).glob("*.yaml")):
-        content = OmegaConf.to_container(OmegaConf.load(path))
+    for path in sorted((CONFIGS / group).glob("*.yaml")):
+        content = plain(OmegaConf.load(path), resolve=False)
         if content.get("name") == name:
             return {"config": path.stem, "kind": content.get("kind", "")}
     return None

@@ -30,6 +30,7 @@ from common.option_rules import (
     entry,
 )
 from common.paths import CONFIGS
+from common.plain import plain
 
 _TAKES = {list: ONE_OR_LIST, dict: (*ONE_OR_PARTS, *MAYBE_NULL)}  # where one value is usual
 Plain = str | int | float | bool | None
@@ -47,7 +48,7 @@ def fit_options(config: DictConfig, stage: str, choices: Mapping[str, str | None
     out of its range (`option_rules`).
     """
     groups = tuple((group, name) for group, name in sorted(choices.items()) if _matters(group, name))
-    _Fitting(config, stage).fit_parts((), OmegaConf.to_container(config, resolve=False), _defaults(stage, groups))
+    _Fitting(config, stage).fit_parts((), plain(config, resolve=False), _defaults(stage, groups))
     return config
 
 
@@ -88,13 +89,13 @@ def _defaults(stage: str, groups: tuple[tuple[str, str], ...]) -> dict:
     # A group that was added has no defaults here.
     own = {str(part) for part in OmegaConf.load(CONFIGS / f"{stage}.yaml").defaults}
     chosen = [f"{group}={name}" for group, name in groups if any(group in part for part in own)]
-    return OmegaConf.to_container(hydra.compose(stage, chosen), resolve=False)
+    return plain(hydra.compose(stage, chosen), resolve=False)
 
 
 @cache
 def _options_of_group(group: str) -> frozenset[str]:
     """The options that any config of the group has, with the group's name before them."""
-    files = (OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in CONFIGS.glob(f"{group}/*.yaml"))
+    files = (plain(OmegaConf.load(path), resolve=False) for path in CONFIGS.glob(f"{group}/*.yaml"))
     beside = {f"{group}.{name}" for name in BESIDE[group]}
     return frozenset({f"{group}.{name}" for content in files for name in keys(content)} | beside)
 
@@ -215,7 +216,7 @@ class _Fitting:
             value = reduce(getitem, self._places[option], self.config)
         except OmegaConfBaseException:
             return None
-        return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+        return plain(value, resolve=False) if OmegaConf.is_config(value) else value
 
 
 def _rule_of(default: list) -> type | Number | None:

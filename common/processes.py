@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from accelerate import PartialState
@@ -39,27 +39,28 @@ class Processes:
         if self.count > 1:
             atexit.register(_leave_group)
 
-    def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
-        """Do `work` in every process (or in the main one alone, the others giving None) and wait until all are done.
+    def run_on_main(self, work: Callable[[], object]) -> None:
+        """Do `work` in the main process alone, and wait for it in the others. Errors are as in `run_everywhere`."""
+        self.run_everywhere(work if self.rank == 0 else lambda: None)
 
-        An error in one is raised in it, and in the others, once they are done, as a ValueError that tells it.
+    def run_everywhere(self, work: Callable[[], Result]) -> Result:
+        """Do `work` in every process, wait until all are done, and return this process's result.
+
+        An error in one process is raised there, and in the others, once they are done, as a ValueError that reports it.
         """
-        result, error = None, None
-        if not main_only or self.rank == 0:
-            try:
-                result = work()
-            except Exception as caught:
-                error = caught
         if self.count == 1:
-            if error is not None:
-                raise error
-            return result
+            return work()
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as caught:
+            error = caught
         reason = None if error is None else with_hint(error)
         if reason is not None:
             print(f"Process {self.rank} failed, the others finish what they are doing: {reason}", file=sys.stderr)
-        told: list[str | None] = [None] * self.count
+        reports: list[str | None] = [None] * self.count
         try:
-            torch.distributed.all_gather_object(told, reason and f"{type(error).__name__}: {reason}")
+            torch.distributed.all_gather_object(reports, reason and f"{type(error).__name__}: {reason}")
         except RuntimeError as lost:
             raise error or ValueError(
                 f"Process {self.rank} of {self.count} lost the others, one of which must have been killed: run the "
@@ -67,10 +68,10 @@ class Processes:
             ) from lost
         if error is not None:
             raise error
-        failed = [f"process {rank}: {message}" for rank, message in enumerate(told) if message is not None]
+        failed = [f"process {rank}: {message}" for rank, message in enumerate(reports) if message is not None]
         if failed:
             raise ValueError(f"Stopped because of {failed[0]}")
-        return result
+        return cast(Result, result)
 
 
 def _leave_group() -> None:

@@ -6,7 +6,6 @@ The work behind `scripts/compare_methods.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +14,22 @@ from pandas import DataFrame
 
 from common.config import compose_config
 from common.files import write_whole
-from common.paths import CONFIGS
 from common.provenance import run_facts
-from comparison.runs import MethodRuns, find_methods, shared_trainings
+from comparison.method_result import MethodResult
+from comparison.methods import STAGES, find_methods
+from comparison.runs import MethodRuns, shared_trainings
+from comparison.stages import experiment_override
+from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.scoring import named
+from evaluation.captions.scoring import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_tables import cider_intervals
 from evaluation.reports.plots import save_plot
 from evaluation.reports.statistics import RESAMPLES
 from evaluation.reports.sweep_plots import plot_lines
-from image_captioning.evaluate import IMAGE_MEANS, check_references, same_encoder
 from image_captioning.generation import Decoding
+from image_captioning.inference_inputs import IMAGE_MEANS
 
 
 def compare(config: DictConfig) -> dict:
@@ -47,34 +49,33 @@ def compare(config: DictConfig) -> dict:
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     runs = list(method_runs.run(config.seeds))
+    cross_domain = [
+        replace(run, tested_on=name) for name, others in elsewhere.items() for run in others.run(config.seeds)
+    ]
+    few_captions = [
+        replace(run, share=name, percent=percent)
+        for name, (percent, others) in fewer.items()
+        for run in others.run(config.seeds)
+    ]
+    rows, images = [run.to_json() for run in runs], runs[0].result.images
     results = {
         **facts,
         "title": f"Captioning methods on {config.dataset.name}",
         "summary": f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
-        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {runs[0]['images']:,} images.",
+        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images:,} images.",
         "config": OmegaConf.to_container(config, resolve=True),
         "store": store.hash,
         "store_path": str(store.path),
         "split": config.split,
         "seeds": list(config.seeds),
-        "images": runs[0]["images"],
-        "intervals": cider_intervals(runs, config.baseline),
-        "runs": runs,
-        "cross_domain": [
-            {**run, "tested_on": name} for name, own in elsewhere.items() for run in own.run(config.seeds)
-        ],
-        "few_captions": [
-            {**run, "share": name, "percent": percent}
-            for name, (percent, own) in fewer.items()
-            for run in own.run(config.seeds)
-        ],
-        "plots": [],
-    }
-    if fewer:
-        results["plots"].append(_plot_few_captions(results["few_captions"], output_dir))
-    results |= {
+        "images": images,
+        "intervals": cider_intervals(rows, config.baseline),
+        "runs": rows,
+        "cross_domain": [run.to_json() for run in cross_domain],
+        "few_captions": [run.to_json() for run in few_captions],
+        "plots": [_plot_few_captions(few_captions, output_dir)] if fewer else [],
         "minutes": round((time.perf_counter() - started) / 60, 1),
-        "notes": [*_notes(config, results), *shared_trainings(runs)],
+        "notes": [*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs)],
     }
     text = write_comparison(output_dir, results, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(results['notes'])}\n\nTables, figures and report.html: {output_dir}")
@@ -83,9 +84,11 @@ def compare(config: DictConfig) -> dict:
 
 def _check_references(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> None:
     """Say which images will not be scored. Refuses a split that cannot be evaluated, before anything trains."""
-    read_first = any(method.caption_from == "texts" for method in method_runs.methods)
-    if left_out := check_references(store, config.split, read_first):
-        images = f"{named(left_out)} of {store.path.parent.name}'s split {config.split}"
+    references = split_references(store, config.split)
+    if any(method.caption_from == "texts" for method in method_runs.methods):
+        references.without_first()
+    if references.left_out:
+        images = f"{named(references.left_out)} of {store.path.parent.name}'s split {config.split}"
         print(f"Left out, for there are no captions to score against: {images}")
 
 
@@ -103,24 +106,24 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
         raise ValueError(
             f"test_on={list(config.test_on)} has, with the training's, more than one data set {min(twice)!r}"
         )
-    found = {}
+    others = {}
     for name, path in zip(config.test_on, paths, strict=True):
         other = EmbeddingStore(path)
         _check_references(config, method_runs, other)
-        if not same_encoder(store, other):
+        if store.dim != other.dim or not is_same_encoder(store.manifest.encoder, other.manifest.encoder):
             raise ValueError(f"test_on={name}: {path} was made by another encoder than {store.path}")
         mean = "_image_mean_from_store" if mean_from == "store" else ""
         ending = f"{method_runs.ending}_on_{path.parent.name}{mean}"
         options = {"test_store": path, "ending": ending, "image_mean_from": mean_from}
-        found[path.parent.name] = replace(method_runs, **options)
-    return found
+        others[path.parent.name] = replace(method_runs, **options)
+    return others
 
 
 def _with_fewer_captions(
     config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore
 ) -> dict[str, tuple[float, MethodRuns]]:
     """{share of the captions: (it in per cent, the same methods trained on it)}; stores for the shares are made."""
-    everything, found = len(store.tables.caption_rows(store.text_split)), {}
+    everything, fewer = len(store.tables.caption_rows(store.text_split)), {}
     for value in config.few_captions:
         share = isinstance(value, float) or value == 1
         if not isinstance(value, int | float) or value <= 0 or value > (1 if share else everything):
@@ -130,22 +133,22 @@ def _with_fewer_captions(
             )
         label, name = (f"{100 * value:g} %", f"{100 * value:g}pct") if share else (f"{value:,}", f"{value}captions")
         if value == 1:
-            found[label] = 100.0, method_runs
+            fewer[label] = 100.0, method_runs
             continue
         count = max(1, round(everything * value)) if share else value
         few = with_fewer_captions(store, count, f"{store.path.parent}_{name}")
-        own = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
-        own.check(config.seeds)
-        found[label] = round(100 * count / everything, 3), own
-    return found
+        runs = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
+        runs.check(config.seeds)
+        fewer[label] = round(100 * count / everything, 3), runs
+    return fewer
 
 
-def _plot_few_captions(runs: list[dict], output_dir: Path) -> dict:
+def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> dict:
     option = "% of the training captions"
     rows = [
-        {"method": run["method"], option: run["percent"], "CIDEr": run["metrics"]["CIDEr"]}
+        {"method": run.method, option: run.percent, "CIDEr": run.cider}
         for run in runs
-        if run["decoding_name"] == runs[0]["decoding_name"] and run["metrics"].get("CIDEr") is not None
+        if run.decoding_name == runs[0].decoding_name and run.cider is not None
     ]
     save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, "few_captions")
     caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
@@ -158,7 +161,10 @@ def _method_runs(config: DictConfig) -> MethodRuns:
         raise ValueError(f"decodings={plain['decodings']} must name at least one, each once")
     configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in plain["decodings"]}
     groups = {group: plain[group] for group in ("dataset", "encoder")}
-    overrides = {stage: _experiment(stage, config.stage_experiment, groups) for stage in ("ddpm", "image_captioning")}
+    overrides = {
+        stage: [*experiment_override(stage, config.stage_experiment, groups), *plain[option]]
+        for stage, option in STAGES.items()
+    }
     return MethodRuns(
         name=config.name,
         runs_dir=config.runs_dir,
@@ -166,45 +172,23 @@ def _method_runs(config: DictConfig) -> MethodRuns:
         methods=find_methods(plain["methods"], plain["oracles"], plain["variants"]),
         decodings={name: Decoding(**options) for name, options in configs.items()},
         split=config.split,
-        metrics=plain["metrics"],
-        cache_dir=config.cache_dir,
-        ddpm=(*overrides["ddpm"], *plain["ddpm"]),
-        captioner=(*overrides["image_captioning"], *plain["captioner"]),
+        scoring=Scoring(tuple(plain["metrics"]), config.cache_dir),
+        overrides=overrides,
         groups=groups,
     )
 
 
-def _experiment(stage: str, name: str | None, groups: Mapping[str, Mapping]) -> list[str]:
-    """The override that gives an experiment on to a stage, if it has settings for that one.
-
-    Raises ValueError when they say something else of the data than `groups`, which take their place.
-    """
-    path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
-    if name is None or not path.is_file():
-        return []
-    own = OmegaConf.to_container(OmegaConf.load(path))
-    for group, chosen in groups.items():
-        for key, value in own.get(group, {}).items():
-            if chosen.get(key) != value:
-                raise ValueError(
-                    f"experiment={name} sets {group}.{key}={value!r} for {stage}, but here it is {chosen.get(key)!r}: "
-                    f"give {group}.{key}={value} here, too"
-                )
-    return [f"experiment={name}"]
-
-
-def _notes(config: DictConfig, results: Mapping) -> list[str]:
+def _notes(config: DictConfig, images: int, runs: list[MethodResult]) -> list[str]:
     notes = [
-        f"{results['images']:,} images of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
+        f"{images:,} images of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
         "mean ± standard deviation over seeds. CIDEr is CIDEr-D, with the n-gram weights of the whole split's "
         "references; CIDEr, BLEU and METEOR are times 100.",
         f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "
         f"over seeds; they hold for these trained models. The smallest p to be had so is {2 / (RESAMPLES + 1):.2g}.",
     ]
-    for run in {run["evaluated_on"]["dataset"]: run for run in (*results["runs"], *results["cross_domain"])}.values():
-        if "left_out" in run:
-            some = named(run["left_out"]["image_ids"])
-            notes.append(f"Left out, as they have no captions: {some} of {run['evaluated_on']['dataset']}.")
+    for dataset, left_out in {run.result.evaluated_on.dataset: run.result.left_out for run in runs}.items():
+        if left_out:
+            notes.append(f"Left out, as they have no captions: {named(left_out.image_ids)} of {dataset}.")
     if config.baseline is not None:
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""

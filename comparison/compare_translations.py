@@ -1,4 +1,4 @@
-"""Train translations under one protocol and hold them against each other and against baselines.
+"""Train translations under one protocol and compare them with each other and with baselines.
 
 The work behind `scripts/compare_translations.py`.
 """
@@ -13,20 +13,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from common.config import compose_config
 from common.device import best_device
 from common.files import write_whole
-from common.paths import CONFIGS
 from common.provenance import run_facts
+from comparison.stages import TrainingStage, experiment_override, stage_config
 from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbors
 from modality_translation.measure import SIMILARITY, translation_metrics, untranslated_metrics
 from modality_translation.models import DIRECTIONS, Sampling
 from modality_translation.pairs import PairedRows, PairedStores
-from modality_translation.training_run import train
 from modality_translation.translation import load_translation
 from modality_translation.tuning import best_of, best_sampling, check_grid
-from training.run_folder import FINISHED
 
 BASELINES = ("untranslated", "mean", "nearest", "linear")
 CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best
@@ -35,7 +32,7 @@ KEYS = ("training", "of", "sampling", "tune")
 
 @dataclass(frozen=True)
 class Variant:
-    """A row that is trained, or evaluates what another trains, in some way of its own."""
+    """A row that is trained, or that evaluates what another one trains."""
 
     name: str
     trained: str
@@ -60,21 +57,21 @@ def find_variants(config: DictConfig) -> list[Variant]:
         trained = options.pop("of", name)
         return Variant(name, trained, known[trained]["training"], **{k: options[k] for k in KEYS[2:] if k in options})
 
-    found = [variant(name) for name in config.rows if name not in BASELINES]
+    variants = [variant(name) for name in config.rows if name not in BASELINES]
     if config.sweep_of is not None:
         base = variant(config.sweep_of)
         for option, values in OmegaConf.to_container(config.sweeps).items():
             for value in values:
                 sampling = {**base.sampling, option: value}
                 tune = {name: grid for name, grid in base.tune.items() if name != option}
-                found.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
-    for each in found:
+                variants.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
+    for each in variants:
         try:
             Sampling().changed(each.sampling)
             check_grid(each.tune)
         except ValueError as error:
             raise ValueError(f"variants.{each.name}: {error}") from error
-    return found
+    return variants
 
 
 def compare(config: DictConfig) -> dict:
@@ -121,27 +118,27 @@ def compare(config: DictConfig) -> dict:
     output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
-    print("\n\n".join(["", *text, notes, f"Tables and figures: {output_dir}"]))
+    print("\n\n".join(["", *text, notes, f"Tables and results: {output_dir}"]))
     return results
 
 
 def _baselines(config: DictConfig, training: PairedRows, validation: PairedRows, test: PairedRows) -> Iterator[dict]:
     kinds = {"nearest": NearestNeighbors, "linear": Linear}
     for name in config.rows:
-        started, figures, chosen = time.perf_counter(), {}, {}
+        started, scores, chosen = time.perf_counter(), {}, {}
         if name == "untranslated":
-            figures = untranslated_metrics(test)
+            scores = untranslated_metrics(test)
         elif name == "mean":
-            figures = translation_metrics(Mean(training), test, DIRECTIONS)
+            scores = translation_metrics(Mean(training), test, DIRECTIONS)
         elif name in kinds:
             candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
             for direction in DIRECTIONS:
                 value = best_of(candidates, validation, direction)
                 chosen[direction] = {CHOSEN[name]: value}
-                figures |= translation_metrics(candidates[value], test, (direction,))
+                scores |= translation_metrics(candidates[value], test, (direction,))
         else:
             continue
-        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **figures}
+        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **scores}
 
 
 def _variants(
@@ -149,29 +146,31 @@ def _variants(
 ) -> Iterator[dict]:
     for seed in seeds:
         for variant in variants:
-            run = _training_config(config, variant, seed)
-            train(run)
-            translation = load_translation(run.output_dir)
-            figures, chosen = {}, {}
+            training = _training(config, variant, seed)
+            training.train()
+            translation = load_translation(training.folder)
+            scores, chosen = {}, {}
             for direction in translation.directions:
                 sampling = dict(variant.sampling)
                 if variant.tune:
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
-                figures |= translation_metrics(translation, test, (direction,), **sampling)
-            seconds = json.loads((Path(run.output_dir) / FINISHED).read_text())["seconds"]
-            shown = ", ".join(f"{SIMILARITY[name]} {own['similarity']:.4f}" for name, own in figures.items())
+                scores |= translation_metrics(translation, test, (direction,), **sampling)
+            shown = ", ".join(f"{SIMILARITY[name]} {score['similarity']:.4f}" for name, score in scores.items())
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
-            yield {"row": variant.name, "seed": seed, "seconds": seconds, "chosen": chosen, **figures}
+            yield {
+                "row": variant.name,
+                "seed": seed,
+                "seconds": training.summary()["seconds"],
+                "chosen": chosen,
+                **scores,
+            }
 
 
-def _training_config(config: DictConfig, variant: Variant, seed: int) -> DictConfig:
+def _training(config: DictConfig, variant: Variant, seed: int) -> TrainingStage:
     folder = f"{config.runs_dir}/modality_translation/{config.name}_{variant.trained}_seed{seed}"
-    experiment = CONFIGS / "experiment" / str(config.stage_experiment) / "modality_translation.yaml"
-    overrides = [f"experiment={config.stage_experiment}"] if experiment.is_file() else []
-    run = compose_config("modality_translation", *overrides, *config.training, *variant.training)
-    own = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
-    groups = {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
-    for key, value in {**own, **groups}.items():
-        run[key] = value
-    return run
+    experiment = experiment_override("modality_translation", config.stage_experiment)
+    values = {"seed": seed, "output_dir": folder, "validation_split": config.validation_split}
+    values |= {key: config[key] for key in ("dataset", "encoder", "image_store", "text_store")}
+    overrides = [*experiment, *config.training, *variant.training]
+    return TrainingStage("modality_translation", variant.name, stage_config("modality_translation", overrides, values))

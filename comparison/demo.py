@@ -17,10 +17,12 @@ from torch import Tensor
 from common.config import compose_config, override
 from common.provenance import run_facts
 from common.stages import Stage, StageClock
-from comparison.runs import MethodRuns, find_methods, shared_trainings
+from comparison.methods import STAGES, find_methods
+from comparison.runs import MethodRuns, shared_trainings
 from ddpm.bridge import load_text_diffusion, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.scoring import Scoring
 from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_tables import cider_intervals
@@ -55,6 +57,7 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     with clock.stage("preparing the data"):
         store = prepare(preparing)
     runs = list(method_runs.run(config.seeds, clock))
+    rows = [run.to_json() for run in runs]
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     with clock.stage(REPORT.label):
@@ -69,15 +72,15 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
             "split": config.split,
             "seeds": list(config.seeds),
             "minutes": round((time.perf_counter() - started) / 60, 1),
-            "intervals": cider_intervals(runs, None),
-            "runs": runs,
+            "intervals": cider_intervals(rows, None),
+            "runs": rows,
             "notes": [*_notes(config, world), *shared_trainings(runs)],
             "plots": _plots(config, store, method_runs, output_dir),
         }
         text = write_comparison(output_dir, results, config.examples, config.picture_side)
-        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
+        save_figure_grid(output_dir / "grid.png", gallery_examples(rows, store, config.split, 6))
     print(f"\n{text}\n")
-    print(f"Report: {output_dir / 'report.html'}   figures: {output_dir / 'results.json'}")
+    print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
     return results
 
 
@@ -89,10 +92,8 @@ def _method_runs(config: DictConfig, root: Path, encoder: str) -> MethodRuns:
         methods=find_methods(config.methods, config.oracles),
         decodings={config.decoding.strategy: Decoding(**config.decoding)},
         split=config.split,
-        metrics=config.metrics,
-        cache_dir=f"{root}/.cache",
-        ddpm=config.ddpm,
-        captioner=config.captioner,
+        scoring=Scoring(tuple(config.metrics), f"{root}/.cache"),
+        overrides={stage: config[option] for stage, option in STAGES.items()},
         ending="{split}",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 from safetensors.torch import save_file
@@ -12,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from common.files import whole_file
 
 
-def build_clip(model_config: dict, tokenizer: PreTrainedTokenizerBase) -> open_clip.CLIP:
-    """A fresh open_clip CLIP of `model_config` (embed_dim, vision_cfg, text_cfg, init_logit_scale), which gets the
-    tokenizer's size and ids; the completed configuration stays on the model as `model_config`."""
+def complete_config(model_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """open_clip's model configuration (embed_dim, vision_cfg, text_cfg, init_logit_scale) with the tokenizer's size and
+    ids: what `open_clip.CLIP` takes."""
     text = {
         **model_config["text_cfg"],
         "vocab_size": len(tokenizer),
@@ -23,17 +24,20 @@ def build_clip(model_config: dict, tokenizer: PreTrainedTokenizerBase) -> open_c
         "eos_id": tokenizer.eos_token_id,
         "pool_type": "eos",
     }
-    config = {**model_config, "text_cfg": text}
-    model = open_clip.CLIP(**config)
-    model.model_config = config
-    return model
+    return {**model_config, "text_cfg": text}
 
 
-def save_open_clip(model: open_clip.CLIP, folder: Path, preprocess: dict, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write `model` (made by `build_clip`) so that `local-dir:folder` loads it."""
+def save_open_clip(
+    model: open_clip.CLIP,
+    folder: Path,
+    model_config: dict[str, Any],
+    preprocess: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Write the model of `complete_config` so that open_clip loads it as `local-dir:folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": model.model_config, "preprocess_cfg": preprocess}
+    config = {"model_cfg": model_config, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     weights = {
         name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()

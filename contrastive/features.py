@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import AfterValidator, Field, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
 from torchvision.transforms.functional import InterpolationMode
 from tqdm import tqdm
 
+from common.checks import Count, Positive, Share, Whole, checked_dataclass
 from common.files import whole_file
 from common.processes import Processes
 from common.randomness import mixed_seed
@@ -29,39 +31,42 @@ from embedding_space.tables import Tables
 SHARD_IMAGES, SHARD_TEXTS = 512, 4096
 
 
-@dataclass(frozen=True)
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("must be two numbers, the lower one first")
+    return ends
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), Field(strict=False)]
+
+
+@checked_dataclass("model.augmentation.")
 class Augmentation:
     """Views of a training picture: 0 is the picture itself, 1 its mirror image, the others are random but fixed.
 
-    views: how many there are.
-    crop_scale: a random view's share of the picture's area, from and to; half of these views are mirrored.
-    crop_ratio: of its sides, from and to.
-    jitter: its brightness, contrast and saturation change by up to this share.
-    seed: of all random views; not the run's seed, so that runs share them.
+    Attributes:
+        views: how many there are.
+        crop_scale: bounds of a random view's share of the picture's area; half of these views are mirrored.
+        crop_ratio: bounds of a random view's width over its height.
+        jitter: the greatest relative change of a random view's brightness, contrast and saturation.
+        seed: of all random views; not the run's seed, so that runs share them.
 
-    Raises ValueError naming the option for what these cannot mean.
+    Raises:
+        ValueError: a value is out of range; the sentence names its option.
     """
 
-    views: int = 1
-    crop_scale: tuple[float, float] = (0.4, 1.0)
-    crop_ratio: tuple[float, float] = (0.8, 1.25)
-    jitter: float = 0.0
-    seed: int = 0
+    views: Count = 1
+    crop_scale: Range = (0.4, 1.0)
+    crop_ratio: Range = (0.8, 1.25)
+    jitter: Share = 0.0
+    seed: Whole = 0
 
-    def __post_init__(self):
-        sound = {
-            "views": (type(self.views) is int and self.views >= 1, "a whole number, at least 1"),
-            "crop_scale": (_is_range(self.crop_scale, 1), "two numbers above 0, the lower first, none above 1"),
-            "crop_ratio": (
-                _is_range(self.crop_ratio, sys.float_info.max),
-                "two finite numbers above 0, the lower first",
-            ),
-            "jitter": (_is_number(self.jitter) and 0 <= self.jitter <= 1, "a number from 0 to 1"),
-            "seed": (type(self.seed) is int and self.seed >= 0, "a whole number, at least 0"),
-        }
-        for key, (holds, meant) in sound.items():
-            if not holds:
-                raise ValueError(f"model.augmentation.{key}={getattr(self, key)!r} must be {meant}")
+    @field_validator("crop_scale")
+    @classmethod
+    def _within_the_picture(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[1] > 1:
+            raise ValueError("must be shares of the picture's area, at most 1")
+        return ends
 
     def view(self, picture: Image.Image, row: int, view: int, preprocess: Preprocess) -> Tensor:
         """(3, S, S): view number `view` of the picture in row `row`, as the tower takes it.
@@ -72,22 +77,11 @@ class Augmentation:
         if view < 2:
             pixels = preprocess(picture)
             return pixels.flip(-1) if view else pixels
-        crop = RandomResizedCrop(
-            preprocess.image_size, tuple(self.crop_scale), tuple(self.crop_ratio), InterpolationMode.BICUBIC
-        )
+        crop = RandomResizedCrop(preprocess.image_size, self.crop_scale, self.crop_ratio, InterpolationMode.BICUBIC)
         change = Compose([crop, RandomHorizontalFlip(), ColorJitter(self.jitter, self.jitter, self.jitter)])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(self.seed, row, view))
             return preprocess(change(picture))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_range(value: object, most: float) -> bool:
-    pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
-    return pair and 0 < value[0] <= value[1] <= most
 
 
 class FrozenFeatures:
@@ -181,7 +175,7 @@ class FrozenFeatures:
                     with whole_file(shard) as temporary, temporary.open("wb") as file:
                         np.save(file, np.concatenate(parts))
 
-        self.processes.together(compute)
+        self.processes.run_everywhere(compute)
         return torch.from_numpy(np.concatenate([np.load(shard, allow_pickle=False) for shard in shards.values()]))
 
 

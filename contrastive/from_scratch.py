@@ -6,9 +6,10 @@ from functools import partial
 
 import open_clip
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from contrastive.checkpoint import build_clip, save_open_clip
+from common.config import plain
+from contrastive.checkpoint import complete_config, save_open_clip
 from contrastive.picture_pairs import PicturePairs
 from contrastive.setup import Setup
 from contrastive.word_tokenizer import train_word_tokenizer
@@ -18,7 +19,7 @@ from training.loop import Loop
 
 def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     """As configs/model/clip.yaml says. Raises ValueError for batch statistics on several processes of a CPU."""
-    options = OmegaConf.to_container(config.model)
+    options = plain(config.model)
     del options["kind"]
     preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
     processes = loop.accelerator.num_processes
@@ -30,8 +31,9 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     captions = tables.captions["caption"].take(tables.caption_rows(config.dataset.pairs_split)).to_pylist()
     tokenizer = train_word_tokenizer(captions, options.pop("vocabulary_size"))
     torch.manual_seed(config.seed)
+    model_config = complete_config(options, tokenizer)
     # Convolutions are nearly twice as fast on pictures whose channels lie innermost.
-    model = build_clip(options, tokenizer).to(memory_format=torch.channels_last)
+    model = open_clip.CLIP(**model_config).to(memory_format=torch.channels_last)
     if processes > 1:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return Setup(
@@ -47,7 +49,7 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
             preprocess["std"],
             shift_pixels,
         ),
-        save=partial(save_open_clip, preprocess=preprocess, tokenizer=tokenizer),
+        save=partial(save_open_clip, model_config=model_config, preprocess=preprocess, tokenizer=tokenizer),
         load=lambda folder: open_clip.create_model(f"local-dir:{folder}"),
         weights="open_clip_model.safetensors",
     )

@@ -6,15 +6,17 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from omegaconf import DictConfig
+from torch import Tensor
 
+from common.config import plain
 from common.processes import Processes
 from contrastive.features import Augmentation, FrozenFeatures
 from contrastive.pairs import Pairs
 from contrastive.setup import Setup
 from embedding_space.encoders.heads import TowerHeads
 from embedding_space.encoders.load import load_encoder
+from embedding_space.encoders.tower_encoder import TowerEncoder
 from embedding_space.tables import Tables
 from training.batches import StepRandom
 from training.loop import Loop
@@ -42,7 +44,7 @@ class FeaturePairs(Pairs):
         view = random.integers(views) if views > 1 else 0
         return self.images[pictures, view].float(), self.texts[self.choose_captions(pictures, random)].float()
 
-    def encode(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+    def encode(self, model: TowerHeads) -> tuple[Tensor, Tensor]:
         views = self.images[:, : 2 if model.config["mirror"] else 1].unbind(1)
         return model.encode_image(*(view.float() for view in views)), model.encode_text(self.texts.float())
 
@@ -50,14 +52,15 @@ class FeaturePairs(Pairs):
 def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     """As configs/model/heads.yaml says. Raises ValueError when `encoder` is not a pair of towers without heads."""
     options = config.model
-    encoder_options = OmegaConf.to_container(config.get("encoder") or OmegaConf.create())
+    encoder_options = plain(config.encoder) if config.get("encoder") else {}
     if encoder_options.get("kind") != "towers" or encoder_options.get("heads"):
         raise ValueError(
             f"model.kind=heads trains heads over two towers, which encoder={encoder_options.get('name')} is not: "
             "set encoder=photo_towers, or another of kind towers without heads"
         )
     encoder = load_encoder(**encoder_options, device=str(loop.device))
-    augmentation = Augmentation(**OmegaConf.to_container(options.augmentation))
+    assert isinstance(encoder, TowerEncoder)
+    augmentation = Augmentation(**plain(options.augmentation))
     features = FrozenFeatures(options.features_dir, encoder, tables, augmentation, Processes())
 
     @cache
@@ -69,8 +72,8 @@ def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     torch.manual_seed(config.seed)
     heads = TowerHeads(
         options.dim,
-        {"features": train.images.shape[-1], **OmegaConf.to_container(options.image_head)},
-        {"features": train.texts.shape[-1], **OmegaConf.to_container(options.text_head)},
+        {"features": train.images.shape[-1], **plain(options.image_head)},
+        {"features": train.texts.shape[-1], **plain(options.text_head)},
         encoder.description["image_tower"],
         encoder.description["text_tower"],
         options.init_logit_scale,

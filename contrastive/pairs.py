@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from embedding_space.tables import Tables
 from training.batches import StepRandom
@@ -52,5 +53,5 @@ class Pairs(ABC):
         """(B,) picture numbers -> the model's two inputs for them, augmented afresh, and captions drawn afresh."""
 
     @abstractmethod
-    def encode(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+    def encode(self, model: Any) -> tuple[Tensor, Tensor]:
         """(N, D) and (M, D) rows of all pictures, not augmented, and all captions; not yet of unit length."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -68,7 +69,7 @@ class PicturePairs(Pairs):
             pixels = shift(pixels, dx, dy)
         return self._normalized(pixels), self.tokens[self.choose_captions(pictures, random)]
 
-    def encode(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+    def encode(self, model: Any) -> tuple[Tensor, Tensor]:
         images = torch.cat([model.encode_image(self._normalized(part)).float() for part in self.pictures.split(256)])
         return images, torch.cat([model.encode_text(part).float() for part in self.tokens.split(1024)])
 
@@ -80,7 +81,7 @@ def read_picture(path: Path, size: int) -> Tensor:
     """A picture file -> (3, size, size) uint8: the shorter side resized, the centre cropped."""
     picture = pil_to_tensor(open_picture(path))
     if picture.shape[-2:] != (size, size):
-        picture = center_crop(resize(picture, size, antialias=True), [size, size])
+        picture = center_crop(resize(picture, [size], antialias=True), [size, size])
     return picture
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -24,6 +25,6 @@ class Setup:
 
     model: nn.Module
     pairs: Callable[[str], Pairs]
-    save: Callable[[nn.Module, Path], None]
+    save: Callable[[Any, Path], None]
     load: Callable[[Path], nn.Module]
     weights: str

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
-from torch import Tensor, nn
+from torch import Tensor
 
 from contrastive.pairs import Pairs
 from evaluation.embeddings.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
@@ -37,7 +38,7 @@ class ContrastiveTask:
         validation: Pairs,
         batch_size: int,
         seed: int,
-        save: Callable[[nn.Module, Path], None],
+        save: Callable[[Any, Path], None],
         ranks: tuple[int, int],
     ):
         if batch_size > len(train):
@@ -50,19 +51,19 @@ class ContrastiveTask:
         rank, world_size = ranks
         self.clip_loss = ClipLoss(gather_with_grad=True, rank=rank, world_size=world_size)
 
-    def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
+    def loss(self, model: Any, random: StepRandom) -> dict[str, Tensor]:
         rows = self.order.batch(random.step)[random.rows].to(self.train.first.device)
         images, texts = self.train.draw(rows, random)
         with torch.no_grad():  # on the parameter itself: clamping its use would leave it without a gradient there
-            _unwrapped(model).logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+            getattr(model, "module", model).logit_scale.clamp_(max=MAX_LOGIT_SCALE)
         image_rows, text_rows, scale = model(images, texts)
         return {"loss": self.clip_loss(image_rows.float(), text_rows.float(), scale), "logit_scale": scale}
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
+    def evaluate(self, model: Any) -> Evaluation:
         return Evaluation(measure(model, self.validation))
 
 
-def measure(model: nn.Module, pairs: Pairs) -> dict[str, float]:
+def measure(model: Any, pairs: Pairs) -> dict[str, float]:
     """Retrieval among the pairs both ways, and how the two modalities lie.
 
     `retrieval_error` is 1 - the mean of the six recalls, for `loop.keep`, which takes the lowest; `centred_cosine` is
@@ -72,15 +73,11 @@ def measure(model: nn.Module, pairs: Pairs) -> dict[str, float]:
     embeddings = (images, texts, pairs.owner)
     both = {"image_to_text": image_to_text(*embeddings), "text_to_image": text_to_image(*embeddings)}
     recalls = [value for way in both.values() for name, value in way.to_dict().items() if name.startswith("recall")]
-    centred = (F.normalize(rows - rows.mean(0), dim=-1) for rows in (images, texts))
+    centered_images, centered_texts = (F.normalize(rows - rows.mean(0), dim=-1) for rows in (images, texts))
     return {
         **{f"{way}_{name}": value for way, scores in both.items() for name, value in scores.to_dict().items()},
         "retrieval_error": 1 - sum(recalls) / len(recalls),
         "paired_cosine": paired_cosine(*embeddings),
-        "centred_cosine": paired_cosine(*centred, pairs.owner),
+        "centred_cosine": paired_cosine(centered_images, centered_texts, pairs.owner),
         "centroid_distance": centroid_distance(images, texts),
     }
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if hasattr(model, "module") else model

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from common.config import plain
 from common.registry import look_up
 from contrastive.from_scratch import clip_from_scratch
 from contrastive.heads_over_towers import heads_over_towers
@@ -35,7 +36,7 @@ def train(config: DictConfig) -> dict[str, float]:
         manifest.unlink(missing_ok=True)  # of the weights that this run replaces
     if state == "finished" and manifest.exists():
         return reuse_run(config.output_dir)
-    loop_config = LoopConfig(**OmegaConf.to_container(config.loop), seed=config.seed)
+    loop_config = LoopConfig(**plain(config.loop), seed=config.seed)
     if loop_config.gradient_accumulation != 1:
         raise ValueError(
             f"loop.gradient_accumulation={loop_config.gradient_accumulation}: the contrastive loss compares all pairs "

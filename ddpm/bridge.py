@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from alignment.auto import rows_for_estimate
 from alignment.step import NormalSampler, Step
 from common.checkpoint import load_checkpoint
-from common.checks import checked_options
+from common.checks import Count, Share, checked_options
 from ddpm.auto import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
 from ddpm.sampling import ddim_times
@@ -64,11 +62,11 @@ class DiffusionBridge(Step):
     def __init__(
         self,
         diffusion: Mapping,
-        text_timestep: PositiveInt | None = 400,
-        text_steps: PositiveInt = 5,
-        image_timestep: PositiveInt = 600,
-        image_steps: PositiveInt = 5,
-        eta: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        text_timestep: Count | None = 400,
+        text_steps: Count = 5,
+        image_timestep: Count = 600,
+        image_steps: Count = 5,
+        eta: Share = 0.0,
     ):
         super().__init__()
         self.diffusion = TextDiffusion(**diffusion).eval().requires_grad_(False)

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import torch
 from denoising_diffusion_pytorch import Unet1D
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from common.checks import checked_options
+from common.checks import Count, Share, Whole, checked_options
 from common.registry import look_up
 
 TimeWidth = Annotated[int, Field(ge=4, multiple_of=2)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TimeEmbedding(nn.Module):
@@ -66,9 +65,9 @@ class ResidualMLP(nn.Module):
     def __init__(
         self,
         dim: int,
-        width: PositiveInt | None = None,
-        depth: NonNegativeInt = 4,
-        expansion: PositiveInt = 2,
+        width: Count | None = None,
+        depth: Whole = 4,
+        expansion: Count = 2,
         time_width: TimeWidth = 128,
         dropout: Share = 0.0,
     ):
@@ -104,8 +103,8 @@ class ConvolutionalUNet(nn.Module):
     def __init__(
         self,
         dim: int,
-        width: PositiveInt = 32,
-        multipliers: Sequence[PositiveInt] = (1, 2, 4, 8),
+        width: Count = 32,
+        multipliers: Sequence[Count] = (1, 2, 4, 8),
         dropout: Share = 0.0,
     ):
         super().__init__()

@@ -9,20 +9,20 @@ from typing import Annotated, Any, Literal
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor, nn
 
 from alignment.chain import Alignment
 from alignment.step import NormalSampler
 from alignment.steps import BASIC_STEPS
-from common.checks import checked_options
+from common.checks import Positive, checked_options
 from ddpm.denoisers import build_denoiser
 from ddpm.sampling import NoisingProcess, ddim_update
 
 Schedule = Literal["linear", "cosine"]
 Objective = Literal["pred_x0", "pred_noise", "pred_v"]
 LossWeighting = Literal["snr", "min-snr", "constant"]
-EmbedScale = PositiveFloat | Literal["sqrt_dim"]
+EmbedScale = Positive | Literal["sqrt_dim"]
 Timesteps = Annotated[int, Field(ge=2)]
 MIN_SNR_GAMMA = 5.0
 ROWS_AT_ONCE = 4096

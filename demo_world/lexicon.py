@@ -78,6 +78,14 @@ class Noun:
     never: tuple[str, ...] = ()  # weathers in which it is not seen
 
 
+def _paint(words: str) -> tuple[str, str] | None:
+    """The fill colors of a color's name or of "main shade"; None for no words."""
+    if words in COLOURS or not words:
+        return COLOURS.get(words)
+    main, shade = words.split()
+    return main, shade
+
+
 def _noun(
     name, sprite, aspect, height, zone, places, verbs, colours="", paint="", plural="", also="", most=4, never=""
 ) -> Noun:
@@ -95,7 +103,7 @@ def _noun(
         places=places,
         verbs=tuple(verbs.split()),
         colours=tuple(colours.split()),
-        paint=COLOURS[paint] if paint in COLOURS else tuple(paint.split()) or None,
+        paint=_paint(paint),
         synonyms=tuple(synonyms),
         most=most,
         never=tuple(never.split()),

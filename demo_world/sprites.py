@@ -56,7 +56,9 @@ def sprite_box(name: str) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of what is drawn, as fractions of the view box."""
     side = 4 * VIEW_BOX
     box = _rasterise(_drawing(name), side).getchannel("A").getbbox()
-    return tuple(edge / side for edge in box)
+    assert box is not None  # no sprite is empty
+    left, top, right, bottom = (edge / side for edge in box)
+    return left, top, right, bottom
 
 
 def _recolour(svg: str, paint: tuple[str, str], colour: str) -> str:

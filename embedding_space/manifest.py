@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 FORMAT = 1
+Modality = Annotated[str, Field(pattern="^(images|texts)$")]
 OPTIONAL = ("dims", "patches", "fewer_captions")  # absent where they are None
 
 
@@ -35,13 +36,13 @@ class StoreManifest:
 
     encoder: dict[str, Any]
     dim: int | None
-    rows: dict[Literal["images", "texts"], int]
+    rows: dict[Modality, int]
     tables_hash: str
     text_split: str
     text_mean_split: str
     image_mean_split: str | None
     hash: str
-    dims: dict[Literal["images", "texts"], int] | None = None
+    dims: dict[Modality, int] | None = None
     patches: tuple[int, int] | None = None
     unreadable: list[int] = field(default_factory=list)
     cut_texts: int = 0
@@ -50,6 +51,12 @@ class StoreManifest:
     format: Literal[1] = FORMAT
     dtype: Literal["float16"] = "float16"
     fewer_captions: dict[str, Any] | None = None
+
+    def dim_of(self, modality: str) -> int:
+        """The width of the rows of `modality`: "images" or "texts"."""
+        width = self.dims[modality] if self.dims else self.dim
+        assert width is not None
+        return width
 
     def mean_split(self, modality: str) -> str | None:
         """The split that the mean of `modality` ("text" or "image") is over."""

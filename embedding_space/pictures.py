@@ -34,7 +34,7 @@ def open_picture(path: str | Path) -> Image.Image:
             picture = _upright(opened)
             if picture.mode == "F" or picture.mode.startswith("I"):
                 return _from_deep_gray(picture, opened)
-            if deep and 0 < (high := max(high for _, high in picture.convert("RGB").getextrema())) < 64:
+            if deep and 0 < (high := np.asarray(picture.convert("RGB")).max()) < 64:
                 how, bits = ("almost black", 12) if high < 16 else ("dark", 14)
                 alike = f"as one of {bits} bits in 16 is"
                 warn_once(f"A color picture of 16 bits is {how}, {alike}; if it should not be, {REMEDY}")

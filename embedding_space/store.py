@@ -58,7 +58,9 @@ class EmbeddingStore:
             self.manifest = StoreManifest.from_json(json.loads(manifest.read_text()))
         except ValueError as error:
             raise self._damaged("manifest.json", error) from error
-        expected = {modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest.rows.items()}
+        expected: dict[str, tuple[int, ...]] = {
+            modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest.rows.items()
+        }
         if self.manifest.patches:
             expected["patches"] = (self.manifest.rows["images"], *self.manifest.patches)
         for name, shape in expected.items():
@@ -74,7 +76,7 @@ class EmbeddingStore:
     @property
     def dim(self) -> int:
         """The width of all rows. Raises ValueError when images' and texts' rows have no joint space."""
-        if not self.joint:
+        if self.manifest.dim is None:
             raise ValueError(
                 f"{self.path} holds {self.dim_of('images')} dimensions of images and {self.dim_of('texts')} of texts, "
                 "made by separate towers; this needs embeddings in a joint space: choose another encoder=..."
@@ -83,7 +85,7 @@ class EmbeddingStore:
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
-        return self.manifest.dim if self.joint else self.manifest.dims[modality]
+        return self.manifest.dim_of(modality)
 
     def _damaged(self, file: str, reason: object) -> DamagedStore:
         return DamagedStore(self.path / file, reason)

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.arrow import compute as pc
 from common.files import whole_file
 from embedding_space.errors import MissingTables
 from embedding_space.splits import canonical_split, is_of_split, split_names
@@ -134,7 +134,7 @@ def _mask(table: pa.Table, split: str, kind: str, root: Path) -> np.ndarray:
     return pc.is_in(table["split"], pa.array(chosen)).to_numpy()
 
 
-def _closed_values(column: pa.ChunkedArray) -> bytes:
+def _closed_values(column: pa.ChunkedArray) -> bytes | memoryview:
     """The values as UTF-8, each followed by the unit separator, None for null."""
     text = pc.fill_null(pc.cast(column.combine_chunks(), pa.large_string()), "None")
     closed = pc.binary_join_element_wise(text, pa.scalar("", pa.large_string()), pa.scalar("\x1f", pa.large_string()))
@@ -146,16 +146,21 @@ def _closed_values(column: pa.ChunkedArray) -> bytes:
 class TableWriter:
     """Writes both tables row by row in constant memory; leaving the `with` block checks them and puts them in place.
 
-    `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`; the tables that
-    were there stay when the block ends with an error, and afterwards `writer.tables` holds the new ones.
+    `with TableWriter(root) as writer: row = writer.image(...); writer.caption(..., image_row=row)`. Earlier tables
+    stay when the block ends with an error.
 
-    replace: which tables there may be replaced by others: "any"; "unused" ones, that no embeddings in `root` were made
-        from; or "none".
+    Args:
+        replace: which earlier tables may be replaced by others: "any"; "unused" ones, which no embeddings in `root`
+            were made from; or "none".
+
+    Attributes:
+        tables: the new tables, after the block.
     """
+
+    tables: Tables
 
     def __init__(self, root: Path | str, replace: Literal["any", "unused", "none"] = "any"):
         self.root, self._replace = Path(root), replace
-        self.tables: Tables | None = None
         self._rows: dict[str, list[dict]] = {name: [] for name in SCHEMAS}
         self._images = 0
         self._files = ExitStack()

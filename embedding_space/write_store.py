@@ -68,7 +68,7 @@ def write_store(
     if not 0 <= max_unreadable_fraction <= 1:
         raise ValueError(f"max_unreadable_fraction={max_unreadable_fraction} must be between 0 and 1")
     check_training_splits(text_split, image_mean_split)
-    text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
+    text_split, image_mean_split = spelled(text_split), image_mean_split and spelled(image_mean_split)
     tables = read_tables(Path(root))
     final, partial = Path(root) / name, Path(root) / f"{name}.partial"
     planned = _plan(tables, encoder, text_split, image_mean_split, patches)
@@ -78,7 +78,7 @@ def write_store(
         return _reuse(final, planned)
     if final.is_file() or (final.is_dir() and any(final.iterdir())):
         raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
-    processes.together(lambda: _open_partial(partial, planned), main_only=True)
+    processes.run_on_main(lambda: _open_partial(partial, planned))
     digest = hashlib.sha256(json.dumps(planned.identity(), sort_keys=True).encode())
     means: dict[str, Tensor] = {}
     unreadable: dict[int, str] = {}
@@ -87,7 +87,9 @@ def write_store(
         size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
         shards = split_rows(partial / "shards", modality, rows, size)
         encode = _encode_images if modality == "images" else _encode_texts
-        processes.together(lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes))
+        processes.run_everywhere(
+            lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes)
+        )
 
         def join(modality=modality, shards=shards) -> None:
             nonlocal cut_texts
@@ -98,10 +100,9 @@ def write_store(
             readable = replace(tables, left_out=frozenset(unreadable))
             _join(partial, shards, planned, readable, digest, means)
 
-        processes.together(join, main_only=True)
-    processes.together(
-        lambda: _finish(partial, final, planned, digest.hexdigest(), means, tables, unreadable, cut_texts),
-        main_only=True,
+        processes.run_on_main(join)
+    processes.run_on_main(
+        lambda: _finish(partial, final, planned, digest.hexdigest(), means, tables, unreadable, cut_texts)
     )
     return EmbeddingStore(final)
 
@@ -138,8 +139,9 @@ def _in_precision_of(planned: StoreManifest, *earlier: Path) -> StoreManifest:
     """`planned` in the precision of the first of these files that is there: other hardware chose another one, which is
     no reason to encode anew."""
     path = next((path for path in earlier if path.exists()), None)
-    then = json.loads(path.read_text())["encoder"].get("precision") if path else None
-    now = planned.encoder.get("precision")
+    if path is None:
+        return planned
+    then, now = json.loads(path.read_text())["encoder"].get("precision"), planned.encoder.get("precision")
     if then in (None, now):
         return planned
     print(
@@ -210,7 +212,7 @@ def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patche
 
 
 def _write_images(shard: Shard, found: EncodedImages, tables: Tables, dim: int) -> None:
-    arrays = {"images": np.zeros((len(shard.rows), dim), np.float16)}
+    arrays: dict[str, np.ndarray] = {"images": np.zeros((len(shard.rows), dim), np.float16)}
     arrays["images"][found.kept] = _unit_rows(found.rows, shard, "images", tables.images["image_id"], found.kept)
     if found.patches is not None:
         arrays["patches"] = np.zeros((len(shard.rows), *found.patches.shape[1:]), np.float16)
@@ -280,9 +282,9 @@ def _join(
     kind = {"images": "image", "texts": "text"}[modality]
     table, split = {"images": "images", "texts": "captions"}[modality], planned.mean_split(kind)
     chosen = np.empty(0, np.int64)
-    if tables.has(table, split):
+    if split is not None and tables.has(table, split):
         chosen = tables.image_rows(split) if modality == "images" else tables.caption_rows(split)
-    dim = planned.dims[modality] if planned.dims else planned.dim
+    dim = planned.dim_of(modality)
     total = torch.zeros(dim, dtype=torch.float64)
     for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
         own = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start

@@ -8,7 +8,7 @@ from inspect import signature
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch import Tensor
 from transformers import (
     DynamicCache,
@@ -20,7 +20,7 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from common.checks import checked_dataclass
+from common.checks import Count, NotNegative, Positive, Whole, checked_dataclass
 from common.randomness import mixed_seed
 
 # The options that each strategy has beside the common ones, with their defaults.
@@ -51,15 +51,15 @@ class Decoding:
     """
 
     strategy: Literal["greedy", "beam", "nucleus"] = "greedy"
-    max_new_tokens: PositiveInt = 40
-    repetition_penalty: PositiveFloat = 1.0
-    no_repeat_ngram: NonNegativeInt = 0
-    beams: PositiveInt | None = None
+    max_new_tokens: Count = 40
+    repetition_penalty: Positive = 1.0
+    no_repeat_ngram: Whole = 0
+    beams: Count | None = None
     length_penalty: float | None = None
-    clip_weight: NonNegativeFloat | None = None
+    clip_weight: NotNegative | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    temperature: PositiveFloat | None = None
-    seed: NonNegativeInt | None = None
+    temperature: Positive | None = None
+    seed: Whole | None = None
 
     def __post_init__(self):
         for strategy, defaults in STRATEGIES.items():

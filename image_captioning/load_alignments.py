@@ -16,7 +16,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.geometry.sample import Embeddings
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
-from image_captioning.evaluate import check_encoder
+from image_captioning.inference_inputs import check_encoder
 
 
 def load_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from common.checks import checked_options
+from common.checks import Count, checked_options
 from common.registry import look_up
 
 
@@ -32,7 +31,7 @@ class MLPMapper(Mapper):
     """
 
     @checked_options("decoder.mapper.")
-    def __init__(self, dim: int, width: int, prefix_length: PositiveInt = 10, hidden: PositiveInt | None = None):
+    def __init__(self, dim: int, width: int, prefix_length: Count = 10, hidden: Count | None = None):
         super().__init__()
         self.prefix_length = prefix_length
         hidden = hidden or prefix_length * width // 2
@@ -56,10 +55,10 @@ class TransformerMapper(Mapper):
         self,
         dim: int,
         width: int,
-        prefix_length: PositiveInt = 40,
-        layers: PositiveInt = 8,
-        heads: PositiveInt = 8,
-        embedding_tokens: PositiveInt | None = None,
+        prefix_length: Count = 40,
+        layers: Count = 8,
+        heads: Count = 8,
+        embedding_tokens: Count | None = None,
     ):
         super().__init__()
         if width % heads:
@@ -83,7 +82,7 @@ class LinearMapper(Mapper):
     """
 
     @checked_options("decoder.mapper.")
-    def __init__(self, dim: int, width: int, prefix_length: PositiveInt = 1):
+    def __init__(self, dim: int, width: int, prefix_length: Count = 1):
         super().__init__()
         self.prefix_length = prefix_length
         self.layer = nn.Linear(dim, prefix_length * width)

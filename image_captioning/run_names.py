@@ -1,4 +1,5 @@
-"""How the folder of an evaluation is called by default. Importing this registers `${run_name:...}` for configs."""
+"""How the folders of evaluations are called by default. Importing this registers `${run_name:...}` and
+`${embeddings_name:...}` for configs."""
 
 from __future__ import annotations
 
@@ -30,6 +31,10 @@ def run_name(
         name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
         name += f"_{precision}" if precision != "auto" else ""
     return re.sub(r"[^\w.-]+", "-", name)
+
+
+def embeddings_name(dataset: str, encoder: str, split: str, translation: str | None) -> str:
+    return f"{dataset}_{encoder}_{split}" + (f"_translated_by_{Path(translation).name}" if translation else "")
 
 
 def _file_name(predictions: Path) -> str:
@@ -66,3 +71,4 @@ def _trained_on(checkpoint: str | None) -> str | None:
 
 
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("embeddings_name", embeddings_name, replace=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
-from pydantic import PositiveInt, SkipValidation
+from pydantic import SkipValidation
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.characters import one_line
-from common.checks import checked_options
+from common.checks import Count, checked_options
 from image_captioning.hub import WITHOUT_WEIGHTS, find_hub_folder
 
 END = "<|endoftext|>"
@@ -22,7 +22,7 @@ UNKNOWN = "<unk>"
 def train_tokenizer(
     captions: SkipValidation[Iterable[str]],
     kind: Literal["word", "bpe"] = "word",
-    size: PositiveInt = 10_000,
+    size: Count = 10_000,
     lowercase: bool = True,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on `captions`.

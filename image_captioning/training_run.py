@@ -22,7 +22,7 @@ from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
-from image_captioning.evaluate import check_encoder
+from image_captioning.inference_inputs import check_encoder
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer

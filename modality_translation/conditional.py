@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from common.checks import checked_options
-from ddpm.denoisers import Share, TimeEmbedding, TimeWidth
+from common.checks import BelowOne, Count, Share, checked_options
+from ddpm.denoisers import TimeEmbedding, TimeWidth
 from ddpm.diffusion import EmbedScale, Objective, Schedule, Timesteps, row_length
 from ddpm.sampling import NoisingProcess, ddim_times, ddim_update
 
@@ -48,8 +46,8 @@ class ConditionalMLP(nn.Module):
         self,
         dim: int,
         condition_dim: int,
-        width: PositiveInt = 512,
-        depth: PositiveInt = 10,
+        width: Count = 512,
+        depth: Count = 10,
         time_width: TimeWidth = 64,
         dropout: Share = 0.1,
     ):
@@ -100,7 +98,7 @@ class ConditionalDiffusion(nn.Module):
         schedule: Schedule = "linear",
         objective: Objective = "pred_noise",
         embed_scale: EmbedScale | None = None,
-        drop_condition: Annotated[float, Field(ge=0, lt=1)] = 0.05,
+        drop_condition: BelowOne = 0.05,
     ):
         super().__init__()
         self.embed_scale = row_length(embed_scale or "sqrt_dim", dim)

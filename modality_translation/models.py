@@ -10,13 +10,11 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from common.checks import checked_dataclass, checked_options
+from common.checks import Count, NotNegative, Share, Whole, checked_dataclass, checked_options
 from common.randomness import seeded_normal
 from common.registry import look_up
-from ddpm.denoisers import Share
 from modality_translation.conditional import ConditionalDiffusion
 from modality_translation.projection import Projection
 from training.batches import StepRandom
@@ -39,11 +37,11 @@ class Sampling:
             neither on the call nor on the rest of its batch.
     """
 
-    steps: PositiveInt = 10
-    guidance_scale: NonNegativeFloat = 5.0
-    gamma: NonNegativeFloat = 1.0
+    steps: Count = 10
+    guidance_scale: NotNegative = 5.0
+    gamma: NotNegative = 1.0
     terms: Literal["both", "projection", "ddim"] = "both"
-    seed: NonNegativeInt = 0
+    seed: Whole = 0
 
     def changed(self, overrides: Mapping[str, Any]) -> Sampling:
         """A copy with the overrides that are not None.
@@ -103,11 +101,11 @@ class ConditionalEncoderDecoder(Direction):
         cdim: Mapping,
         sampling: Sampling,
         projection: Literal["joint", "closed_form"] = "joint",
-        ridge: NonNegativeFloat = 0.0,
+        ridge: NotNegative = 0.0,
         target: Literal["embedding", "residual"] = "embedding",
-        reconstruction_weight: NonNegativeFloat = 1.0,
-        noise_weight: NonNegativeFloat = 2.0,
-        reconstruction_steps: NonNegativeInt = 0,
+        reconstruction_weight: NotNegative = 1.0,
+        noise_weight: NotNegative = 2.0,
+        reconstruction_steps: Whole = 0,
     ):
         super().__init__()
         if projection == "joint" and ridge:
@@ -192,8 +190,8 @@ class Regressor(Direction):
         dim: int,
         condition_dim: int,
         sampling: Sampling,
-        width: PositiveInt = 1024,
-        depth: NonNegativeInt = 2,
+        width: Count = 1024,
+        depth: Whole = 2,
         dropout: Share = 0.1,
     ):
         super().__init__()

@@ -39,15 +39,15 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
     check_training_splits(dataset.text_split, dataset.image_mean_split)
-    processes.together(lambda: _fetch(config), main_only=True)
+    processes.run_on_main(lambda: _fetch(config))
     if config.download == "only":
         return None
     if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in ("train", "val", "test")):
         return import_files(config)
-    processes.together(lambda: _make_tables(dataset), main_only=True)
+    processes.run_on_main(lambda: _make_tables(dataset))
     if not config.encode:
         return None
-    encoder = processes.together(lambda: load_encoder(**config.encoder))
+    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
     store = write_store(
         dataset.root,
         encoder,

@@ -8,10 +8,11 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -40,20 +41,28 @@ class Evaluation:
     tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """What a stage must bring to the loop."""
+Model = TypeVar("Model", bound=nn.Module)
+TaskModel = TypeVar("TaskModel", bound=nn.Module, contravariant=True)
 
-    def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
-        """Scalars of this process's rows of step `random.step`; 'loss' is differentiated, all are logged.
+
+class Task(Protocol[TaskModel]):
+    """What a stage must bring to the loop, for models of its class."""
+
+    def loss(self, model: TaskModel, random: StepRandom) -> dict[str, Tensor]:
+        """Scalars over this process's rows of step `random.step`; "loss" is differentiated, all are logged.
 
         Each must be a mean over rows, so that the mean over processes is the mean over the global batch.
         """
+        ...
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
-        """Figures of the (EMA) weights on validation data."""
+    def evaluate(self, model: TaskModel) -> Evaluation:
+        """Measure the (EMA) weights on validation data."""
+        ...
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the (EMA) weights as a loadable checkpoint into `folder`."""
+    @property
+    def save(self) -> Callable[[TaskModel, Path], None]:
+        """Write the (EMA) weights as a loadable checkpoint into a folder."""
+        ...
 
 
 class Loop:
@@ -66,8 +75,8 @@ class Loop:
         self.config = config
         self.output_dir = Path(output_dir)
         self.tracker = tracker
-        # Stages may follow one another in one process, each with a precision of its own; accelerate's shared state
-        # would refuse the second. The processes' group lives in PartialState and stays for the next stage.
+        # Stages may follow one another in one process, each with its own precision. accelerate's shared state would
+        # refuse the second one, and has no public way to reset it. The group of processes is in PartialState and stays.
         AcceleratorState._reset_state()
         atexit.unregister(_leave_group)
         device = best_device()
@@ -95,7 +104,7 @@ class Loop:
     def device(self) -> torch.device:
         return self.accelerator.device
 
-    def fit(self, model: nn.Module, task: Task, resume: bool = False) -> dict[str, float]:
+    def fit(self, model: Model, task: Task[Model], resume: bool = False) -> dict[str, float]:
         """Train, from the folder's resume state if `resume`; returns the last evaluation's figures.
 
         The folder ends with the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables, and
@@ -104,13 +113,13 @@ class Loop:
         """
         config, accelerator = self.config, self.accelerator
         model.to(self.device)
-        ema = None
+        ema: Any = None
         if config.ema_decay is not None:
             ema = EMA(model, beta=config.ema_decay, update_every=config.ema_every, include_online_model=False)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, config.weight_decay),
             lr=config.learning_rate,
-            betas=tuple(config.betas),
+            betas=config.betas,
             fused=self.device.type in ("cpu", "cuda"),  # one pass over the weights; on a CPU six times as fast
         )
         wrapped, prepared = accelerator.prepare(model, optimizer)
@@ -148,7 +157,7 @@ class Loop:
         atexit.register(_leave_group)  # not after an error: the other processes would be waited for
         return figures
 
-    def _train(self, wrapped: nn.Module, prepared: Any, task: Task, state: _State) -> dict[str, float]:
+    def _train(self, wrapped: nn.Module, prepared: Any, task: Task[Any], state: _State) -> dict[str, float]:
         """Steps from `state.step` to the end; `wrapped` and `prepared` are accelerate's model and optimiser."""
         config, accelerator = self.config, self.accelerator
         averaged = state.ema.ema_model if state.ema else state.model
@@ -174,14 +183,15 @@ class Loop:
                 log = last or state.step % config.log_every == 0
                 evaluate = last or _is_due(state.step, config.evaluate_every)
                 checkpoint = not last and (stop or _is_due(state.step, config.checkpoint_every))
+                scalars: dict[str, float] = {}
                 if log or evaluate or checkpoint:
-                    losses = {name: accelerator.reduce(value, "mean").item() for name, value in losses.items()}
-                    self._check_finite(losses["loss"], state, weights=evaluate or checkpoint)
+                    scalars = {name: self._over_processes(value, "mean") for name, value in losses.items()}
+                    self._check_finite(scalars["loss"], state, weights=evaluate or checkpoint)
                 if log:
                     rate = (state.step - began_step) * config.batch_size / (time.perf_counter() - began)
                     speed = {"learning_rate": config.learning_rate * factor, "samples_per_second": rate}
-                    self._log(state.step, {**losses, **speed})
-                    bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
+                    self._log(state.step, {**scalars, **speed})
+                    bar.set_postfix(loss=f"{scalars['loss']:.4f}", refresh=False)
                 if evaluate:
                     figures = self._evaluate(averaged, task, state.step)
                     self._keep(averaged, task, figures, state.step)
@@ -194,7 +204,7 @@ class Loop:
                     )
         return figures
 
-    def _step(self, model: nn.Module, optimizer: Any, task: Task, step: int) -> dict[str, Tensor]:
+    def _step(self, model: nn.Module, optimizer: Any, task: Task[Any], step: int) -> dict[str, Tensor]:
         config, accelerator = self.config, self.accelerator
         model.train()
         totals: dict[str, Tensor] = {}
@@ -219,7 +229,11 @@ class Loop:
         """Whether the flag is set in any process; all must leave the loop at the same step."""
         if self.accelerator.num_processes == 1:
             return flag
-        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item())
+        return self._over_processes(torch.tensor(float(flag), device=self.device), "sum") > 0
+
+    def _over_processes(self, value: Tensor, reduction: str) -> float:
+        reduced: Any = self.accelerator.reduce(value, reduction)
+        return reduced.item()
 
     def _check_finite(self, loss: float, state: _State, weights: bool) -> None:
         """Stop before anything that is not finite is kept; the last step may break weights that had a finite loss."""
@@ -233,7 +247,7 @@ class Loop:
             )
 
     @torch.no_grad()
-    def _evaluate(self, model: nn.Module, task: Task, step: int) -> dict[str, float]:
+    def _evaluate(self, model: nn.Module, task: Task[Any], step: int) -> dict[str, float]:
         model.eval()
         with self.accelerator.autocast():
             evaluation = task.evaluate(model)
@@ -245,7 +259,7 @@ class Loop:
                 self.tracker.log_tables(self.accelerator, evaluation.tables, step)
         return evaluation.metrics
 
-    def _keep(self, model: nn.Module, task: Task, figures: dict[str, float], step: int) -> None:
+    def _keep(self, model: nn.Module, task: Task[Any], figures: dict[str, float], step: int) -> None:
         """Write the weights if they are the ones to keep so far."""
         keep = self.config.keep
         if keep == "last":
@@ -266,7 +280,7 @@ class Loop:
         if better and self.accelerator.is_main_process:
             task.save(model, self.output_dir)
 
-    def _checkpoint(self, model: nn.Module, task: Task, state: _State) -> None:
+    def _checkpoint(self, model: nn.Module, task: Task[Any], state: _State) -> None:
         if self.accelerator.is_main_process:
             if self.config.keep == "last" or self._best == float("inf"):
                 task.save(model, self.output_dir)
@@ -289,7 +303,7 @@ class _State:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    ema: EMA | None
+    ema: Any  # EMA | None
     scaler: Any
     step: int
     precision: str = "fp32"  # "bf16, fp32" after a resumption on other hardware

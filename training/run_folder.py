@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.config import plain
 from common.files import write_whole
 
 FINISHED = "finished.json"
@@ -32,10 +33,10 @@ def open_run(
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    resolved = OmegaConf.to_container(config, resolve=True) | ({"inputs": dict(inputs)} if inputs else {})
+    resolved = plain(config) | ({"inputs": dict(inputs)} if inputs else {})
     before, state = None, "new"
     if path.exists() and not overwrite:
-        before = OmegaConf.to_container(OmegaConf.load(path))
+        before = plain(OmegaConf.load(path), resolve=False)
         if (folder / FINISHED).exists():
             state = "finished"
         elif (folder / RESUME).exists():
@@ -59,9 +60,9 @@ def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
     folder = Path(output_dir)
     if not (folder / "config.yaml").exists() or not any((folder / name).exists() for name in (FINISHED, RESUME)):
         return None
-    before = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    before = plain(OmegaConf.load(folder / "config.yaml"), resolve=False)
     before.pop("inputs", None)
-    return first_difference(before, OmegaConf.to_container(config, resolve=True))
+    return first_difference(before, plain(config))
 
 
 def reuse_run(output_dir: str | Path) -> dict[str, float]:

@@ -6,11 +6,10 @@ import math
 
 from torch import nn
 
-SCHEDULES = ("constant", "linear", "cosine")
-
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: str) -> float:
-    """Factor on the peak learning rate at `step` of `steps`: linear warm-up, then down to 0 by one of SCHEDULES."""
+    """Factor on the peak learning rate at `step` of `steps`: linear warm-up, then constant, linear or
+    cosine down to 0."""
     # Not transformers.get_scheduler: its warm-up begins at 0 and would change every run that has one.
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)

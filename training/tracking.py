@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 from PIL.Image import Image
 
-TRACKERS = ("none", "wandb")
+from common.checks import checked_dataclass
+from common.extras import require
 
 
-@dataclass
+@checked_dataclass("tracker.")
 class Tracker:
-    """Options `tracker.*`. `metrics.jsonl` is written whatever the tracker."""
+    """Options `tracker.*`. `metrics.jsonl` is written whatever the tracker.
 
-    name: str = "none"  # none or wandb
+    Raises:
+        ValueError: the name is unknown.
+        ImportError: the tracker's library is not installed.
+    """
+
+    name: Literal["none", "wandb"] = "none"
     project: str = "diffusion-bridge"
     run_name: str | None = None
     # online, offline or disabled; by default what WANDB_MODE says, else online when a W&B key is known, else offline
     mode: str | None = None
 
     def __post_init__(self):
-        if self.name not in TRACKERS:
-            raise ValueError(f"Unknown tracker {self.name!r} (option tracker); known: {', '.join(TRACKERS)}")
+        if self.name == "wandb":
+            require("wandb")
 
     def log_tables(self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int) -> None:
         """Send tables (columns, rows), such as sample captions, to the dashboard; cells may be pictures of PIL."""
         if self.name == "wandb":
             import wandb  # it takes seconds, and few runs have a dashboard
 
+            run: Any = accelerator.get_tracker("wandb")
             for name, (columns, rows) in tables.items():
                 shown = [[wandb.Image(cell) if isinstance(cell, Image) else cell for cell in row] for row in rows]
-                accelerator.get_tracker("wandb").log_table(name, columns=columns, data=shown, step=step)
+                run.log_table(name, columns=columns, data=shown, step=step)
 
 
 def start_tracker(accelerator: Accelerator, tracker: Tracker | None, output_dir: Path, config: dict[str, Any]) -> None:

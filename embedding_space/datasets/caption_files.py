@@ -70,7 +70,7 @@ class Keys:
             return [name for name in self.text or () if name in entry]
         numbered = re.compile(rf"{re.escape(self.text)}[ _-]?(\d+)")
         numbers = {name: int(found[1]) for name in entry if (found := numbered.fullmatch(name))}
-        names = [self.text] * (self.text in entry) + sorted(numbers, key=numbers.get)
+        names = [self.text] * (self.text in entry) + sorted(numbers, key=numbers.__getitem__)
         if not names and self.text == "caption":
             names = [text for image, text in IMAGE_NAMES.items() if image in entry and text in entry][:1]
         return names
@@ -147,7 +147,7 @@ def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
 
 def _check_columns(path: Path, keys: Keys, taken: Taken) -> None:
     """Refuse keys that options name and that no entry has: a misspelt one would cost captions, or hold nothing out."""
-    texts = keys.text if taken.columns and not isinstance(keys.text, str) else ()
+    texts = (keys.text or ()) if taken.columns and not isinstance(keys.text, str) else ()
     split = keys.split if keys.split not in (None, "split") else None
     for option, key, what in [("text_key", text, "caption") for text in texts] + [("split_key", split, "split")]:
         if key is not None and key not in taken.columns.get(what, ()):
@@ -195,10 +195,10 @@ def _entry(path: Path, where: str, entry: Any, keys: Keys, taken: Taken) -> Entr
     name, split = (entry.get(key) if key else None for key in (image, split_key))
     name, split = (None if value == "" else value for value in (name, split))
     taken.read("caption", *texts)
-    if name is not None:
+    if image is not None and name is not None:
         taken.read("photo", image)
         name = checked_id(path, where, name)
-    if split is not None:
+    if split_key is not None and split is not None:
         taken.read("split", split_key)
         checked_split(path, where, split)
     elif keys.split:

@@ -32,7 +32,8 @@ def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mappi
     if not files:
         raise ValueError("No annotations are named: give dataset.annotations.val=captions_val.json, or train or test")
     for split, file in files.items():
-        if images.get(split) is None:
+        folder = images.get(split)
+        if folder is None:
             raise ValueError(f"dataset.images.{split} is missing: name the folder of the photos of {file}")
         path = annotation_file(source, file, f"annotations.{split}")
         content, taken = read_json(path), Taken(path)
@@ -47,7 +48,7 @@ def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mappi
             seen.add(image_id)
             domain = text_field(path, where, entry, "domain") if entry.get("domain") else None
             part = checked_split(path, where, f"{split}/{domain}" if domain else split)
-            photo = source / images[split] / text_field(path, where, entry, "file_name")
+            photo = source / folder / text_field(path, where, entry, "file_name")
             yield Photo(image_id, photo, part, taken.captions(where, captions.pop(image_id, ())))
         if captions:
             raise ValueError(f"{path} has captions of image {next(iter(captions))}, which its list `images` lacks")

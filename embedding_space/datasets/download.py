@@ -272,10 +272,13 @@ def fetch_photos(annotations: Path, folder: Path) -> None:
     pool = ThreadPoolExecutor(PHOTOS_AT_ONCE)
     try:
         results = tqdm(pool.map(one, wanted), total=len(wanted), desc=f"photos of {annotations.name}", unit=" photos")
-        failed, in_a_row = [], 0
+        failed, in_a_row = list[FileNotFoundError](), 0
         for error in results:
-            failed += [] if error is None else [error]
-            in_a_row = 0 if error is None else in_a_row + 1
+            if error is None:
+                in_a_row = 0
+                continue
+            failed.append(error)
+            in_a_row += 1
             if in_a_row == GONE_AFTER and not isinstance(error.__cause__, urllib.error.HTTPError):
                 raise FileNotFoundError(f"{in_a_row} photos in a row could not be fetched; the last: {error}")
     finally:

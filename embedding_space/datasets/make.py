@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -57,7 +58,7 @@ def make_tables(dataset: Mapping) -> Tables:
         tables = read_tables(root)
         tell_tables(tables)
         return tables
-    reader = look_up(kind, {"tables": read_tables, **READERS}, "kind of data set", "dataset.kind")
+    reader: Callable[..., Any] = look_up(kind, {"tables": read_tables, **READERS}, "kind of data set", "dataset.kind")
     accepted = inspect.signature(reader).parameters
     unknown = sorted(set(options) - {*accepted, *COMMON, *OPTIONS})
     if unknown:
@@ -71,7 +72,7 @@ def make_tables(dataset: Mapping) -> Tables:
         raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
     if (policy := options.get("missing_images", "error")) not in MISSING_IMAGES:
         raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
-    photos = reader(**own)
+    photos: Iterable[Photo] = reader(**own)
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, dropped = HeldOut(), 0

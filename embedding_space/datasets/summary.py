@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from common.arrow import compute as pc
 from embedding_space.datasets.records import say
 from embedding_space.splits import canonical_split
 from embedding_space.tables import Tables

@@ -152,7 +152,7 @@ class Encoder:
         loader = iter(
             DataLoader(
                 _Pictures(paths, self.preprocess),
-                batch_sampler=batches,
+                batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any sequence of row numbers
                 num_workers=self.workers,
                 collate_fn=_readable,
                 pin_memory=self.device.type == "cuda",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -26,8 +27,12 @@ class ProjectionHead(nn.Module):
         input_dropout: share of the features that training drops.
         standardise: whether features are first brought to the mean 0 and deviation 1 that `standardise_on` measured.
 
-    Raises ValueError when there is neither branch.
+    Raises:
+        ValueError: there is neither branch.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -58,7 +63,7 @@ class ProjectionHead(nn.Module):
             rows = (rows - self.mean) / self.std
         rows = self.input_dropout(rows)
         branches = [branch(rows) for branch in (self.linear, self.mlp) if branch is not None]
-        return sum(branches[1:], branches[0])
+        return reduce(torch.add, branches)
 
     @torch.no_grad()
     def standardise_on(self, rows: Tensor) -> None:
@@ -78,8 +83,9 @@ class ProjectionHead(nn.Module):
         self.train(training)
         mean = outputs.mean(0)
         spread = (outputs - mean).square().sum(1).mean().sqrt()
-        bias = (self.linear if self.linear is not None else self.mlp[-1]).bias
-        bias += offset * spread * direction - mean
+        last = self.linear if self.mlp is None else self.linear or self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias += offset * spread * direction - mean
 
 
 class TowerHeads(nn.Module):

@@ -54,7 +54,7 @@ class OpenClipEncoder(Encoder):
         _check_weights(located, pretrained)
         try:
             self.model, self._transform = _load(located, pretrained)
-            self.tokenizer = open_clip.get_tokenizer(located)
+            self.tokenizer: Any = open_clip.get_tokenizer(located)
         except Exception as error:  # open_clip raises RuntimeError; a damaged file makes torch.load raise anything
             tag = ":" not in model and open_clip.get_pretrained_cfg(model, pretrained or "")
             hint = " Where there is no network, give the weights as a file: encoder.pretrained=FILE" if tag else ""
@@ -99,17 +99,20 @@ class OpenClipEncoder(Encoder):
         """
         tower = self.model.visual
         if isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.proj is not None:
-            found = tower.forward_intermediates(pictures, indices=1, normalize_intermediates=True, output_fmt="NLC")
-            return found["image_features"], found["image_intermediates"][0] @ tower.proj
+            outputs: dict[str, Any] = tower.forward_intermediates(
+                pictures, indices=1, normalize_intermediates=True, output_fmt="NLC"
+            )
+            return outputs["image_features"], outputs["image_intermediates"][0] @ tower.proj
         if isinstance(tower, ModifiedResNet):
-            found = tower.forward_intermediates(pictures, indices=1)
-            places = found["image_intermediates"][0].flatten(2).transpose(1, 2)  # (B, h * w, C)
-            return found["image_features"], tower.attnpool.c_proj(tower.attnpool.v_proj(places))
+            outputs = tower.forward_intermediates(pictures, indices=1)
+            places = outputs["image_intermediates"][0].flatten(2).transpose(1, 2)  # (B, h * w, C)
+            return outputs["image_features"], tower.attnpool.c_proj(tower.attnpool.v_proj(places))
         if isinstance(tower, TimmModel):
-            grid = tower.trunk.forward_features(pictures)
-            if grid.ndim == 4 and grid.shape[1] == tower.trunk.num_features:  # (B, C, h, w)
+            trunk: Any = tower.trunk
+            grid = trunk.forward_features(pictures)
+            if grid.ndim == 4 and grid.shape[1] == trunk.num_features:  # (B, C, h, w)
                 places = grid.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]  # (B * h * w, C, 1, 1)
-                features, patches = (tower.head(tower.trunk.forward_head(part)) for part in (grid, places))
+                features, patches = (tower.head(trunk.forward_head(part)) for part in (grid, places))
                 return features, patches.unflatten(0, (len(pictures), -1))
         raise ValueError(
             f"encoder.model={self.description['model']} has an image tower whose grid does not lie in the joint space "
@@ -131,7 +134,7 @@ def _token_counts(tokenizer: Any, texts: list[str]) -> list[int]:
     return [len(row) + 3 * parts for row in ids]
 
 
-def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
+def _load(model: str, pretrained: str | None) -> tuple[Any, Any]:
     """The model and the transform of its pictures. Random weights are the same every time."""
     if ":" in model:
         loaded, _, transform = open_clip.create_model_and_transforms(model, require_pretrained=True)
@@ -142,7 +145,7 @@ def _load(model: str, pretrained: str | None) -> tuple[torch.nn.Module, Any]:
         torch.manual_seed(0)
         loaded, _, transform = open_clip.create_model_and_transforms(
             model,
-            pretrained=None if random else _weights_alone(pretrained, folder),
+            pretrained=None if random or pretrained is None else _weights_alone(pretrained, folder),
             load_weights=not random,
             require_pretrained=not random,
             **{f"image_{key}": value for key, value in how.items()},

@@ -51,14 +51,9 @@ class TowerEncoder(Encoder):
     ):
         super().__init__(**options)
         self.description = {"name": name, "kind": "towers", "precision": self.precision}
-        towers = (image_tower, text_tower)
-        if (heads is None and None in towers) or (heads is not None and towers != (None, None)):
-            raise ValueError(
-                f"encoder={name}: give either encoder.heads (a folder) or encoder.image_tower and encoder.text_tower"
-            )
         self.heads: TowerHeads | None = None
         self.joint = heads is not None
-        if heads is not None:
+        if heads is not None and image_tower is None and text_tower is None:
             folder = find_local_folder(heads)
             self.heads = TowerHeads.load(folder).to(self.device)
             digest = hashlib.sha256((folder / "config.json").read_bytes())
@@ -66,11 +61,15 @@ class TowerEncoder(Encoder):
             self.description |= {"heads": str(heads), "sha256": digest.hexdigest()}
             self._towers = (self.heads.config["image_tower"], self.heads.config["text_tower"])
             self.dims = dict.fromkeys(("images", "texts"), self.heads.config["dim"])
-        else:
-            self._towers = towers
+        elif heads is None and image_tower is not None and text_tower is not None:
+            self._towers = (image_tower, text_tower)
             self.description["image_tower"] = self.image_tower.description
             self.description["text_tower"] = self.text_tower.description
             self.dims = {"images": self.image_tower.dim, "texts": self.text_tower.dim}
+        else:
+            raise ValueError(
+                f"encoder={name}: give either encoder.heads (a folder) or encoder.image_tower and encoder.text_tower"
+            )
 
     @cached_property
     def image_tower(self) -> ImageTower:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from PIL import Image
+from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, normalize, pil_to_tensor, resize
 from transformers import AutoModel, AutoTokenizer
@@ -38,10 +40,13 @@ class Preprocess:
     interpolation: str = "bicubic"
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        size = self.image_size if self.resize == "crop" else (self.image_size, self.image_size)
-        picture = resize(picture, size, InterpolationMode(self.interpolation))
-        pixels = pil_to_tensor(center_crop(picture, [self.image_size, self.image_size])).float() / 255
-        return normalize(pixels, self.mean, self.std)
+        square = [self.image_size, self.image_size]
+        resized: Any = picture  # torchvision takes and gives pictures of PIL, too
+        resized = resize(
+            resized, square[:1] if self.resize == "crop" else square, InterpolationMode(self.interpolation)
+        )
+        pixels = pil_to_tensor(center_crop(resized, square)).float() / 255
+        return normalize(pixels, list(self.mean), list(self.std))
 
 
 class ImageTower(nn.Module):
@@ -80,7 +85,7 @@ class ImageTower(nn.Module):
         if resize not in RESIZES:
             raise ValueError(f"image_tower.resize={resize!r} must be one of {', '.join(RESIZES)}")
         self.model = _timm_model(model, weights, image_size, "logits" in features, given)
-        config = timm.data.resolve_data_config(model=self.model)
+        config = resolve_data_config(model=self.model)
         self.preprocess = Preprocess(
             image_size or config["input_size"][-1],
             tuple(config["mean"]),
@@ -138,14 +143,14 @@ class ImageTower(nn.Module):
         return torch.cat([row.float() for row in pooled], dim=-1)
 
 
-def _timm_model(name: str, weights: str, image_size: int | None, classifier: bool, given: str) -> nn.Module:
+def _timm_model(name: str, weights: str, image_size: int | None, classifier: bool, given: str) -> Any:
     base = name.split(".")[0]
     if ":" not in name and not timm.is_model(base):
         close = get_close_matches(base, timm.list_models(), n=3) or ["timm.list_models() names all"]
         raise ValueError(f"{given}: timm has no such model; it has {', '.join(close)}")
     # Only models whose size is fixed when they are made (transformers) are told it.
     cfg = timm.get_pretrained_cfg(name) if ":" not in name else None
-    options = {"img_size": image_size} if image_size and (cfg is None or cfg.fixed_input_size) else {}
+    options: dict[str, Any] = {"img_size": image_size} if image_size and (cfg is None or cfg.fixed_input_size) else {}
     try:
         if weights in ("random", "timm"):
             options |= {} if classifier else {"num_classes": 0}
@@ -154,7 +159,7 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
         if not path.is_file():
             raise FileNotFoundError(f"{given}: there is no file {path}")
         state = read_weights(path)
-        model = timm.create_model(name, pretrained=False, **options)
+        model: Any = timm.create_model(name, pretrained=False, **options)
         own = model.state_dict()
         if not set(own) & set(state):
             model.load_state_dict(_in_order(state, own))
@@ -162,7 +167,7 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
             # timm's own reader knows each architecture's older names and resizes position embeddings. It is strict only
             # if it expects the classifier that the file has, or none.
             weight = state.get(f"{model.pretrained_cfg['classifier']}.weight")
-            classes = {"num_classes": 0 if weight is None else len(weight)}
+            classes: dict[str, Any] = {"num_classes": 0 if weight is None else len(weight)}
             overlay = {"state_dict": state, **classes}
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **classes, **options)
         if not classifier:
@@ -187,7 +192,7 @@ def _in_order(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Ten
     return dict(zip(own, state.values(), strict=True))
 
 
-def _stage(feature: str, model: nn.Module) -> tuple[str, int | None]:
+def _stage(feature: str, model: Any) -> tuple[str, int | None]:
     """ "mean@-1" -> ("mean", the last stage's number); "mean" -> ("mean", None), the final map."""
     pooling, at, stage = feature.partition("@")
     places = ", ".join(IMAGE_POOLINGS)

@@ -85,7 +85,7 @@ def import_embeddings(
             tables of another source.
     """
     root = Path(root)
-    text_split, image_mean_split = (split and spelled(split) for split in (text_split, image_mean_split))
+    text_split, image_mean_split = spelled(text_split), image_mean_split and spelled(image_mean_split)
     description = _description(name, files, model, pretrained)
     if (root / name / "manifest.json").exists():
         store = EmbeddingStore(root / name)

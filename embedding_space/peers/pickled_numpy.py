@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class PickledDtype:
     def __init__(self, *args: Any):
         if len(args) != 3 or args[0] not in KINDS:
             raise Refusal(f"it asks for numpy.dtype{ascii(args)[:40]}, and may hold tensors and plain containers only")
-        self.kind, self.order = args[0], "="
+        self.kind: str = args[0]
+        self.order: Any = "="
 
     def build(self, state: Any) -> PickledDtype:
         """Take over (version, byte order, and nothing of records or objects)."""
@@ -33,7 +34,7 @@ class PickledDtype:
         self.order = state[1]
         return self
 
-    def array(self, data: Any, shape: Any, order: str) -> np.ndarray:
+    def array(self, data: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
         """`data`, bytes, as an array with its own memory, in this machine's byte order."""
         dtype = np.dtype(self.kind).newbyteorder(self.order)
         if not isinstance(data, (bytes, bytearray)):

@@ -1,11 +1,11 @@
 """Reading other people's pickles: tensors, NumPy arrays and plain containers, and nothing that could run code.
 
-`pickle.load` runs whatever a file asks for. Here an unpickler knows few opcodes, looks up few names, and calls only our
-own stand-ins for them. NumPy arrays become tensors.
+`pickle.load` runs whatever a file asks for. Here `pickletools.genops` reads the opcodes, and `_Machine` does the few that
+plain data need. It looks up few names, and calls only our stand-ins for them. NumPy arrays become tensors.
 
-An allow-list in `find_class` of C's `pickle.Unpickler` would be shorter, but leaves open what three tests hold.
+An allow-list in `find_class` of `pickle.Unpickler` would be shorter, but leaves open what three tests hold.
 One opcode of five bytes (LONG_BINPUT) makes its memo as large as the file says: 33 GB. A dict's key of nested tuples is
-hashed for ever. And its memo holds the bytes of every tensor until the end, so that a file must fit in memory.
+hashed forever. And its memo holds the bytes of every tensor until the end, so that a file must fit in memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import io
 import math
 import os
 import pickle
+import pickletools
 import re
-import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -29,17 +29,14 @@ from torch.storage import TypedStorage
 from embedding_space.peers import pickled_numpy
 from embedding_space.peers.pickled_numpy import HOMES, NDARRAY, PickledArray, PickledDtype, Refusal
 
-# What pickle's protocols 2 to 5 write for plain data and calls; no NEWOBJ, INST, OBJ, EXT, PERSID. BUILD and BYTEARRAY8
-# are our own, for NumPy's arrays alone.
-OPCODES = (
-    "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1",
-    "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "APPEND", "APPENDS", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE",
-    "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "BUILD", "BYTEARRAY8",
+# What pickle's protocols 2 to 5 write for plain data and calls; no NEWOBJ, INST, OBJ, EXT, PERSID.
+LITERALS = (
+    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 )  # fmt: skip
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 KEYS = (str, int, float, type(None))  # of dicts: hashing nested tuples can take for ever
-CODES = [getattr(pickle, name)[0] for name in OPCODES]
 ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
 LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch.save before 1.6, and a pickled tensor's storage
 PLAIN = "tensors and plain containers (dict, list, tuple, text, numbers)"
@@ -74,7 +71,7 @@ def load_plain(path: str | Path, keep: Keep = lambda tensor: tensor) -> Any:
                 return torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
             if begins.startswith(ZIP) or begins == LEGACY:
                 return _load_torch(file)
-            return _Unpickler(file, keep).load()
+            return _Machine(file, keep).load()
         except Refusal as refusal:
             raise ValueError(f"{path} is refused: {refusal}{REMEDY}") from None
         except Refused:
@@ -94,11 +91,6 @@ class _Numbers(NamedTuple):
     """A storage: all its numbers in a row."""
 
     flat: Tensor
-
-
-class _Opcodes(dict):
-    def __missing__(self, code: int):
-        raise Refusal(f"it uses the pickle opcode {bytes([code])!r}, which a file of {PLAIN} does not need")
 
 
 class _Memo(list):
@@ -124,13 +116,44 @@ class _Memo(list):
                 super().__setitem__(index, None)
 
 
-class _Unpickler(pickle._Unpickler):
-    """Python's own unpickler in Python, for only there opcodes can be taken away."""
+class _Stream:
+    """A file without `tell`, which `genops` would call at every opcode."""
+
+    def __init__(self, file: BinaryIO):
+        self.read, self.readline = file.read, file.readline
+
+
+class _Machine:
+    """Does what the opcodes of a pickle say, where plain data need them."""
 
     def __init__(self, file: BinaryIO, keep: Keep):
-        super().__init__(file)
-        self.memo, self._keep, self._size = _Memo(), keep, os.fstat(file.fileno()).st_size
+        self._file, self._keep, self._size = file, keep, os.fstat(file.fileno()).st_size
         self._encoded = 0
+        self.memo = _Memo()
+        self.stack: list[Any] = []
+        self._marks: list[int] = []  # lengths of the stack
+        push = self.stack.append
+        self._actions: dict[str, Callable[[Any], object]] = {
+            **dict.fromkeys(("PROTO", "STOP"), lambda _: None),
+            "FRAME": self._check_frame,
+            **dict.fromkeys(LITERALS, push),
+            **{name: lambda _, value=value: push(value) for name, value in CONSTANTS.items()},
+            **{name: lambda _, kind=kind: push(kind()) for name, kind in CONTAINERS.items()},
+            "MARK": lambda _: self._marks.append(len(self.stack)),
+            "TUPLE": lambda _: push(tuple(self._pop_mark())),
+            **{f"TUPLE{count}": lambda _, count=count: push(tuple(self._pop(count))) for count in (1, 2, 3)},
+            "APPEND": lambda _: self._extend(self._pop(1)),
+            "APPENDS": lambda _: self._extend(self._pop_mark()),
+            "SETITEM": lambda _: self._fill(self._pop(2)),
+            "SETITEMS": lambda _: self._fill(self._pop_mark()),
+            "GLOBAL": lambda names: push(self._find(*names.split(" ", 1))),
+            "STACK_GLOBAL": lambda _: push(self._find(*self._pop(2))),
+            "REDUCE": lambda _: push(self._call(*self._pop(2))),
+            "BUILD": lambda _: self._build(*self._pop(1)),
+            "MEMOIZE": lambda _: self._memoize(len(self.memo)),
+            **dict.fromkeys(("BINPUT", "LONG_BINPUT"), self._memoize),
+            **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda index: push(self.memo[index])),
+        }
 
         def rebuild(*args: Any) -> Any:
             return keep(_rebuild_tensor(*args))
@@ -162,19 +185,47 @@ class _Unpickler(pickle._Unpickler):
             self._globals[f"{home}.numeric", "_frombuffer"] = from_buffer
         self._callables = {value for value in self._globals.values() if value is not NDARRAY}
 
-    def find_class(self, module: str, name: str) -> Callable:
+    def load(self) -> Any:
+        """What the pickle holds."""
+        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, _Stream(self._file))):
+            if opcode.name not in self._actions:
+                code = opcode.code.encode("latin-1")
+                raise Refusal(f"it uses the pickle opcode {code!r}, which a file of {PLAIN} does not need")
+            self._actions[opcode.name](argument)
+        return self.stack.pop()
+
+    def _pop(self, count: int) -> list[Any]:
+        values = self.stack[-count:]
+        if len(values) < count:
+            raise Refusal("one of its opcodes lacks its values")
+        del self.stack[-count:]
+        return values
+
+    def _pop_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    def _check_frame(self, length: int) -> None:
+        if length > self._size:
+            raise Refusal(f"its frame announces {length:,} bytes, and it has {self._size:,}")
+
+    def _memoize(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def _find(self, module: str, name: str) -> Any:
         if (module, name) not in self._globals:
             raise Refusal(f"it asks for {_named(module, name)}, and may hold {PLAIN} only")
         return self._globals[module, name]
 
-    def _reduce(self) -> None:
-        args, function = self.stack.pop(), self.stack.pop()
+    def _call(self, function: Any, args: Any) -> Any:
         if type(args) is not tuple or not callable(function) or function not in self._callables:
             raise Refusal(f"it calls a {type(function).__name__} with a {type(args).__name__}")
-        self.stack.append(function(*args))
+        return function(*args)
 
-    def _build(self) -> None:
-        state, target = self.stack.pop(), self.stack[-1]
+    def _build(self, state: Any) -> None:
+        target = self.stack[-1]
         if not isinstance(target, (PickledArray, PickledDtype)):
             what = f"the pickle opcode b'b' on a {type(target).__name__}"
             raise Refusal(f"it uses {what}, which a file of {PLAIN} does not need")
@@ -183,49 +234,19 @@ class _Unpickler(pickle._Unpickler):
             self.stack[-1] = self._keep(built)
             self.memo.replace(target, self.stack[-1])
 
-    def _bytearray(self) -> None:
-        (length,) = struct.unpack("<Q", self.read(8))
-        if length > self._size:  # Python's own would take the memory at once
-            raise Refusal(f"the pickle opcode b'\\x96' in it announces {length:,} bytes, and it has {self._size:,}")
-        self.append(self.read(length))
-
-    def _setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._fill([(key, value)])
-
-    def _setitems(self) -> None:
-        items = self.pop_mark()
-        self._fill(zip(items[::2], items[1::2], strict=True))
-
-    def _fill(self, items) -> None:
+    def _fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
             raise Refusal(f"it sets items of a {type(target).__name__}")
-        for key, value in items:
+        for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, KEYS):
                 raise Refusal(f"a key of its dicts is a {type(key).__name__}")
             target[key] = value
 
-    def _append(self) -> None:
-        value = self.stack.pop()
-        self._extend([value])
-
-    def _appends(self) -> None:
-        self._extend(self.pop_mark())
-
-    def _extend(self, values: list) -> None:
+    def _extend(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
             raise Refusal(f"it appends to a {type(self.stack[-1]).__name__}")
         self.stack[-1].extend(values)
-
-    dispatch = _Opcodes({code: pickle._Unpickler.dispatch[code] for code in CODES})
-    dispatch[pickle.REDUCE[0]] = _reduce
-    dispatch[pickle.BUILD[0]] = _build
-    dispatch[pickle.BYTEARRAY8[0]] = _bytearray
-    dispatch[pickle.SETITEM[0]] = _setitem
-    dispatch[pickle.SETITEMS[0]] = _setitems
-    dispatch[pickle.APPEND[0]] = _append
-    dispatch[pickle.APPENDS[0]] = _appends
 
 
 def _empty_dict() -> dict:

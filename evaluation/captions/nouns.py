@@ -12,6 +12,8 @@ from functools import cache
 
 import numpy as np
 
+from common.extras import how_to_install
+
 
 def noun_scores(
     references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]
@@ -27,11 +29,11 @@ def noun_scores(
     named = [nouns([caption]) for caption in hypotheses.values()]
     there = [nouns(references[image_id]) for image_id in hypotheses]
     right = np.array([len(ours & theirs) for ours, theirs in zip(named, there, strict=True)], dtype=np.float64)
-    return tuple(right / np.maximum([len(found) for found in side], 1) for side in (named, there))
+    return tuple(right / np.maximum([len(some) for some in side], 1) for side in (named, there))
 
 
 def nouns(captions: Iterable[str]) -> set[str]:
-    """The different nouns, as singular forms, of captions whose tokens stand between single spaces."""
+    """The different nouns, as singular forms, of captions whose tokens are between single spaces."""
     return {noun for caption in captions for noun in map(_noun, caption.split(" ")) if noun}
 
 
@@ -42,7 +44,7 @@ def _noun(word: str) -> str | None:
         from textblob.en import parser
         from textblob.en.inflect import singularize
     except ImportError as error:
-        raise ImportError("nouns are found with textblob: run `pip install textblob`") from error
+        raise ImportError(how_to_install("textblob")) from error
     [(_, tag)] = parser.find_tags([word])
     if not tag.startswith("NN"):
         return None

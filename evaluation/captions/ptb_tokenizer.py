@@ -27,13 +27,14 @@ def ptb_tokenize(captions: Sequence[str]) -> list[str]:
 
     Raises JavaError when Java is missing or fails.
     """
-    from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
-
     if not captions:
         return []
+    folder = pycocoevalcap_folder()
+    from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
+
     # Half a surrogate pair, which JSON can hold, has no UTF-8 form: it becomes "?", which is dropped as punctuation.
     lines = "".join(_LINE_BREAKS.sub(" ", caption) + "\n" for caption in captions).encode("utf-8", "replace")
-    jar = pycocoevalcap_folder() / "tokenizer" / STANFORD_CORENLP_3_4_1_JAR
+    jar = folder / "tokenizer" / STANFORD_CORENLP_3_4_1_JAR
     output = run_java("-cp", str(jar), *_OPTIONS, stdin=lines, timeout_seconds=_TIMEOUT_SECONDS)
     tokenized = output.decode("utf-8").split("\n")[:-1]
     if len(tokenized) != len(captions):

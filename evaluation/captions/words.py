@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from common.characters import whole_characters
 
-# Apostrophes and hyphens belong to a word that they stand within.
+# Apostrophes and hyphens belong to a word that they are within.
 _PASSES = ((r"[^\p{L}\p{M}\p{N}'’-]+", " "), (r"(?:^|\s)['’-]+|['’-]+(?:\s|$)", " "), (r"\s+", " "))
 
 

@@ -19,7 +19,7 @@ def read_labels(
 ) -> tuple[list[str], Tensor, Tensor]:
     """Class names (C), the rows (N,) of the images of `split` that have a class, and their classes' numbers (N,).
 
-    labels: `folder`, the name of the folder that a picture lies in (underscores are spaces); a JSON file {image_id:
+    labels: `folder`, the name of the folder that a picture is in (underscores are spaces); a JSON file {image_id:
     class}, or a CSV, TSV or JSON Lines file with the columns image_id and class; or `captions`: images whose references
     name one of `classes` and no other. classes: by default, those that images have, sorted.
 
@@ -31,15 +31,15 @@ def read_labels(
         if classes is None:
             raise ValueError("labels=captions looks for classes in the references: name them with classes=[dog,cat]")
         numbers = labels_from_captions(store.tables.references(split), list(classes))
-        found = {image_id: classes[number] for image_id, number in numbers.items()}
+        class_of = {image_id: classes[number] for image_id, number in numbers.items()}
     elif labels == "folder":
         paths = store.tables.image_paths(store.tables.image_rows(split))
-        found = {image_id: path.parent.name.replace("_", " ") for image_id, path in zip(ids, paths, strict=True)}
+        class_of = {image_id: path.parent.name.replace("_", " ") for image_id, path in zip(ids, paths, strict=True)}
     else:
-        found = _read(Path(labels))
-    rows = [row for row, image_id in enumerate(ids) if image_id in found]
-    names = list(classes) if classes is not None else sorted({found[ids[row]] for row in rows})
-    if unknown := {found[ids[row]] for row in rows} - set(names):
+        class_of = _read(Path(labels))
+    rows = [row for row, image_id in enumerate(ids) if image_id in class_of]
+    names = list(classes) if classes is not None else sorted({class_of[ids[row]] for row in rows})
+    if unknown := {class_of[ids[row]] for row in rows} - set(names):
         raise ValueError(
             f"labels={labels} names the class {sorted(unknown)[0]!r}, which is not among classes={names[:10]}"
         )
@@ -48,7 +48,7 @@ def read_labels(
     if len(names) < 2:
         raise ValueError(f"labels={labels} gives {len(rows)} images of {split!r} {len(names)} classes: two are needed")
     number = {name: index for index, name in enumerate(names)}
-    return names, torch.tensor(rows), torch.tensor([number[found[ids[row]]] for row in rows])
+    return names, torch.tensor(rows), torch.tensor([number[class_of[ids[row]]] for row in rows])
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -72,11 +72,11 @@ def _classes(path: Path) -> dict[str, str]:
         entries = [(f"entry {key!r}", key, name) for key, name in content.items()]
     else:
         entries = [(at, reader.field(at, e, *ID_FIELDS), reader.field(at, e, "class")) for at, e in content]
-    found: dict[str, str] = {}
+    class_of: dict[str, str] = {}
     for where, image_id, name in entries:
         key = reader.image_id(where, image_id)
         if isinstance(name, bool) or not isinstance(name, int | str) or not str(name).strip():
             raise reader.error(where, f": a class must be a name or a number, not {shown(name)}")
-        if found.setdefault(key, str(name).strip()) != str(name).strip():
-            raise reader.error(where, f": image {key} has the class {found[key]!r} already")
-    return found
+        if class_of.setdefault(key, str(name).strip()) != str(name).strip():
+            raise reader.error(where, f": image {key} has the class {class_of[key]!r} already")
+    return class_of

@@ -1,10 +1,10 @@
 """Zero-shot classification (Radford et al. 2021, arXiv:2103.00020, section 3.1): an image is of the class whose prompts
-lie nearest, by the mean of their embeddings."""
+are nearest, by the mean of their embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +26,12 @@ class ZeroShotScores:
     images: int
     classes: int
 
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
-
 
 def class_prompts(classes: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[str]:
     """Each class in each template, class by class. Raises ValueError for no template or one without a place `{}`, and
     for fewer than two classes or one named twice."""
     if not templates or any(template.count("{}") != 1 for template in templates):
-        raise ValueError(f"templates={list(templates)} must each hold {{}} once, where the class stands")
+        raise ValueError(f"templates={list(templates)} must each hold {{}} once, in the class's place")
     if len(set(classes)) != len(classes) or len(classes) < 2:
         raise ValueError(f"classes={list(classes)[:10]} must be two or more, each once")
     return [template.replace("{}", name) for name in classes for template in templates]
@@ -73,7 +70,7 @@ def zero_shot_scores(images: Tensor, classes: Tensor, labels: Tensor) -> ZeroSho
 def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, int]:
     """{image_id: number of its class}, of the images whose references name one class and no other.
 
-    A class is named where its words, or its plural in s or es, stand in a caption.
+    A class is named where its words, or its plural in s or es, are in a caption.
     """
     names = bare_words(list(classes)).to_pylist()
     images = list(references)
@@ -81,4 +78,4 @@ def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Seque
     named = [
         {n for n, name in enumerate(names) if any(f" {name}{s} " in text for s in ("", "s", "es"))} for text in texts
     ]
-    return {image_id: next(iter(found)) for image_id, found in zip(images, named, strict=True) if len(found) == 1}
+    return {image_id: next(iter(hits)) for image_id, hits in zip(images, named, strict=True) if len(hits) == 1}

@@ -15,10 +15,10 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from common.checks import checked_dataclass
+from common.checks import Count, Positive, checked_dataclass
 
 
 @checked_dataclass()
@@ -36,11 +36,11 @@ class GapExperiment:
     """
 
     pairs: Annotated[int, Field(ge=2)] = 256
-    varying: PositiveInt = 8
-    constant: PositiveInt = 8
-    offset: PositiveFloat = 1.0
-    steps: PositiveInt = 1000
-    learning_rate: PositiveFloat = 0.1
+    varying: Count = 8
+    constant: Count = 8
+    offset: Positive = 1.0
+    steps: Count = 1000
+    learning_rate: Positive = 0.1
     unit_rows: bool = False
     seed: int = 0
 

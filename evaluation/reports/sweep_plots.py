@@ -55,8 +55,9 @@ def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None =
         plot = figure.subplots()
         for (name, line), (color, marker, dashes) in zip(by_line.items(), _LOOKS, strict=False):
             points = line.groupby(option, observed=True)[metric].agg(["mean", "std"])
+            spread = np.nan_to_num(points["std"]) if several else None
             plot.errorbar(
-                [places[value] for value in points.index], points["mean"], np.nan_to_num(points["std"]) if several else None,
+                [places[value] for value in points.index], points["mean"], spread,
                 color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
             )  # fmt: skip
         if numeric and values[0] > 0 and values[-1] >= 20 * values[0]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from alignment.chain import Alignment
 from alignment.steps import Normalize
-from common.config import compose_config
+from common.config import compose_config, plain
 from common.device import best_device, computes_bf16
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -34,7 +35,9 @@ from training.loop import Loop, LoopConfig
 
 def benchmark_captioner(config: DictConfig, repeats: int) -> list[dict]:
     """Training at equal batch and equal weights; tokens are those of captions, padding does not count."""
-    ways = {f"batches of like length, {precision}": precision for precision in measured_precisions()}
+    ways: dict[str, str | None] = {
+        f"batches of like length, {precision}": precision for precision in measured_precisions()
+    }
     ways["padded to the longest, DataLoader, fp32 (reference)"] = None
     size = parameters(make_captioner(config, made_up_captions(config.captions)))
     table = [
@@ -58,7 +61,8 @@ def benchmark_training(config: DictConfig, repeats: int, precision: str | None) 
     captions = made_up_captions(config.captions)
     steps = config.warmup + config.steps * repeats
     captioner = make_captioner(config, captions)
-    tokens = CaptionTokens.encode(captions, captioner.tokenizer, max(map(len, captions)))
+    tokenizer: Any = captioner.tokenizer
+    tokens = CaptionTokens.encode(captions, tokenizer, max(map(len, captions)))
     rows, clock = random_rows(len(captions), config.dim), StepClock()
     if precision is None:
         counts = _reference_loop(captioner, rows, tokens, config, steps, clock)
@@ -84,7 +88,7 @@ def caption_lengths(count: int) -> np.ndarray:
 
 def make_captioner(config: DictConfig, captions: list[str]) -> Captioner:
     """A captioner with random weights, the same at every call: the decoder of image_captioning with `overrides`."""
-    decoder = OmegaConf.to_container(compose_config("image_captioning", *config.overrides).decoder, resolve=True)
+    decoder = plain(compose_config("image_captioning", *config.overrides).decoder)
     torch.manual_seed(0)
     return build_captioner(
         dim=config.dim,
@@ -103,7 +107,7 @@ def _our_loop(
     precision: str,
 ) -> list[int]:  # fmt: skip
     """As `python -m image_captioning.train` with the loop's options there; returns the tokens of each step."""
-    options = OmegaConf.to_container(compose_config("image_captioning", *config.overrides).loop)
+    options = plain(compose_config("image_captioning", *config.overrides).loop)
     options |= {"steps": steps, "batch_size": config.batch_size, "precision": precision}
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         loop = Loop(LoopConfig(**options), folder)

@@ -8,11 +8,11 @@ from itertools import islice
 import torch
 import torch.nn.functional as F
 from ema_pytorch import EMA
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from common.config import compose_config
+from common.config import compose_config, plain
 from common.device import best_device, choose_precision
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
@@ -91,12 +91,12 @@ def random_rows(count: int, dim: int) -> Tensor:
 def make_model(kind: str, dim: int) -> TextDiffusion:
     """A new text diffusion model with the denoiser of `configs/denoiser/<kind>.yaml`."""
     torch.manual_seed(0)
-    return TextDiffusion(dim, OmegaConf.to_container(compose_config("ddpm", f"denoiser={kind}").denoiser))
+    return TextDiffusion(dim, plain(compose_config("ddpm", f"denoiser={kind}").denoiser))
 
 
 def _our_loop(model: TextDiffusion, rows: Tensor, config: DictConfig, steps: int, clock: StepClock) -> None:
     """As `python -m ddpm.train` with the loop's options there, but for the number of steps and the batch."""
-    options = OmegaConf.to_container(compose_config("ddpm").loop)
+    options = plain(compose_config("ddpm").loop)
     options |= {"steps": steps, "batch_size": config.batch_size, "evaluate_every": None, "checkpoint_every": None}
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         loop = Loop(LoopConfig(**options), folder)

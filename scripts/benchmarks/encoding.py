@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from common.config import compose_config
+from common.config import compose_config, plain
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from scripts.benchmarks.captioning import made_up_captions
@@ -25,33 +27,34 @@ def benchmark_encode(config: DictConfig, repeats: int) -> list[dict]:
     Reading and resizing the JPEG files is part of the work. "cosine" is the mean cosine of both sides' rows.
     """
     with tempfile.TemporaryDirectory() as folder:
-        pictures = make_pictures(Path(folder), config.images)
-        ours = make_encoder(config, config.precision)
-        reference = make_encoder(config, "fp32")
-        table = []
-        for kind, items, encode, encode_one in (
-            ("image", pictures, ours.encode_images, reference_image),
-            ("text", made_up_captions(config.texts), ours.encode_texts, reference_text),
-        ):
-            singles = items[: config[f"{kind}s_single"]]
-            calls = {
-                f"{kind}s, batched, {ours.precision}": lambda encode=encode, items=items: encode(items),
-                f"{kind}s, one at a time, fp32 (reference)": lambda encode_one=encode_one, singles=singles: [
-                    encode_one(reference, item) for item in singles
-                ],
-            }
-            seconds = median_seconds(calls, repeats)
-            slow = torch.stack([encode_one(reference, item) for item in singles])
-            cosine = F.cosine_similarity(encode(singles), slow).mean().item()
-            rates = [len(items), len(singles)]
-            table += with_ratios(
-                [
-                    {"encode": name, "items a second": count / seconds[name], "cosine": cosine}
-                    for name, count in zip(calls, rates, strict=True)
-                ],
-                "items a second",
-            )
-    return table
+        pictures, sentences = make_pictures(Path(folder), config.images), made_up_captions(config.texts)
+        ours, reference = make_encoder(config, config.precision), make_encoder(config, "fp32")
+        return [
+            *_compare("image", pictures, config.images_single, ours, reference, repeats),
+            *_compare("text", sentences, config.texts_single, ours, reference, repeats),
+        ]
+
+
+def _compare(
+    kind: str, items: list[Any], single: int, ours: Encoder, reference: Encoder, repeats: int
+) -> list[dict[str, Any]]:
+    encode: Callable[[list[Any]], Tensor] = ours.encode_images if kind == "image" else ours.encode_texts
+    encode_one = reference_image if kind == "image" else reference_text
+
+    def one_at_a_time() -> Tensor:
+        return torch.stack([encode_one(reference, item) for item in items[:single]])
+
+    calls = {
+        f"{kind}s, batched, {ours.precision}": lambda: encode(items),
+        f"{kind}s, one at a time, fp32 (reference)": one_at_a_time,
+    }
+    seconds = median_seconds(calls, repeats)
+    cosine = F.cosine_similarity(encode(items[:single]), one_at_a_time()).mean().item()
+    rows = [
+        {"encode": name, "items a second": count / seconds[name], "cosine": cosine}
+        for name, count in zip(calls, (len(items), min(single, len(items))), strict=True)
+    ]
+    return with_ratios(rows, "items a second")
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:
@@ -66,7 +69,7 @@ def make_pictures(folder: Path, count: int) -> list[Path]:
 
 def make_encoder(config: DictConfig, precision: str) -> Encoder:
     """The encoder of prepare_data with `config.overrides`; random weights are the same at every call."""
-    options = OmegaConf.to_container(compose_config("prepare_data", *config.overrides).encoder, resolve=True)
+    options = plain(compose_config("prepare_data", *config.overrides).encoder)
     options |= {"precision": precision, "workers": config.workers}
     torch.manual_seed(0)
     return load_encoder(**options)

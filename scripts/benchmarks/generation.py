@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +43,9 @@ def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
                 write_one(captioner, image, length, beams)
 
         precisions = measured_precisions()
-        calls = {f"{name}, batched, KV cache, {each}": partial(batched, each) for each in precisions}
+        calls: dict[str, Callable[[], None]] = {
+            f"{name}, batched, KV cache, {each}": partial(batched, each) for each in precisions
+        }
         calls[f"{name}, one at a time, no cache (reference)"] = one_at_a_time
         seconds = median_seconds(calls, repeats)
         theirs = torch.stack([write_one(captioner, image, max(lengths), beams) for image in singles])
@@ -93,6 +97,6 @@ def write_one(captioner: Captioner, image: Tensor, length: int, beams: int = 1) 
 def same_captions(captioner: Captioner, images: Tensor, decoding: Decoding, theirs: Tensor) -> float:
     """Share of `images` for which we write the tokens `theirs` (N, T)."""
     prefix = captioner.mapper(captioner.align_images(images))
-    end = captioner.tokenizer.eos_token_id
-    ours = generate(captioner.gpt2, prefix, decoding, end, captioner.banned_tokens())
+    tokenizer: Any = captioner.tokenizer
+    ours = generate(captioner.gpt2, prefix, decoding, tokenizer.eos_token_id, captioner.banned_tokens())
     return (ours == theirs).all(dim=1).float().mean().item() if ours.shape == theirs.shape else 0.0

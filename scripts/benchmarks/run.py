@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from common.config import plain
 from common.provenance import run_facts
 from common.registry import look_up
 from evaluation.table import Column, Table
@@ -48,7 +49,6 @@ def run_benchmarks(config: DictConfig) -> dict[str, list[dict]]:
         print(Table(rows, [Column(column, DIGITS.get(column, 1)) for column in rows[0]]).text())
         facts = {**run_facts(), "threads": torch.get_num_threads(), "repeats": config.repeats}
         path = output_dir / f"benchmark_{name}.json"
-        options = OmegaConf.to_container(config[name], resolve=True)
-        path.write_text(json.dumps({**facts, "config": options, "rows": rows}, indent=2) + "\n")
+        path.write_text(json.dumps({**facts, "config": plain(config[name]), "rows": rows}, indent=2) + "\n")
         print(f"Written: {path}\n")
     return results

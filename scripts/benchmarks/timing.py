@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class StepClock:
 class ClockedTask:
     """A task of the training loop whose steps tick a clock. It evaluates and saves nothing."""
 
-    def __init__(self, task: Task, clock: StepClock):
+    def __init__(self, task: Task[Any], clock: StepClock):
         self.task, self.clock = task, clock
 
     def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:

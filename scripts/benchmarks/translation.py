@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from common.config import compose_config
+from common.config import compose_config, plain
 from common.device import best_device
 from evaluation.embeddings.retrieval import paired_cosine
 from modality_translation.pairs import PairedRows, PairedStores
@@ -73,12 +73,12 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
 
 def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, PairedRows]:
     """A translation of configs/modality_translation.yaml's model, trained for `train_steps`, and unseen pairs."""
-    plain = OmegaConf.to_container(compose_config("modality_translation", *config.overrides), resolve=True)
+    whole = plain(compose_config("modality_translation", *config.overrides))
     torch.manual_seed(0)
     translation = Translation(
-        config.image_dim, config.text_dim, plain["model"], plain["sampling"], directions=["image_to_text"]
+        config.image_dim, config.text_dim, whole["model"], whole["sampling"], directions=["image_to_text"]
     )
-    options = {**plain["loop"], "steps": config.train_steps, "evaluate_every": None, "checkpoint_every": None}
+    options = {**whole["loop"], "steps": config.train_steps, "evaluate_every": None, "checkpoint_every": None}
     options["warmup_steps"] = min(options["warmup_steps"], config.train_steps // 2)
     training, unseen = (
         made_up_pairs(rows, config.image_dim, config.text_dim, seed, device)

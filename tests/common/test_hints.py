@@ -60,9 +60,9 @@ def test_the_other_processes_are_told_with_the_hint(monkeypatch, capsys):
 
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     with pytest.raises(NeedsTables):
-        processes.together(missing)
+        processes.run_everywhere(missing)
     assert "prepare_data.py dataset=coco" in capsys.readouterr().err
     with pytest.raises(
         ValueError, match=r"process 1: NeedsTables: No tables in data/coco: run python .*prepare_data\.py"
     ):
-        processes.together(lambda: None)
+        processes.run_everywhere(lambda: None)

@@ -179,10 +179,10 @@ def test_lists_of_any_seeds_are_kept_and_any_seed_is_a_list_of_one(seeds, seed):
 @pytest.mark.parametrize(
     ("stage", "overrides", "option", "value"),
     [
-        ("classify", ["classes=cat"], "classes", ["cat"]),
-        ("classify", ["classes=[0,1,2]"], "classes", ["0", "1", "2"]),
-        ("classify", ["classes=null"], "classes", None),
-        ("evaluate_retrieval", ["classes=cat", "templates='a {}'", "alignments=c3"], "templates", ["a {}"]),
+        ("evaluate_embeddings", ["classes=cat"], "classes", ["cat"]),
+        ("evaluate_embeddings", ["classes=[0,1,2]"], "classes", ["0", "1", "2"]),
+        ("evaluate_embeddings", ["classes=null"], "classes", None),
+        ("evaluate_embeddings", ["classes=cat", "templates='a {}'", "alignments=c3"], "templates", ["a {}"]),
         ("demo", ["oracles=oracle_pairs"], "oracles", ["oracle_pairs"]),
         ("compare_methods", ["few_captions=0.05"], "few_captions", [0.05]),
         ("compare_methods", ["+variants.my={captioner: 'loop.steps=3'}"], "variants.my.captioner", ["loop.steps=3"]),
@@ -219,7 +219,7 @@ def test_command_lines_that_mean_what_they_say(stage, overrides, option, value):
         ("compare_methods", ["methods=null"], "methods=null must be a list; none is methods=[]"),
         ("compare_methods", ["methods=[true]"], "methods=true must be text: quote it"),
         ("ddpm", ["loop=fast"], "loop=fast must have parts: give loop.steps"),
-        ("evaluate_retrieval", ["classes=nowhere.txt"], "classes=nowhere.txt: there is no such file"),
+        ("evaluate_embeddings", ["classes=nowhere.txt"], "classes=nowhere.txt: there is no such file"),
         ("eval_coco", ["overwrite=no"], "overwrite=no must be true or false"),
         ("ddpm", ["diffusion.embed_scale=sqrt"], "diffusion.embed_scale='sqrt' must be sqrt_dim or a number, above 0"),
     ],
@@ -231,7 +231,7 @@ def test_command_lines_that_are_refused_say_what_would_do(stage, overrides, word
 
 def test_a_file_of_classes_stays_a_file(tmp_path):
     (tmp_path / "words.list").write_text("dog\n")
-    assert compose_config("classify", f"classes={tmp_path}/words.list").classes == f"{tmp_path}/words.list"
+    assert compose_config("evaluate_embeddings", f"classes={tmp_path}/words.list").classes == f"{tmp_path}/words.list"
 
 
 def test_names_with_dots_of_their_own_are_no_paths():

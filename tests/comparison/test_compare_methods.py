@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
-import comparison.runs
 from common.hints import with_hint
 from comparison.compare_methods import compare
-from comparison.runs import find_methods
+from comparison.methods import find_methods
+from comparison.stages import TRAIN
 from embedding_space.write_store import write_store
 
 DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
@@ -182,8 +182,8 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     ],
 )
 def test_bad_input_fails_before_anything_trains(config, change, message, monkeypatch):
-    for stage in ("train_ddpm", "train_captioner"):
-        monkeypatch.setattr(comparison.runs, stage, lambda *a: pytest.fail("trained"))
+    for stage in TRAIN:
+        monkeypatch.setitem(TRAIN, stage, lambda *a: pytest.fail("trained"))
     config.methods = ["c3", "diffusion_bridge"]
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         compare(OmegaConf.merge(config, change))
@@ -210,11 +210,11 @@ def test_variants_with_equal_diffusion_overrides_share_a_model():
     assert [method.diffusion for method in methods] == ["", "early", "other"]
 
 
-def test_a_folder_that_holds_another_run_is_found_before_anything_trains(config, tmp_path):
+def test_a_folder_that_holds_another_run_is_refused_before_anything_trains(config, compose, tmp_path):
     folder = tmp_path / "outputs/image_captioning/tiny_c3_seed1"
     folder.mkdir(parents=True)
     config.methods = ["c3"]
-    other = comparison.runs.compose_config("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
+    other = compose("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
     OmegaConf.save(other, folder / "config.yaml")
     (folder / "finished.json").write_text("{}")
     with pytest.raises(
@@ -266,7 +266,7 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
     without_captions(config.store, word_encoder, ("test_0_", "test_3_"))
     config = OmegaConf.merge(config, {"methods": ["c1", "c3"], "seeds": [0]})
     with monkeypatch.context() as patched:
-        patched.setattr(comparison.runs, "train_captioner", lambda *a: 1 / 0)
+        patched.setitem(TRAIN, "image_captioning", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             compare(config)
     assert "2 images (test_0, test_3) of tiny's split test" in capsys.readouterr().out
@@ -276,8 +276,8 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
 
 
 def test_a_split_without_captions_is_refused_before_anything_trains(config, word_encoder, monkeypatch):
-    for stage in ("train_ddpm", "train_captioner"):
-        monkeypatch.setattr(comparison.runs, stage, lambda *a: pytest.fail("trained"))
+    for stage in TRAIN:
+        monkeypatch.setitem(TRAIN, stage, lambda *a: pytest.fail("trained"))
     without_captions(config.store, word_encoder, ("test_",))
     config.methods = ["c3"]
     with pytest.raises(ValueError, match=r"None of the 8 images of the split 'test' of .* has captions.*split="):

@@ -181,9 +181,9 @@ def test_a_training_parent_does_not_bring_dropout_or_gradients_into_the_bridge()
     "options, words",
     [
         ({"image_timestep": 1001}, ["alignment.image_timestep=1001", "1..1000"]),
-        ({"image_timestep": 0}, ["alignment.image_timestep=0", "greater than 0"]),
+        ({"image_timestep": 0}, ["alignment.image_timestep=0", "equal to 1"]),
         ({"text_timestep": 1000}, ["alignment.text_timestep=1000", "1..999"]),
-        ({"text_steps": 0}, ["alignment.text_steps=0", "greater than 0"]),
+        ({"text_steps": 0}, ["alignment.text_steps=0", "equal to 1"]),
         ({"image_timestep": 4, "image_steps": 5}, ["alignment.image_steps=5", "1..alignment.image_timestep=4"]),
         ({"eta": -0.1}, ["alignment.eta=-0.1", "greater than or equal to 0"]),
         ({"eta": 1.5}, ["alignment.eta=1.5", "less than or equal to 1"]),

@@ -11,9 +11,12 @@ import torch
 from alignment.chain import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
+from evaluation.captions.result import EvaluatedOn
+from evaluation.captions.scoring import Scoring
+from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
-from image_captioning.eval_coco import _table
 from image_captioning.evaluate import evaluate_captioner
+from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.run_names import run_name
 
 CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
@@ -51,34 +54,38 @@ def captioner(make_captioner, store):
 @pytest.mark.java
 def test_the_means_origin_is_recorded_and_each_part_scored_as_if_alone(captioner, store, tmp_path):
     own_mean = captioner.alignment.steps[1].image_mean.clone()
-    options = {"split": "test", "metrics": ["CIDEr"]}
-    before = evaluate_captioner(captioner, store, output_dir=tmp_path / "a", **options)
-    assert before["image_mean"] == {"from": "checkpoint", "dataset": "elsewhere", "split": "train", "store_hash": "abc"}
-    assert before["dataset"] == "elsewhere" and before["evaluated_on"]["dataset"] == "tiny"
 
-    after = evaluate_captioner(captioner, store, output_dir=tmp_path / "b", image_mean_from="store", **options)
-    assert after["image_mean"] == {"from": "store", "dataset": "tiny", "split": "pretrain", "store_hash": store.hash}
-    assert after["gap"]["centroid_distance"] < before["gap"]["centroid_distance"]
+    def evaluate(folder, split="test", **options):
+        inputs = InferenceInputs(store, split, **options)
+        return evaluate_captioner(captioner, inputs, tmp_path / folder, scoring=Scoring(["CIDEr"]))
+
+    before = evaluate("a")
+    assert before.image_mean == {"from": "checkpoint", "dataset": "elsewhere", "split": "train", "store_hash": "abc"}
+    assert before.provenance["dataset"] == "elsewhere" and before.evaluated_on == EvaluatedOn("tiny", store.hash)
+
+    after = evaluate("b", image_mean_from="store")
+    assert after.image_mean == {"from": "store", "dataset": "tiny", "split": "pretrain", "store_hash": store.hash}
+    assert after.gap.centroid_distance < before.gap.centroid_distance
     assert torch.equal(captioner.alignment.steps[1].image_mean, own_mean)  # the captioner is as it was
 
-    assert list(before["parts"]) == list(DOMAINS) and before["images"] == 40
+    assert list(before.parts) == list(DOMAINS) and before.images == 40
     for name in DOMAINS:
-        alone = evaluate_captioner(captioner, store, output_dir=tmp_path / "c", **{**options, "split": name})
-        assert before["parts"][name]["metrics"] == alone["metrics"] and alone["images"] == 20
-        assert "parts" not in alone
-    assert "test/near-domain" in _table(before).text()
+        alone = evaluate("c", name)
+        assert before.parts[name].metrics == alone.metrics and alone.images == 20
+        assert alone.parts is None
+    assert "test/near-domain" in metrics_table(before).text()
 
 
 def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_path):
     with pytest.raises(ValueError, match="image_mean_from='test' must be one of checkpoint, store"):
-        evaluate_captioner(captioner, store, "test", tmp_path, image_mean_from="test")
+        InferenceInputs(store, "test", image_mean_from="test")
     plain = make_captioner()
     plain.encoder_description = captioner.encoder_description
     with pytest.raises(ValueError, match="subtracts no image mean"):
-        evaluate_captioner(plain, store, "test", tmp_path, image_mean_from="store")
+        evaluate_captioner(plain, InferenceInputs(store, "test", image_mean_from="store"), tmp_path)
     captioner.alignment.steps[1].image_mean.fill_(torch.nan)  # as of a text-only corpus
     with pytest.raises(ValueError, match="image_mean_from=store"):
-        evaluate_captioner(captioner, store, "test", tmp_path)
+        evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +99,12 @@ def test_a_captioner_is_not_evaluated_on_another_tower_clips_embeddings(captione
     captioner.encoder_description = {"name": "photo", "kind": "towers", "heads": "here", "sha256": "1"}
     store.manifest = replace(store.manifest, encoder=other)
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
-        evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
+        evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path)
     captioner.encoder_description = (
         {**other, "text_tower": {"model": "gpt"}} if "text_tower" in other else captioner.encoder_description
     )
     with pytest.raises(ValueError, match="choose the store of the same encoder"):
-        evaluate_captioner(captioner, store, "test", tmp_path, metrics=[])
+        evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path)
 
 
 def test_an_evaluation_on_another_data_set_has_a_folder_of_its_own(tmp_path):

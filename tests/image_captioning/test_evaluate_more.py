@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from evaluation.captions import clip_score, metrics
-from evaluation.captions.clip_score import ClipScoring
-from image_captioning.eval_coco import _clip_scoring, _table
+from evaluation.captions.clip_score import ClipScoreFacts, ClipScoring
+from evaluation.captions.scoring import Scoring
+from evaluation.captions.tables import metrics_table
+from image_captioning.eval_coco import clip_scoring
 from image_captioning.eval_coco import evaluate as evaluate_command
 from image_captioning.evaluate import evaluate_captioner
+from image_captioning.inference_inputs import InferenceInputs
 
 
 @pytest.fixture
@@ -26,6 +29,17 @@ def captioner(make_captioner, store):
     made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "tiny", "store_hash": store.hash, "train_on": "text"}
     return made
+
+
+@pytest.fixture
+def evaluate(captioner, store, tmp_path):
+    """`evaluate(metrics=["CIDEr"], split="test", clip_score=..., option=value)`, in tmp_path."""
+
+    def evaluate(metrics=("CIDEr",), split="test", clip_score=None, **options):
+        scoring = Scoring(metrics, clip_score=clip_score or ClipScoring())
+        return evaluate_captioner(captioner, InferenceInputs(store, split, **options), tmp_path, scoring=scoring)
+
+    return evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -60,29 +74,28 @@ def test_log_likelihoods_equal_a_token_by_token_sum(make_captioner, batch_size):
     assert sums[0] != sums[4]  # the same words, another image
 
 
-def test_the_figures_are_there_for_the_set_and_image_by_image(captioner, store, tmp_path):
-    options = {"metrics": ["CIDEr", "nouns", "CLIPScore"], "clip_score": ClipScoring(prefix="")}
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, **options)
-    assert list(figures["metrics"]) == ["CIDEr", "noun precision", "noun recall", "CLIPScore", "RefCLIPScore"]
-    assert figures["clip_score"]["training_encoder"] and figures["clip_score"]["prefix"] == ""
-    assert figures["training_text"]["captions"] == 200 and figures["training_text"]["split"] == "train"
-    assert figures["diversity"]["vocabulary"] > 1
+def test_the_metrics_are_there_for_the_set_and_image_by_image(captioner, store, evaluate, tmp_path):
+    result = evaluate(["CIDEr", "nouns", "CLIPScore"], clip_score=ClipScoring(prefix=""))
+    assert list(result.metrics) == ["CIDEr", "noun precision", "noun recall", "CLIPScore", "RefCLIPScore"]
+    assert result.clip_score.training_encoder and result.clip_score.prefix == ""
+    assert result.training_text.captions == 200 and result.training_text.split == "train"
+    assert result.diversity.vocabulary > 1
     per_image = json.loads((tmp_path / "per_image.json").read_text())
     for name in ("noun recall", "CLIPScore", "RefCLIPScore", "words", "log-likelihood"):
         assert len(per_image[name]) == 40, name
-    assert 100 * sum(per_image["CLIPScore"]) / 40 == pytest.approx(figures["metrics"]["CLIPScore"])
-    assert sum(per_image["words"]) / 40 == pytest.approx(figures["diversity"]["words"])
+    assert 100 * sum(per_image["CLIPScore"]) / 40 == pytest.approx(result.metrics["CLIPScore"])
+    assert sum(per_image["words"]) / 40 == pytest.approx(result.diversity.words)
     predictions = json.loads((tmp_path / "predictions.json").read_text())
     row = captioner.align_images(store.images("test")[:1])[0]
     expected = slow_log_likelihood(captioner, row, predictions[0]["caption"])
     tokens = len(captioner.tokenizer(predictions[0]["caption"]).input_ids) + 1
     assert per_image["log-likelihood"][0] == pytest.approx(expected / tokens, rel=1e-3)
-    assert figures["log_likelihood"]["per_token"] < 0
-    table = _table(figures).text()
-    assert "novel captions %" in table and "log-likelihood a token" in table
+    assert result.log_likelihood.per_token < 0
+    table = metrics_table(result).text()
+    assert "novel captions %" in table and "log-likelihood per token" in table
 
 
-def test_another_encoder_may_judge_and_the_result_says_so(captioner, store, tmp_path):
+def test_another_encoder_may_judge_and_the_result_says_so(store, evaluate):
     other = store.path.with_name("other")
     other.mkdir()
     for file in store.path.iterdir():
@@ -90,67 +103,64 @@ def test_another_encoder_may_judge_and_the_result_says_so(captioner, store, tmp_
     description = {**store.manifest.encoder, "model": "others"}
     manifest = store.manifest.to_json() | {"encoder": description, "hash": "other"}
     (other / "manifest.json").write_text(json.dumps(manifest))
-    figures = evaluate_captioner(
-        captioner, store, "test", tmp_path, metrics=["CIDEr", "CLIPScore"], clip_score=ClipScoring(store=str(other))
-    )
-    assert figures["clip_score"]["encoder"]["model"] == "others" and not figures["clip_score"]["training_encoder"]
-    assert figures["clip_score"]["store_hash"] == "other" and figures["clip_score"]["prefix"] == "A photo depicts"
+    result = evaluate(["CIDEr", "CLIPScore"], clip_score=ClipScoring(store=str(other)))
+    assert result.clip_score.encoder["model"] == "others" and not result.clip_score.training_encoder
+    assert result.clip_score.store_hash == "other" and result.clip_score.prefix == "A photo depicts"
     (other / "manifest.json").write_text(json.dumps(manifest | {"tables_hash": "of other images"}))
     with pytest.raises(ValueError, match="made from other tables"):
-        evaluate_captioner(captioner, store, "test", tmp_path, clip_score=ClipScoring(store=str(other)))
+        evaluate(clip_score=ClipScoring(store=str(other)))
     with pytest.raises(FileNotFoundError, match="No embeddings in nowhere"):
-        evaluate_captioner(captioner, store, "test", tmp_path, clip_score=ClipScoring(store="nowhere"))
+        evaluate(clip_score=ClipScoring(store="nowhere"))
 
 
-def test_the_training_text_is_looked_for_where_it_is(captioner, store, tmp_path):
-    options = {"metrics": ["CIDEr"]}
+def test_the_training_text_is_looked_for_where_it_is(captioner, store, evaluate):
     captioner.provenance |= {"store_hash": "abc", "dataset": "elsewhere"}
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, **options)
-    assert "another store (elsewhere, hash abc)" in figures["training_text"]["unavailable"]
+    result = evaluate()
+    assert "another store (elsewhere, hash abc)" in result.training_text.unavailable
     with pytest.raises(ValueError, match=r"training_store=.*another store \(elsewhere"):
-        evaluate_captioner(captioner, store, "test", tmp_path, training_store=store.path, **options)
+        evaluate(training_store=store.path)
     captioner.provenance |= {"store_hash": store.hash, "train_on": "pairs"}
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, **options)
-    assert "does not say which split" in figures["training_text"]["unavailable"]
+    result = evaluate()
+    assert "does not say which split" in result.training_text.unavailable
     captioner.provenance |= {"train_split": "val", "init_from": {"dataset": "before"}}
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, training_store=store.path, **options)
-    assert figures["training_text"]["not_compared"] == {"dataset": "before"}
-    assert figures["training_text"]["split"] == "val" and figures["training_text"]["shared_image_ids"] == 0
-    figures = evaluate_captioner(captioner, store, "val", tmp_path, **options)
-    assert figures["training_text"]["shared_image_ids"] == 40 and figures["training_text"]["references_in_it"] == 1
+    result = evaluate(training_store=store.path)
+    assert result.training_text.not_compared == {"dataset": "before"}
+    assert result.training_text.split == "val" and result.training_text.shared_image_ids == 0
+    result = evaluate(split="val")
+    assert result.training_text.shared_image_ids == 40 and result.training_text.references_in_it == 1
 
 
-def test_each_warning_is_said_once_and_kept(captioner, store, tmp_path, caplog, monkeypatch):
+def test_each_warning_is_said_once_and_kept(captioner, evaluate, tmp_path, caplog, monkeypatch):
     def say_nothing(self, images, *options, **more):
         return ["nothing at all"] * len(images)
 
     monkeypatch.setattr(type(captioner), "caption", say_nothing)
     captioner.provenance["train_split"] = "test"
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr"])
-    assert [record.getMessage() for record in caplog.records] == figures["warnings"]
-    same, cider, shared = figures["warnings"]
+    result = evaluate()
+    assert [record.getMessage() for record in caplog.records] == result.warnings
+    same, cider, shared = result.warnings
     assert same == "all 40 captions are the same" and cider.startswith("CIDEr is nearly zero")
     assert "40 of the 40 images captioned have the ids of images of the training text" in shared
-    assert json.loads((tmp_path / "scores.json").read_text())["warnings"] == figures["warnings"]
+    assert json.loads((tmp_path / "scores.json").read_text())["warnings"] == result.warnings
 
 
-def test_the_oracle_is_judged_by_the_references_that_it_did_not_read(captioner, store, tmp_path, monkeypatch):
+def test_the_oracle_is_judged_by_the_references_that_it_did_not_read(store, evaluate, tmp_path, monkeypatch):
     seen = {}
 
     def judge(scores, captions, references, *options):
         seen.update(references)
-        return scores, {"encoder": {}}
+        return scores, ClipScoreFacts({})
 
-    monkeypatch.setattr("evaluation.captions.scoring.with_clip_scores", judge)
-    evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr", "CLIPScore"], caption_from="texts")
+    monkeypatch.setattr("evaluation.captions.scorer.with_clip_scores", judge)
+    evaluate(["CIDEr", "CLIPScore"], caption_from="texts")
     assert seen == {image_id: captions[1:] for image_id, captions in store.tables.references("test").items()}
 
 
 def test_metrics_must_be_known(captioner, store, tmp_path):
     with pytest.raises(ValueError, match=r"Unknown metrics \['Bleu'\].*CLIPScore"):
-        evaluate_captioner(captioner, store, "test", tmp_path, metrics=["Bleu"])
+        Scoring(["Bleu"])
     with pytest.raises(ValueError, match="at least one of BLEU"):
-        evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CLIPScore"])
+        Scoring(["CLIPScore"])
 
 
 def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compose, tmp_path):
@@ -162,22 +172,22 @@ def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compos
         "eval_coco", f"predictions={tmp_path}/captions.json", f"references={tmp_path}/references.json",
         f"output_dir={tmp_path}/out", "metrics=[CIDEr,CLIPScore]", f"cache_dir={tmp_path}",
     )  # fmt: skip
-    figures = evaluate_command(config)
-    assert "CLIPScore" not in figures["metrics"] and "training_store=" in figures["training_text"]["unavailable"]
+    result = evaluate_command(config)
+    assert "CLIPScore" not in result.metrics and "training_store=" in result.training_text.unavailable
     config.clip_score.store = config.training_store = str(store.path)
     with pytest.raises(ValueError, match=r"holds another evaluation .*output_dir=.*overwrite=true"):
         evaluate_command(config)
     config.overwrite = True
-    figures = evaluate_command(config)
-    assert figures["metrics"]["CLIPScore"] > 0 and figures["clip_score"]["encoder"] == store.manifest.encoder
-    assert figures["training_text"]["copied_captions"] == 1
-    assert any("100% of the captions stand word for word" in warning for warning in figures["warnings"])
-    assert "training_encoder" not in figures["clip_score"]  # nobody knows what wrote them
+    result = evaluate_command(config)
+    assert result.metrics["CLIPScore"] > 0 and result.clip_score.encoder == store.manifest.encoder
+    assert result.training_text.copied_captions == 1
+    assert any("100% of the captions are word for word" in warning for warning in result.warnings)
+    assert result.clip_score.training_encoder is None  # nobody knows what wrote them
 
 
 def test_the_judging_encoder_by_name(compose):
     config = compose("eval_coco", "clip_score.encoder=clip_vit_b32", "dataset.root=here")
-    assert _clip_scoring(config) == ClipScoring(store="here/ViT-B-32-quickgelu.openai")
-    assert _clip_scoring(compose("eval_coco")) == ClipScoring()
+    assert clip_scoring(config) == ClipScoring(store="here/ViT-B-32-quickgelu.openai")
+    assert clip_scoring(compose("eval_coco")) == ClipScoring()
     with pytest.raises(ValueError, match="give one of them"):
-        _clip_scoring(compose("eval_coco", "clip_score.encoder=demo_clip", "clip_score.store=there"))
+        clip_scoring(compose("eval_coco", "clip_score.encoder=demo_clip", "clip_score.store=there"))

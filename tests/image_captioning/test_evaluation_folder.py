@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
 
-import image_captioning.eval_coco as script
 from embedding_space.write_store import write_store
-from evaluation.captions import metrics
+from evaluation.captions import metrics, scorer
 from evaluation.captions.java import JavaError
+from evaluation.captions.result import LeftOut
+from evaluation.captions.scoring import Scoring
+from evaluation.captions.tables import metrics_table
 from image_captioning.eval_coco import evaluate
-from image_captioning.evaluate import check_references, evaluate_captioner
+from image_captioning.evaluate import evaluate_captioner
+from image_captioning.inference_inputs import InferenceInputs
 
 REFERENCES = {str(n): [f"a {word} on a mat", f"the {word}"] for n, word in enumerate(("cat", "dog", "bird", "boat"))}
 PREDICTIONS = {image_id: captions[0] for image_id, captions in REFERENCES.items()}
@@ -57,11 +61,11 @@ def score(compose, tmp_path, monkeypatch):
 def test_files_of_one_name_have_folders_apart(score, tmp_path):
     first = score(folder="run_a")
     second = score(dict.fromkeys(PREDICTIONS, "something else"), folder="run_b")
-    assert first["metrics"] != second["metrics"]
+    assert first.metrics != second.metrics
     folders = sorted((tmp_path / "outputs/evaluation").iterdir())
     assert len(folders) == 2 and all(folder.name.startswith("scored_predictions_") for folder in folders)
     kept = [json.loads((folder / "scores.json").read_text())["metrics"] for folder in folders]
-    assert first["metrics"] in kept and second["metrics"] in kept
+    assert first.metrics in kept and second.metrics in kept
 
 
 def test_a_folder_of_other_inputs_is_refused_unless_overwritten(score, tmp_path, capsys, monkeypatch):
@@ -76,11 +80,11 @@ def test_a_folder_of_other_inputs_is_refused_unless_overwritten(score, tmp_path,
             score(output_dir="out", **change)
         assert (tmp_path / "out/scores.json").read_text() == before
     with monkeypatch.context() as patched:
-        patched.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
-        assert score(dict(reversed(PREDICTIONS.items())), output_dir="out") == json.loads(before)
+        patched.setattr("evaluation.captions.scorer.score_captions", lambda *a, **k: pytest.fail("scored again"))
+        assert score(dict(reversed(PREDICTIONS.items())), output_dir="out").to_json() == json.loads(before)
     assert "Already evaluated: out" in capsys.readouterr().out
     second = score(dict.fromkeys(PREDICTIONS, "a"), output_dir="out", overwrite=True)
-    assert json.loads((tmp_path / "out/scores.json").read_text()) == second != first
+    assert json.loads((tmp_path / "out/scores.json").read_text()) == second.to_json() != first.to_json()
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '{"metrics": {"CIDEr": 100.0}}'])
@@ -90,22 +94,22 @@ def test_scores_that_do_not_say_of_what_are_kept_too(score, tmp_path, content):
     with pytest.raises(ValueError, match="out holds another evaluation"):
         score(output_dir="out")
     assert (tmp_path / "out/scores.json").read_text() == content
-    assert score(output_dir="out", overwrite=True)["metrics"]["CIDEr"] > 1
+    assert score(output_dir="out", overwrite=True).metrics["CIDEr"] > 1
 
 
 def test_a_metric_that_failed_is_tried_again_and_the_others_are_not(score, no_java, tmp_path, monkeypatch):
     options = {"output_dir": "out", "metrics": "[CIDEr,METEOR]"}
     first = score(**options)
-    assert first["metrics"]["METEOR"] is None and "heap" in first["unavailable"]["METEOR"]
+    assert first.metrics["METEOR"] is None and "heap" in first.unavailable["METEOR"]
     assert score(**options) == first  # it fails still
     no_java.add("METEOR")
     monkeypatch.setattr(metrics, "_cider", lambda *arguments: pytest.fail("CIDEr was measured again"))
     second = score(**options)
-    assert second["metrics"] == {**first["metrics"], "METEOR": 50} and second["unavailable"] == {}
-    assert json.loads((tmp_path / "out/scores.json").read_text()) == second
+    assert second.metrics == {**first.metrics, "METEOR": 50} and second.unavailable == {}
+    assert json.loads((tmp_path / "out/scores.json").read_text()) == second.to_json()
     per_image = json.loads((tmp_path / "out/per_image.json").read_text())
     assert per_image["METEOR"] == [0.5] * 4 and len(per_image["CIDEr"]) == 4
-    monkeypatch.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored again"))
+    monkeypatch.setattr("evaluation.captions.scorer.score_captions", lambda *a, **k: pytest.fail("scored again"))
     assert score(**options) == second
 
 
@@ -116,13 +120,13 @@ def test_a_failed_metric_of_domains_is_tried_again(score, no_java):
     }
     options = {"output_dir": "out", "metrics": "[CIDEr,METEOR]", "references": references}
     first = score(**options)
-    assert {name: part["images"] for name, part in first["parts"].items()} == {"in-domain": 2, "out-domain": 2}
-    assert first["parts"]["in-domain"]["metrics"]["CIDEr"] > 1
+    assert {name: part.images for name, part in first.parts.items()} == {"in-domain": 2, "out-domain": 2}
+    assert first.parts["in-domain"].metrics["CIDEr"] > 1
     no_java.add("METEOR")
     second = score(**options)
-    assert [part["metrics"]["METEOR"] for part in second["parts"].values()] == [50, 50]
-    assert second["parts"]["in-domain"]["metrics"]["CIDEr"] == first["parts"]["in-domain"]["metrics"]["CIDEr"]
-    assert "out-domain" in script._table(second).text()
+    assert [part.metrics["METEOR"] for part in second.parts.values()] == [50, 50]
+    assert second.parts["in-domain"].metrics["CIDEr"] == first.parts["in-domain"].metrics["CIDEr"]
+    assert "out-domain" in metrics_table(second).text()
 
 
 def test_domains_are_scored_as_if_alone(score):
@@ -131,39 +135,39 @@ def test_domains_are_scored_as_if_alone(score):
         "images": [{"id": int(i), "domain": next(name for name in parts if i in parts[name])} for i in REFERENCES],
         "annotations": [{"image_id": i, "caption": c} for i, captions in REFERENCES.items() for c in captions],
     }
-    found = score(references=references)["parts"]
+    parts_scores = score(references=references).parts
     for name, ids in parts.items():
         alone = score({i: PREDICTIONS[i] for i in ids}, {i: REFERENCES[i] for i in ids}, name)
-        assert found[name]["metrics"] == pytest.approx(alone["metrics"])
+        assert parts_scores[name].metrics == pytest.approx(alone.metrics)
     some = score({i: PREDICTIONS[i] for i in "013"}, references, "some", allow_missing=True)
-    assert {name: part["images"] for name, part in some["parts"].items()} == {"near-domain": 1, "out-domain": 2}
-    assert any("1 image (2)" in warning for warning in some["warnings"])
+    assert {name: part.images for name, part in some.parts.items()} == {"near-domain": 1, "out-domain": 2}
+    assert any("1 image (2)" in warning for warning in some.warnings)
 
 
 def test_scores_are_on_disk_before_what_may_fail_after_them(score, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(script, "with_text_figures", lambda *arguments: 1 / 0)
+        patched.setattr(scorer, "with_text_statistics", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             score(output_dir="out")
     scores = json.loads((tmp_path / "out/scores.json").read_text())
     assert scores["unfinished"] and scores["metrics"]["CIDEr"] > 1
-    assert "unfinished" not in score(output_dir="out")  # it is not taken for a whole one
+    assert score(output_dir="out").unfinished is None  # it is not taken for a whole one
 
 
 def test_ids_and_captions_that_utf8_lacks_are_scored_and_written(score, tmp_path):
     predictions = {"caf\udce9.jpg": "a cat \ud83d on a mat", "naïve 😀.jpg": "a dog"}
     references = {"caf\udce9.jpg": ["a cat on a mat \ude00"], "naïve 😀.jpg": ["a dog", "the dog"]}
-    figures = score(predictions, references, metrics="[CIDEr,BLEU,ROUGE-L,nouns]", output_dir="out")
-    assert None not in figures["metrics"].values()
+    result = score(predictions, references, metrics="[CIDEr,BLEU,ROUGE-L,nouns]", output_dir="out")
+    assert None not in result.metrics.values()
     assert set(json.loads((tmp_path / "out/per_image.json").read_text())["image_ids"]) == set(predictions)
 
 
 def test_predicted_images_without_captions_are_left_out_and_named(score, capsys):
     references = REFERENCES | {"4": [], "5": [" "], "6": []}
-    figures = score(PREDICTIONS | {"4": "a cat", "5": "a dog"}, references)
-    assert figures["left_out"] == {"images": 2, "image_ids": ["4", "5"]} and figures["images"] == 4
+    result = score(PREDICTIONS | {"4": "a cat", "5": "a dog"}, references)
+    assert result.left_out == LeftOut(2, ["4", "5"]) and result.images == 4
     assert "2 images (4, 5)" in capsys.readouterr().out
-    assert figures["metrics"] == score(folder="alone")["metrics"]
+    assert result.metrics == score(folder="alone").metrics
     with pytest.raises(ValueError, match=r"None of the 1 images of .*references.json has captions"):
         score({"5": "a"}, {"5": [""]}, "none")
 
@@ -202,16 +206,18 @@ def with_gaps(make_store, make_captioner, word_encoder):
 @pytest.mark.parametrize("caption_from", ["images", "texts"])
 def test_photos_without_captions_are_left_out_of_a_captioners_scores(with_gaps, tmp_path, caption_from):
     captioner, store = with_gaps
-    figures = evaluate_captioner(captioner, store, "test", tmp_path, metrics=["CIDEr"], caption_from=caption_from)
-    assert figures["left_out"] == {"images": 2, "image_ids": ["test_0", "test_5"]} and figures["images"] == 38
+    result = evaluate_captioner(
+        captioner, InferenceInputs(store, "test", caption_from=caption_from), tmp_path, scoring=Scoring(["CIDEr"])
+    )
+    assert result.left_out == LeftOut(2, ["test_0", "test_5"]) and result.images == 38
     entries = json.loads((tmp_path / "predictions.json").read_text())
     ids = [image_id for image_id in store.image_ids("test") if image_id not in ("test_0", "test_5")]
     assert [entry["image_id"] for entry in entries] == ids
     if caption_from == "images":  # each caption is its own photo's
         rows = [store.image_ids("test").index(image_id) for image_id in ids]
         assert [entry["caption"] for entry in entries] == captioner.caption_images(store.images("test")[rows])
-    assert 0 < figures["gap"]["image_to_text_recall_at_10"] <= 1
-    assert check_references(store, "test") == ["test_0", "test_5"]
+    assert 0 < result.gap.image_to_text_recall_at_10 <= 1
+    assert InferenceInputs(store, "test").references().left_out == ["test_0", "test_5"]
 
 
 def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path, monkeypatch):
@@ -221,13 +227,14 @@ def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path
         ("val", r"None of the 40 images of the split 'val' of .*/tiny has captions .*split=\.\.\."),
         ("dev", "no images of split 'dev'"),
     ):
-        for check in (check_references, lambda *options: evaluate_captioner(captioner, *options, tmp_path)):
+        inputs = InferenceInputs(store, split)
+        for check in (inputs.references, partial(evaluate_captioner, captioner, inputs, tmp_path)):
             with pytest.raises(ValueError, match=message):
-                check(store, split)
+                check()
     references = store.tables.references("test") | {"test_7": ["a dog"]}
     monkeypatch.setattr(type(store.tables), "references", lambda tables, split: references)
     with pytest.raises(ValueError, match=r"1 image \(test_7\) with fewer than two captions"):
-        check_references(store, "test", read_first=True)
+        InferenceInputs(store, "test", caption_from="texts").references()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +248,6 @@ def test_a_split_that_cannot_be_evaluated_is_refused_at_once(with_gaps, tmp_path
     ],
 )
 def test_bad_options_are_refused_before_anything_is_scored(score, monkeypatch, option, message):
-    monkeypatch.setattr("evaluation.captions.scoring.score_captions", lambda *a, **k: pytest.fail("scored"))
+    monkeypatch.setattr("evaluation.captions.scorer.score_captions", lambda *a, **k: pytest.fail("scored"))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score(**option)

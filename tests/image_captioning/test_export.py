@@ -10,10 +10,12 @@ import torch
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
+from evaluation.captions.scoring import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.export import export
+from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.tokenizer import train_tokenizer
 
 MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"step": "Normalize"}]
@@ -91,15 +93,15 @@ def test_scores_must_be_those_of_the_exported_captioner(exported, tmp_path):
     config.overwrite, config.evaluation = True, str(tmp_path / "scores")
     captioner = Captioner.load(config.checkpoint)
     captioner.encoder_description = store.manifest.encoder
-    options = {"split": "val", "output_dir": config.evaluation, "metrics": ["CIDEr"]}
-    figures = evaluate_captioner(captioner, store, **options)
-    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures
+    options = {"output_dir": config.evaluation, "scoring": Scoring(["CIDEr"])}
+    result = evaluate_captioner(captioner, InferenceInputs(store, "val"), **options)
+    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == result.to_json()
 
     config.image_side.temperature = 0.5
     with pytest.raises(ValueError, match=r"is not of the captioner .*image_side.temperature was None.*temperature=0.5"):
         export(config)
-    figures = evaluate_captioner(captioner, store, image_side={"temperature": 0.5}, **options)
-    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == figures
+    result = evaluate_captioner(captioner, InferenceInputs(store, "val", image_side={"temperature": 0.5}), **options)
+    assert json.loads((export(config) / "manifest.json").read_text())["scores"] == result.to_json()
 
     captioner.provenance["seed"] = 1
     captioner._hub_mixin_config["provenance"] = {"seed": 1}

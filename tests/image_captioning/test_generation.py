@@ -181,7 +181,7 @@ def test_generation_leaves_the_training_mode_as_it_was(captioner):
         ({"strategy": "nucleus", "length_penalty": 0.0}, "decoding.length_penalty=0.0 belongs to the strategy beam"),
         ({"strategy": "nucleus", "top_p": 0.0}, "decoding.top_p=0.0 must be greater than 0"),
         ({"strategy": "nucleus", "temperature": 0.0}, "decoding.temperature=0.0 must be greater than 0"),
-        ({"strategy": "beam", "beams": 0}, "decoding.beams=0 must be greater than 0"),
+        ({"strategy": "beam", "beams": 0}, "decoding.beams=0 must be greater than or equal to 1"),
         ({"strategy": "beam", "clip_weight": -1.0}, "decoding.clip_weight=-1.0 must be greater than or equal to 0"),
         ({"strategy": "beam", "beams": 1, "clip_weight": 2.0}, "decoding.clip_weight=2.0 needs decoding.beams > 1"),
         ({"max_new_tokens": 0}, "decoding.max_new_tokens=0"),

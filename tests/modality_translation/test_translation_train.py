@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
+from evaluation.captions.scoring import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
+from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.training_run import train as train_captioner
 from modality_translation.baselines import Linear, Mean, NearestNeighbors
 from modality_translation.measure import share_above, translation_metrics, untranslated_metrics
@@ -209,8 +211,9 @@ def test_captions_of_towers_without_a_joint_space(configured, compose, tmp_path)
     torch.testing.assert_close(
         captioner.align_images(images), translation.translate(F.normalize(images), "image_to_text", steps=2)
     )
-    figures = evaluate_captioner(captioner, store, "test", tmp_path / "scores", metrics=["BLEU"])
-    assert figures["uses_pairs"] is True and figures["images"] == 48
+    inputs = InferenceInputs(store, "test")
+    result = evaluate_captioner(captioner, inputs, tmp_path / "scores", scoring=Scoring(["BLEU"]))
+    assert result.uses_pairs is True and result.images == 48
     with pytest.raises(ValueError, match="reads embeddings of 24 dimensions"):
         captioner.caption_images(images[:, :12])
     with pytest.raises(ValueError, match="made by separate towers"):

@@ -20,11 +20,14 @@ from common.hints import with_hint
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
+from evaluation.captions.result import EvaluationResult
+from evaluation.captions.scoring import Scoring
 from evaluation.reports.comparison_tables import results_table
 from image_captioning.caption import caption, find_pictures
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import evaluate_captioner
+from image_captioning.inference_inputs import InferenceInputs
 from scripts.caption import take_paths
 from scripts.demo import run as run_demo
 from scripts.prepare_data import prepare
@@ -108,17 +111,17 @@ def test_scores_are_made_anew_when_an_option_outside_the_weights_changes(demo, t
     store = EmbeddingStore(folder / "data/demo/demo_clip")
     run = shutil.copytree(folder / "outputs/image_captioning/demo_diffusion_bridge_seed0", tmp_path / "run")
 
-    def renew() -> dict:
-        options = {"metrics": ("CIDEr",), "earlier": "renew"}
-        return evaluate_captioner(Captioner.load(run), store, "test", tmp_path / "scores", **options)
+    def renew() -> EvaluationResult:
+        options = {"scoring": Scoring(["CIDEr"]), "existing": "reuse"}
+        return evaluate_captioner(Captioner.load(run), InferenceInputs(store, "test"), tmp_path / "scores", **options)
 
     first = renew()
-    assert renew() == json.loads(json.dumps(first))
+    assert renew().to_json() == json.loads(json.dumps(first.to_json()))
     config = json.loads((run / "config.json").read_text())
     bridge = next(step for step in config["alignment"] if step["step"] == "DiffusionBridge")
     bridge["image_steps"] += 1
     (run / "config.json").write_text(json.dumps(config))
-    assert renew()["inputs"]["checkpoint"] != first["inputs"]["checkpoint"]
+    assert renew().inputs["checkpoint"] != first.inputs["checkpoint"]
 
 
 @pytest.mark.java
@@ -168,7 +171,7 @@ def test_eval_coco_scores_a_captioner_and_then_its_own_predictions_alike(demo, c
             f"cache_dir={tmp_path}/cache",
         )
     )
-    assert first["metrics"] == second["metrics"] and first["decoding"]["beams"] == 5
+    assert first.metrics == second.metrics and first.decoding["beams"] == 5
     for name in ("predictions.json", "scores.json", "per_image.json", "config.yaml"):
         assert (tmp_path / "b" / name).exists()
 
@@ -204,7 +207,7 @@ def test_predictions_are_on_disk_before_anything_is_scored(demo, compose, tmp_pa
     def fail(*args, **kwargs):
         raise RuntimeError("scoring died")
 
-    monkeypatch.setattr("evaluation.captions.scoring.score_captions", fail)
+    monkeypatch.setattr("evaluation.captions.scorer.score_captions", fail)
     config = compose(
         "eval_coco",
         f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0",

@@ -119,7 +119,7 @@ def test_every_option_that_is_a_path_takes_any_name(tmp_path, monkeypatch, key):
 
 
 def test_an_unknown_tracker_is_refused():
-    with pytest.raises(ValueError, match="Unknown tracker 'tensorboard'"):
+    with pytest.raises(ValueError, match=r"tracker\.name='tensorboard' must be 'none' or 'wandb'"):
         Tracker("tensorboard")
 
 

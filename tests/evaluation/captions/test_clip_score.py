@@ -93,7 +93,7 @@ def test_texts_that_the_encoder_cuts_are_counted_and_told(store, word_encoder, m
     captions = dict.fromkeys(ids, "a dog") | {ids[0]: "very " * 10 + "long"}  # 11 words, and 3 of the prefix
     references[ids[1]] = ["one " * 13, "a cat", "two " * 13]
     scores, facts = with_clip_scores(plain_scores(ids), captions, references, store, "test", ClipScoring())
-    assert facts["cut_texts"] == {"captions": 1, "references": 2}
+    assert facts.cut_texts == {"captions": 1, "references": 2}
     assert any("1 captions and 2 references" in warning for warning in scores.warnings)
 
 
@@ -116,7 +116,7 @@ def test_what_stops_clip_score_stops_no_other_metric(store, monkeypatch):
 
     monkeypatch.setattr(room, "reload_encoder", gone)
     found, facts = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
-    assert facts["encoder"] == store.manifest.encoder
+    assert facts.encoder == store.manifest.encoder
     assert found.corpus == {"CIDEr": 1.0, "CLIPScore": None, "RefCLIPScore": None}
     assert set(found.unavailable.values()) == {"The weights are gone"} and list(found.per_image) == ["CIDEr"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evaluation.captions.naming import named_as, names_of
 from evaluation.captions.references import read_reference_file
-from evaluation.captions.scoring import with_words
+from evaluation.captions.scoring import ReferenceSet
 
 COCO = {
     "images": [{"id": n, "file_name": f"COCO_val2014_{n:012}.jpg"} for n in (1, 2, 3)],
@@ -80,9 +80,9 @@ def test_images_without_captions_are_named(read):
     found = read(content, "1", "3")
     assert list(found.captions) == ["1", "2"] and found.uncaptioned == ["3"]
     assert read({"1": ["a"], "2": []}).uncaptioned == ["2"]
-    assert with_words({"1": ["a"], "2": [" ", ""], "3": []}, "here") == ({"1": ["a"]}, ["2", "3"])
+    assert ReferenceSet.of({"1": ["a"], "2": [" ", ""], "3": []}, "here") == ReferenceSet({"1": ["a"]}, ["2", "3"])
     with pytest.raises(ValueError, match="None of the 1 images of here has captions"):
-        with_words({"1": [" "]}, "here")
+        ReferenceSet.of({"1": [" "]}, "here")
 
 
 def test_a_folder_is_no_file(tmp_path):

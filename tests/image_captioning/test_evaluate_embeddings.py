@@ -1,25 +1,26 @@
-"""The retrieval command: before and after alignments and checkpoints, with classes from captions or from a file."""
+"""Evaluating embeddings: before and after alignments and checkpoints, with classes from captions or from a file."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
-import image_captioning.evaluate_retrieval as script
 from alignment.chain import Alignment
-from evaluation.embeddings.retrieval import retrieval_figures
+from evaluation.embeddings import classification
+from evaluation.embeddings.retrieval import retrieve
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
-from image_captioning.evaluate_retrieval import evaluate
+from image_captioning.evaluate_embeddings import evaluate
 
 NOUNS = "classes=[dog,cat,boat,tree,car,bird,house,star]"
 
 
 @pytest.fixture
 def store(make_store, word_encoder, monkeypatch):
-    monkeypatch.setattr(script, "reload_encoder", lambda description: word_encoder(16))
+    monkeypatch.setattr(classification, "reload_encoder", lambda description: word_encoder(16))
     return make_store()
 
 
@@ -29,31 +30,32 @@ def config(compose, store, tmp_path):
 
     def make(*overrides: str):
         paths = (f"store={store.path}", f"output_dir={tmp_path}/out")
-        return compose("evaluate_retrieval", *paths, "alignments=[c1,c2_collapse,c3]", *overrides)
+        return compose("evaluate_embeddings", *paths, "alignments=[c1,c2_collapse,c3]", *overrides)
 
     return make
 
 
 def test_before_and_after_each_alignment(config, store, tmp_path, capsys):
-    figures = evaluate(config(NOUNS, "templates=['a {}','one {} on a hill']"))
-    before, c1, collapse, c3 = figures["rows"]
+    results = evaluate(config(NOUNS, "templates=['a {}','one {} on a hill']"))
+    before, c1, collapse, c3 = results["rows"]
     pairs = torch.from_numpy(store.pairs("test"))
-    expected = retrieval_figures(store.images("test"), store.texts("test"), pairs)
+    expected = asdict(retrieve(store.images("test"), store.texts("test"), pairs))
     assert {key: before[key] for key in expected} == expected
     assert c1["image_to_text"] == before["image_to_text"]
     steps = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
     chain = Alignment.from_store(steps, STEPS, store)
-    expected = retrieval_figures(
-        chain.inference_side(store.images("test")), chain.clean_side(store.texts("test")), pairs
+    expected = asdict(
+        retrieve(chain.inference_side(store.images("test")), chain.clean_side(store.texts("test")), pairs)
     )
     assert {key: collapse[key] for key in expected} == expected
     assert c3["text_to_image"] == collapse["text_to_image"]  # noise is for training
     assert collapse["centroid_distance"] < before["centroid_distance"]
     assert collapse["zero_shot"]["classes"] == 8 and 0 < collapse["zero_shot"]["images"] < 40
     assert collapse["zero_shot"]["top_1"] > 0.5  # these embeddings are sums of word vectors: a class is easily found
-    assert json.loads((tmp_path / "out/retrieval.json").read_text()) == json.loads(json.dumps(figures))
+    assert json.loads((tmp_path / "out/scores.json").read_text()) == json.loads(json.dumps(results))
     table = (tmp_path / "out/table.md").read_text()
-    assert "top-1 %" in table and "i→t R@1" in capsys.readouterr().out and figures["images"] == 40
+    assert [row["uses_pairs"] for row in results["rows"]] == [False] * 4 and "uses pairs" in table
+    assert "top-1 %" in table and "i→t R@1" in capsys.readouterr().out and results["images"] == 40
 
 
 def test_checkpoints_bring_their_own_alignment_and_files_their_classes(config, store, tmp_path, monkeypatch):
@@ -67,8 +69,8 @@ def test_checkpoints_bring_their_own_alignment_and_files_their_classes(config, s
     (tmp_path / "classes.txt").write_text("dog\n\n cat \n")
     (tmp_path / "labels.json").write_text(json.dumps({"test_0": "dog", "test_1": "cat", "not there": "cat"}))
     files = (f"classes={tmp_path}/classes.txt", f"labels={tmp_path}/labels.json")
-    figures = evaluate(config("checkpoints=[outputs/mine]", *files))
-    *_, collapse, _, mine = figures["rows"]
+    results = evaluate(config("checkpoints=[outputs/mine]", *files))
+    *_, collapse, _, mine = results["rows"]
     assert mine["alignment"] == "mine" and mine["image_to_text"] == collapse["image_to_text"]
     assert mine["zero_shot"]["images"] == 2
     (tmp_path / "labels.json").write_text(json.dumps({"test_0": "bird"}))
@@ -83,7 +85,7 @@ def test_checkpoints_bring_their_own_alignment_and_files_their_classes(config, s
 
 
 def test_without_classes_there_is_no_classification(config):
-    figures = evaluate(config("alignments=[]"))
-    assert [row["alignment"] for row in figures["rows"]] == ["before"] and "zero_shot" not in figures["rows"][0]
+    results = evaluate(config("alignments=[]"))
+    assert [row["alignment"] for row in results["rows"]] == ["before"] and "zero_shot" not in results["rows"][0]
     with pytest.raises(ValueError, match="gives no class to any image of split=test"):
         evaluate(config("classes=[whale,shark]"))
