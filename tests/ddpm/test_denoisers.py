@@ -1,5 +1,7 @@
 """Denoisers: shapes, the rows' independence, and refusals."""
 
+import re
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_a_new_mlp_block_is_the_identity():
 
 
 @pytest.mark.parametrize(
-    "dim, options, words",
+    ("dim", "options", "words"),
     [
         (20, {"kind": "unet1d"}, ["20", "divisible by 8", "denoiser.multipliers", "denoiser=mlp"]),
         (16, {"kind": "transformer"}, ["'transformer'", "denoiser.kind", "mlp, unet1d"]),
@@ -56,7 +58,7 @@ def test_a_new_mlp_block_is_the_identity():
     ],
 )
 def test_refusals_name_value_and_option(dim, options, words):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         build_denoiser(dim, options)
     assert all(word in str(error.value) for word in words)
 

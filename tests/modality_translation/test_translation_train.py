@@ -256,8 +256,8 @@ def test_the_step_holds_what_its_terms_need(configured, tmp_path, terms):
     made = load_translation(tmp_path / "run").translate(images, "image_to_text", terms=terms)
     torch.testing.assert_close(rebuilt.eval().inference_side(images), made, rtol=0, atol=1e-3)
     train(configured("one", f"sampling.terms={terms}", "model.projection=joint", "model.ridge=0"))
+    step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
     with pytest.raises(ValueError, match=f"terms=both needs a part .*sampling.terms={terms}"):
-        step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
         Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, configured.store)
 
 
