@@ -6,9 +6,9 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,23 +23,23 @@ ROWS_AT_ONCE = 4096
 
 
 class Alignment(nn.Module):
-    """A chain of finished steps, as `nn.Sequential` is one of layers; all rows are computed in float32.
+    """A chain of finished steps, as `nn.Sequential` is a chain of layers. All rows are computed in float32.
 
-    Texts are on the training side and images on the inference side: the decoder trains on what `training_side` makes of
-    text embeddings, and reads at inference what `inference_side` makes of image embeddings.
+    Texts are on the training side and images on the inference side. The decoder trains on text embeddings after
+    `training_side`. At inference it reads image embeddings after `inference_side`.
 
     Args:
         steps: the last one must be `Normalize`, so that the decoder always sees unit rows.
-        translation: a step that turns inference rows into training rows. They then take the chain's clean training
-            side, so that the decoder may have been trained with any chain.
+        translation: a step that turns inference rows into training rows. They then go through the chain's clean
+            training side, so that the decoder may have been trained with any chain.
 
     Raises:
-        ValueError: the last step is another one.
+        ValueError: the last step is not `Normalize`.
     """
 
     def __init__(self, steps: Iterable[Step], translation: Step | None = None):
         super().__init__()
-        self.steps = nn.ModuleList(steps)
+        self.steps = cast(Sequence[Step], nn.ModuleList(steps))
         self.translation = translation
         if not self.steps or not isinstance(self.steps[-1], Normalize):
             raise ValueError("alignment.steps must end with Normalize: the decoder expects unit rows")
@@ -49,7 +49,7 @@ class Alignment(nn.Module):
     def from_options(cls, entries: Iterable[Mapping], step_types: StepTypes) -> Alignment:
         """The chain of a checkpoint's entries (`options`); its tensors are zero until the checkpoint fills them."""
         types = ((step_type(entry, step_types), _options(entry)) for entry in entries)
-        return cls(_made(step, options, step) for step, options in types)
+        return cls(_build(step, options, step) for step, options in types)
 
     @classmethod
     def from_store(cls, entries: Iterable[Mapping], step_types: StepTypes, store: EmbeddingStore) -> Alignment:
@@ -61,17 +61,17 @@ class Alignment(nn.Module):
             if unknown := set(options) - step.option_names():
                 known = ", ".join(sorted(step.option_names())) or "none"
                 raise ValueError(f"Alignment step {entry['step']} has no option {min(unknown)!r}; its options: {known}")
-            steps.append(_made(step, options, partial(step.from_store, store, list(steps))))
+            steps.append(_build(step, options, partial(step.from_store, store, list(steps))))
         return cls(steps)
 
-    def options(self) -> list[dict]:
-        """The JSON entries that rebuild this chain (tensors aside); those of a translation come first."""
+    def options(self) -> list[dict[str, Any]]:
+        """The JSON entries that rebuild this chain, tensors aside. A translation's entry comes first."""
         first = [] if self.translation is None else [self.translation]
         return [{"step": type(step).__name__, **step.options()} for step in (*first, *self.steps)]
 
     @property
-    def estimates(self) -> list[dict]:
-        """How options that were given as `auto` were set by `from_store` (see `Step.estimate`)."""
+    def estimates(self) -> list[dict[str, Any]]:
+        """How `from_store` set the options that are `auto` (see `Step.estimate`)."""
         return [step.estimate for step in self.steps if step.estimate is not None]
 
     @property
@@ -93,7 +93,7 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def clean_side(self, rows: Tensor) -> Tensor:
-        """Text embeddings (B, D) -> unit rows (B, D) without augmentation: where a perfect alignment puts images."""
+        """Text embeddings (B, D) -> unit rows (B, D) without augmentation: where a perfect alignment maps images."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()
             for step in self.steps:
@@ -122,25 +122,25 @@ class Alignment(nn.Module):
 
     @property
     def uses_pairs(self) -> bool:
-        """Whether a step was trained on image-text pairs, so that a method with it is not text-only."""
+        """Whether a step was trained on image-text pairs, which makes the method not text-only."""
         return any(step.uses_pairs for step in (*self.steps, *self._inference_steps))
 
     @property
     def inference_dim(self) -> int | None:
-        """The width of the inference rows, if they are of another space than the training rows; else None."""
+        """The width of the inference rows if their space is not that of the training rows, else None."""
         return next((step.inference_dim for step in self._inference_steps if step.inference_dim is not None), None)
 
     @property
     def inference_encoder(self) -> Mapping | None:
-        """The description of the encoder of the inference rows, if it may be another than the texts'; else None."""
+        """The description of the inference rows' encoder if it may differ from the texts' encoder, else None."""
         encoders = (step.inference_encoder for step in self._inference_steps)
         return next((encoder for encoder in encoders if encoder is not None), None)
 
     def with_image_mean(self, mean: Tensor) -> Alignment:
-        """A copy of the chain that subtracts `mean` (D,), of unit rows, from images in place of its own image mean.
+        """A copy of the chain with another image mean (D,), of unit rows.
 
         Raises:
-            ValueError: the chain subtracts none.
+            ValueError: the chain subtracts no image mean.
         """
         if not self.centers_images:
             raise ValueError(
@@ -153,16 +153,16 @@ class Alignment(nn.Module):
         return chain
 
     def with_inference_options(self, options: Mapping[str, Any]) -> Alignment:
-        """A copy of the chain with other values of options that concern inference alone (`Step.inference_options`): a
-        decoder that was trained on its training side reads it as before.
+        """A copy of the chain with other values of its `Step.inference_options`. They do not change the training side,
+        so that a trained decoder still fits.
 
         Raises:
             ValueError: no step has such an option, or the step refuses the value.
         """
         if options and self.translation is not None:
             raise ValueError(
-                f"image_side.{next(iter(options))}: translated images take the alignment's training side, so that its "
-                "image side does not matter; leave image_side alone, or translation=..."
+                f"image_side.{next(iter(options))} has no effect, since translated images go through the alignment's "
+                "text side: leave out image_side or translation=..."
             )
         known = {name: type(step).__name__ for step in self.steps for name in step.inference_options}
         if unknown := sorted(set(options) - set(known)):
@@ -174,18 +174,18 @@ class Alignment(nn.Module):
             try:
                 steps.append(step.with_inference_options(**changed) if changed else step)
             except ValueError as error:
-                raise ValueError(str(error).replace("option alignment.", "option image_side.")) from error
+                raise ValueError(str(error).replace("alignment.", "image_side.")) from error
         return Alignment(steps, self.translation)
 
     def check_training_side(self, other: Alignment, dim: int) -> None:
-        """Check that `other` does the same to texts, noise included, so that a decoder trained on the one reads what
-        the other makes of images.
+        """Check that `other` does the same to texts, noise included, so that a decoder trained with one chain can read
+        images aligned by the other.
 
-        Both are tried on the same rows of `dim` values with the same noise, since chains of other steps may have the
-        same training side: a text memory leaves texts as they are.
+        Both chains process the same rows of `dim` values with the same noise. Comparing their steps would not do:
+        chains of different steps may have the same training side, such as one with a text memory and one without.
 
         Raises:
-            ValueError: it does something else.
+            ValueError: `other` does something else.
         """
         rows = F.normalize(torch.randn(64, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
         sides = []
@@ -195,24 +195,24 @@ class Alignment(nn.Module):
             def noise(like: Tensor, generator: torch.Generator = generator) -> Tensor:
                 return torch.randn(like.shape, generator=generator).to(like)
 
-            tried = rows.to(next(chain.buffers(), rows).device)
-            sides.append(torch.cat([chain.training_side(tried, noise), chain.clean_side(tried)]).cpu())
+            placed = rows.to(next(chain.buffers(), rows).device)
+            sides.append(torch.cat([chain.training_side(placed, noise), chain.clean_side(placed)]).cpu())
         difference = (sides[0] - sides[1]).abs().max().item()
         if difference > 1e-4:
             raise ValueError(
                 "alignment=... does something else to texts than the alignment that the captioner was trained with "
-                f"(rows differ by up to {difference:.2g}), so its decoder could not read it: take one with the same "
+                f"(rows differ by up to {difference:.2g}), so its decoder cannot read them: choose one with the same "
                 "text side, or train another captioner with python -m image_captioning.train alignment=..."
             )
 
     def restore(self) -> Alignment:
-        """After loading a checkpoint: fetch what was too large to be saved with it (see `Step.restore`)."""
+        """After loading a checkpoint, fetch the tensors that were too large to save (see `Step.restore`)."""
         for index, step in enumerate(self.steps):
             step.restore(self.steps[:index])
         return self
 
 
-def _made(step: type[Step], options: Mapping, make: Callable[..., Step]) -> Step:
+def _build(step: type[Step], options: Mapping, make: Callable[..., Step]) -> Step:
     try:
         inspect.signature(make).bind(**options)
     except TypeError as error:
@@ -227,6 +227,9 @@ def _options(entry: Mapping) -> dict:
 def in_parts(
     side: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device | None = None, rows_at_once: int = ROWS_AT_ONCE
 ) -> Tensor:
-    """One side of a chain on rows (N, D) of any number: computed in parts on `device` (by default where the rows are),
-    the result (N, D') where the rows are."""
+    """One side of a chain, computed in parts: rows (N, D) -> (N, D').
+
+    Args:
+        device: where to compute, by default the rows' device. The result is on the rows' device.
+    """
     return torch.cat([side(part.to(device or rows.device)).to(rows.device) for part in rows.split(rows_at_once)])

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.step import Step
+from common.checks import Positive, checked_options
 from common.randomness import evenly_spaced
 from embedding_space.store import EmbeddingStore
 
@@ -16,24 +17,24 @@ ROWS_AT_ONCE = 65_536
 
 
 class TextMemory(Step):
-    """Project image rows on the training texts: softmax(similarity / temperature)-weighted mean, as unit rows.
+    """Project image rows on the training texts: their mean weighted by softmax(similarity / temperature), as unit rows.
 
     DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
-    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory over
-    `MEMORY_SAVED_BYTES` is not copied into checkpoints: they name its store and the store's hash instead.
+    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory of
+    more than `MEMORY_SAVED_BYTES` is not copied into checkpoints, which name its store and the store's hash instead.
     """
 
     MEMORY_SAVED_BYTES = 50_000_000
     changes_training_rows = False
     inference_options = ("temperature", "memory_rows")
+    memory: Tensor
 
+    @checked_options("alignment.")
     def __init__(
-        self, temperature: float, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
+        self, temperature: Positive, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
     ):
         super().__init__()
-        if not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise ValueError(f"temperature={temperature!r} must be a positive number (option alignment.temperature)")
-        self.temperature = float(temperature)
+        self.temperature = temperature
         self.store, self.store_hash = store, store_hash
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
 
@@ -50,23 +51,18 @@ class TextMemory(Step):
         return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
 
     def with_inference_options(self, temperature: float | None = None, memory_rows: int | None = None):
-        """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the rows that the memory has."""
-        memory = self.memory
-        if memory_rows is not None:
-            if not isinstance(memory_rows, int) or not 1 <= memory_rows <= len(memory):
-                raise ValueError(
-                    f"memory_rows={memory_rows!r} must lie in 1..{len(memory)}, the rows that this memory has (option "
-                    "alignment.memory_rows)"
-                )
-            memory = memory[evenly_spaced(len(memory), memory_rows)]
-        return self._holding(memory, self.temperature if temperature is None else temperature)
+        """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the memory."""
+        count = _checked_rows(memory_rows, len(self.memory))
+        memory = self.memory if memory_rows is None else self.memory[evenly_spaced(len(self.memory), count)]
+        return self._with_memory(memory, self.temperature if temperature is None else temperature)
 
     def self_contained(self) -> TextMemory:
         """This step with a memory that is saved with it, however large it is."""
-        return self._holding(self.memory, self.temperature)
+        return self._with_memory(self.memory, self.temperature)
 
-    def _holding(self, memory: Tensor, temperature: float) -> TextMemory:
-        step = TextMemory(temperature, *memory.shape)
+    def _with_memory(self, memory: Tensor, temperature: float) -> TextMemory:
+        rows, dim = memory.shape
+        step = TextMemory(temperature, rows, dim)
         step.memory = memory
         return step
 
@@ -76,7 +72,7 @@ class TextMemory(Step):
         store = EmbeddingStore(self.store)
         if store.hash != self.store_hash:
             raise ValueError(
-                f"This captioner's text memory came from the store {self.store} with hash {self.store_hash[:12]}, "
+                f"This captioner's text memory came from the store {self.store} with hash {str(self.store_hash)[:12]}, "
                 f"but the store there has hash {store.hash[:12]}: prepare that store, or train the captioner, again"
             )
         self._fill(store, preceding)
@@ -91,11 +87,14 @@ class TextMemory(Step):
 
     @classmethod
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
-        rows = len(store.captions(store.text_split))
-        if memory_rows is not None and not 1 <= memory_rows <= rows:
-            raise ValueError(f"memory_rows={memory_rows} must lie in 1..{rows} (option alignment.memory_rows)")
-        rows = memory_rows or rows
+        rows = _checked_rows(memory_rows, len(store.captions(store.text_split)))
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
         step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
         step._fill(store, preceding)
         return step
+
+
+def _checked_rows(rows: int | None, available: int) -> int:
+    if rows is not None and (not isinstance(rows, int) or not 1 <= rows <= available):
+        raise ValueError(f"alignment.memory_rows={rows!r} must be in 1..{available}, the number of texts there are")
+    return rows or available

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alignment.step import Step, StepTypes
+from common.plain import plain
 
 NOT_OPTIONS = ("name", "steps")
 
@@ -16,9 +17,9 @@ def step_entries(method: Mapping[str, Any], step_types: StepTypes) -> list[dict]
     """The entries `{"step": name, **options}` of a method, from which `Alignment.from_store` builds its chain.
 
     Args:
-        method: `steps`, the names of the steps in order; and beside them the options. An option goes to every step that
-            has one of its name. In place of a name there may be a whole entry, whose options are its own.
-        step_types: the classes that the names stand for.
+        method: `steps`, the names of the steps in order, and the options beside them. An option goes to every step that
+            has one of its name. An item of `steps` may also be a whole entry, which gets no option from beside.
+        step_types: the steps' classes by name.
 
     Raises:
         ValueError: an unknown step, an entry without a step, or an option that no step has.
@@ -35,24 +36,24 @@ def step_entries(method: Mapping[str, Any], step_types: StepTypes) -> list[dict]
     unknown = sorted(set(options) - known)
     if unknown and not any(isinstance(item, Mapping) for item in method["steps"]):  # entries may interpolate them
         raise ValueError(
-            f"alignment.{unknown[0]} is an option of no step in alignment.steps; theirs: {', '.join(sorted(known))}"
+            f"alignment.{unknown[0]} is an option of no step in alignment.steps; known: {', '.join(sorted(known))}"
         )
     return entries
 
 
 def expand_steps(method: DictConfig, step_types: StepTypes) -> list[dict]:
-    """`step_entries` of a composed config, which are also written into it: a run folder records them, however they were
-    written."""
-    entries = step_entries(OmegaConf.to_container(method, resolve=True), step_types)
+    """`step_entries` of a composed config. They also replace its `steps`, so that run folders record whole entries."""
+    entries = step_entries(plain(method), step_types)
     method.steps = entries
     return entries
 
 
 def training_side(entries: Iterable[Mapping], step_types: StepTypes) -> list[dict]:
-    """What of a method's entries concerns its training side. Chains for which it is equal do the same to texts, so that
-    a decoder that was trained through one of them reads what the others make of images.
+    """The part of a method's entries that concerns its training side.
 
-    A step that learned from pairs, or that is estimated (perhaps from pairs), is kept whole: a decoder is marked by it.
+    Chains that share it do the same to texts, so that a decoder trained with one of them can read images aligned by the
+    others. A step that learned from pairs, or that has an estimated option (perhaps from pairs), is kept whole, since
+    results of the decoder must say so.
     """
     kept: list[dict] = []
     for entry in entries:
@@ -67,7 +68,11 @@ def training_side(entries: Iterable[Mapping], step_types: StepTypes) -> list[dic
 
 
 def step_type(entry: Mapping, step_types: StepTypes) -> type[Step]:
-    """The class that an entry names. Raises ValueError for an entry without `step`, and for an unknown one."""
+    """The class that an entry names.
+
+    Raises:
+        ValueError: an entry without `step`, or an unknown step.
+    """
     if "step" not in entry:
         raise ValueError(f"An entry of alignment.steps needs a key 'step'; got {dict(entry)}")
     name = entry["step"]

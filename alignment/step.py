@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +16,20 @@ NormalSampler = Callable[[Tensor], Tensor]
 
 
 class Step(nn.Module):
-    """Base of all steps, which map rows (B, D) to rows (B, D). Both sides are the identity unless a subclass says so.
+    """Base of all steps, which map rows (B, D) to rows (B, D). Both sides are the identity by default.
 
-    The training side takes text embeddings while the decoder trains, the inference side takes image embeddings. A
-    constructor takes JSON values alone, so that a saved chain can be rebuilt before its tensors are loaded;
+    The training side takes text embeddings while the decoder trains; the inference side takes image embeddings. A
+    constructor takes JSON values only, so that a saved chain can be rebuilt before its tensors are loaded.
     `from_store` makes a new step from data.
 
     Attributes:
-        changes_training_rows: whether the training side may change a row. Only such steps matter to what was trained
-            on rows that went through it.
+        changes_training_rows: whether the training side may change a row. A model trained on rows of the chain depends
+            on such steps only.
         uses_pairs: whether the step has learned from image-text pairs.
-        inference_dim, inference_encoder: for a step whose inference rows come from another space than the training
-            rows, their width and the description of their encoder.
-        inference_options: options of the inference side alone, which may change after a decoder was trained.
-        estimate: how `from_store` set an option that was given as `auto`: its name, value, method and the data read.
+        inference_dim: the width of the inference rows, if their space is not that of the training rows.
+        inference_encoder: the description of the inference rows' encoder, likewise.
+        inference_options: options of the inference side only, which may change after a decoder was trained.
+        estimate: how `from_store` set an option that is `auto`: its name, value, method and the data read.
     """
 
     changes_training_rows = True
@@ -53,13 +54,17 @@ class Step(nn.Module):
         """(B, D) -> (B, D), as the decoder sees image rows at inference."""
         return rows
 
-    def options(self) -> dict:
+    def options(self) -> dict[str, Any]:
         """The JSON constructor values that rebuild this step, tensors aside."""
         return {}
 
     @classmethod
     def from_store(cls, store: EmbeddingStore, preceding: Sequence[Step], **options) -> Step:
-        """Make the step from data; `preceding` are the finished steps before it in the chain."""
+        """Make the step from data.
+
+        Args:
+            preceding: the finished steps before it in the chain.
+        """
         return cls(**options)
 
     @classmethod
@@ -71,7 +76,7 @@ class Step(nn.Module):
         return {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
 
     def with_inference_options(self, **options) -> Step:
-        """This step with other values of its `inference_options`; training side and tensors are the same.
+        """This step with other values of its `inference_options`. Training side and tensors stay the same.
 
         Raises:
             ValueError: a bad value.
@@ -81,7 +86,12 @@ class Step(nn.Module):
         return step.to(next(self.buffers(), torch.empty(0)).device)
 
     def restore(self, preceding: Sequence[Step]) -> None:
-        """Fetch, after a checkpoint was loaded, what it names instead of holding. Raises when that is missing."""
+        """After loading a checkpoint, fetch the tensors that it names but does not hold.
+
+        Raises:
+            FileNotFoundError: they are missing.
+            ValueError: they have changed.
+        """
 
 
 StepTypes = Mapping[str, type[Step]]

@@ -1,14 +1,17 @@
-"""The basic steps: what C³ and its ablations are made of, and what other methods put before their own steps."""
+"""The basic steps: C³ and its ablations consist of them, and other methods begin with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from alignment.auto import estimate_noise_std, rows_for_estimate
 from alignment.step import Step
+from common.checks import NotNegative, checked_options
 
 
 class Normalize(Step):
@@ -22,11 +25,14 @@ class Normalize(Step):
 
 
 class Center(Step):
-    """Collapse: subtract each modality's own mean of unit rows (C³, arXiv 2401.08567, section 4).
+    """Collapse: subtract each modality's mean of unit rows (C³, arXiv 2401.08567, section 4).
 
-    Both means come from the store's statistics: texts of the training split, images of the unpaired training images.
-    A store without an image mean (a text-only corpus) leaves it NaN: texts can be centred, images are refused.
+    Both means come from the store: of the training texts and of the unpaired training images. A store without an image
+    mean (a text-only corpus) leaves it NaN; texts can then be centered, and images are refused.
     """
+
+    text_mean: Tensor
+    image_mean: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
@@ -40,9 +46,9 @@ class Center(Step):
     def inference_side(self, rows):
         if self.image_mean.isnan().any():
             raise ValueError(
-                "This Center has no image mean: the store that it came from has no images of the split "
-                "dataset.image_mean_split. Take the mean of the images' own data set with eval_coco.py "
-                "image_mean_from=store, or prepare a store that has one and train again with store=..."
+                "This Center has no image mean, since its store has no images of the split dataset.image_mean_split. "
+                "Use the mean of the evaluated data set with eval_coco.py image_mean_from=store, or prepare a store "
+                "that has one and train again with store=..."
             )
         return rows - self.image_mean
 
@@ -54,7 +60,7 @@ class Center(Step):
         if [type(step) for step in preceding] != [Normalize]:
             raise ValueError(
                 "Center must directly follow one Normalize: the store's means are means of unit rows. "
-                "Mend the list alignment.steps."
+                "Correct the list alignment.steps."
             )
         step = cls(store.dim)
         step.text_mean.copy_(store.mean("text"))
@@ -65,14 +71,14 @@ class Center(Step):
 class GaussianNoise(Step):
     """Corrupt: add N(0, noise_std² I) to text rows; image rows pass unchanged.
 
-    `noise_std` is a standard deviation a dimension: the papers' variance 0.016 (CapDec, arXiv 2211.00575; C³) is 0.126.
+    `noise_std` is a standard deviation per dimension. The papers' variance of 0.016 (CapDec, arXiv 2211.00575; C³) is a
+    `noise_std` of 0.126.
     """
 
-    def __init__(self, noise_std: float):
+    @checked_options("alignment.")
+    def __init__(self, noise_std: NotNegative):
         super().__init__()
-        if not isinstance(noise_std, (int, float)) or not noise_std >= 0:
-            raise ValueError(f"noise_std={noise_std!r} must be a number, 0 or more (option alignment.noise_std)")
-        self.noise_std = float(noise_std)
+        self.noise_std = noise_std
 
     def training_side(self, rows, normal):
         return rows + self.noise_std * normal(rows)
@@ -81,13 +87,14 @@ class GaussianNoise(Step):
         return {"noise_std": self.noise_std}
 
     @classmethod
-    def from_store(cls, store, preceding, noise_std: float | str, estimate: Mapping | None = None):
-        """With noise_std="auto", `estimate` says from which data it is set: see `rows_for_estimate`."""
-        if noise_std != "auto":
-            return cls(noise_std)
-        found = estimate_noise_std(rows_for_estimate(store, preceding, "noise_std", estimate))
-        step = cls(found["value"])
-        step.estimate = found
+    def from_store(cls, store, preceding, noise_std: Any, estimate: Mapping | None = None):
+        """For noise_std="auto", `estimate` says which data it is estimated from: see `EstimateOptions`."""
+        estimated = None
+        if noise_std == "auto":
+            estimated = estimate_noise_std(rows_for_estimate(store, preceding, "noise_std", estimate))
+            noise_std = estimated["value"]
+        step = cls(noise_std)
+        step.estimate = estimated
         return step
 
 

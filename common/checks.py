@@ -1,18 +1,21 @@
-"""Dataclasses whose types say which values they take, checked by pydantic, with errors in one sentence."""
+"""Dataclasses and constructors whose types say which values they take, checked by pydantic, with errors in one
+sentence."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from itertools import groupby
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -50,6 +53,31 @@ def checked_dataclass(prefix: str = "", frozen: bool = True) -> Callable[[type[T
     return decorate
 
 
+def checked_options(prefix: str = "") -> Callable[[Function], Function]:
+    """A function, such as a module's `__init__`, whose arguments must have their types, such as `steps: PositiveInt`.
+
+    Others raise `readable` errors.
+
+    Args:
+        prefix: of the options' names in messages, such as `loop.`.
+    """
+
+    def decorate(function: Function) -> Function:
+        validated = validate_call(function, config=ConfigDict(**CONFIG, arbitrary_types_allowed=True))
+
+        @wraps(function)
+        def checked(*args: Any, **options: Any) -> Any:
+            by_name = signature(function).bind_partial(*args).arguments  # pydantic's errors count arguments by position
+            try:
+                return validated(**by_name, **options)
+            except ValidationError as error:
+                raise readable(error, prefix) from error
+
+        return cast(Function, checked)
+
+    return decorate
+
+
 def readable(error: ValidationError, prefix: str = "") -> ValueError:
     """An error of pydantic in one sentence, which names each option, its value and what it must be.
 
@@ -62,7 +90,7 @@ def readable(error: ValidationError, prefix: str = "") -> ValueError:
         entries = list(group)
         name = prefix + ".".join(map(str, entries[0]["loc"] if len(entries) == 1 else option))
         rules = " or ".join(dict.fromkeys(re.sub(r"^\w+ should ", "", entry["msg"]) for entry in entries))
-        if entries[0]["type"] == "missing":
+        if entries[0]["type"] in ("missing", "missing_argument"):
             sentences.append(f"{name} is missing")
         elif entries[0]["type"] == "unexpected_keyword_argument":
             sentences.append(f"there is no option {name}={value}")

@@ -19,10 +19,10 @@ from common.plain import plain
 from common.provenance import run_facts
 from comparison.stages import TrainingStage, experiment_override, stage_config
 from evaluation.reports.translation_tables import translation_table
-from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.measure import SIMILARITY, measure, measure_untranslated
+from modality_translation.baselines import Linear, Mean, NearestNeighbors
+from modality_translation.measure import SIMILARITY, translation_metrics, untranslated_metrics
 from modality_translation.models import DIRECTIONS, Sampling
-from modality_translation.pairs import PairedStores, Pairs
+from modality_translation.pairs import PairedRows, PairedStores
 from modality_translation.translation import load_translation
 from modality_translation.tuning import best_of, best_sampling, check_grid
 
@@ -123,27 +123,27 @@ def compare(config: DictConfig) -> dict:
     return results
 
 
-def _baselines(config: DictConfig, training: Pairs, validation: Pairs, test: Pairs) -> Iterator[dict]:
-    kinds = {"nearest": NearestNeighbours, "linear": Linear}
+def _baselines(config: DictConfig, training: PairedRows, validation: PairedRows, test: PairedRows) -> Iterator[dict]:
+    kinds = {"nearest": NearestNeighbors, "linear": Linear}
     for name in config.rows:
         started, scores, chosen = time.perf_counter(), {}, {}
         if name == "untranslated":
-            scores = measure_untranslated(test)
+            scores = untranslated_metrics(test)
         elif name == "mean":
-            scores = measure(Mean(training), test, DIRECTIONS)
+            scores = translation_metrics(Mean(training), test, DIRECTIONS)
         elif name in kinds:
             candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
             for direction in DIRECTIONS:
                 value = best_of(candidates, validation, direction)
                 chosen[direction] = {CHOSEN[name]: value}
-                scores |= measure(candidates[value], test, (direction,))
+                scores |= translation_metrics(candidates[value], test, (direction,))
         else:
             continue
         yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **scores}
 
 
 def _variants(
-    config: DictConfig, variants: list[Variant], seeds: list[int], validation: Pairs, test: Pairs
+    config: DictConfig, variants: list[Variant], seeds: list[int], validation: PairedRows, test: PairedRows
 ) -> Iterator[dict]:
     for seed in seeds:
         for variant in variants:
@@ -156,7 +156,7 @@ def _variants(
                 if variant.tune:
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
-                scores |= measure(translation, test, (direction,), **sampling)
+                scores |= translation_metrics(translation, test, (direction,), **sampling)
             shown = ", ".join(f"{SIMILARITY[name]} {score['similarity']:.4f}" for name, score in scores.items())
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
             yield {

@@ -1,4 +1,4 @@
-"""The bridge: from a state at some timestep back to a clean text embedding, and its place in an alignment."""
+"""The bridge: from a state at some timestep back to a clean text embedding, as a step of an alignment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from alignment.auto import rows_for_estimate
 from alignment.step import NormalSampler, Step
 from common.checkpoint import load_checkpoint
+from common.checks import Count, Share, checked_options
 from ddpm.auto import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
 from ddpm.sampling import ddim_times
@@ -30,8 +31,8 @@ def reverse_diffusion(
 ) -> Tensor:
     """States (B, D) at `start_timestep` in 1..T -> unit rows (B, D), in `steps` in 1..start_timestep DDIM steps.
 
-    Deterministic with `eta` = 0; otherwise every step but the last draws noise from `normal`. For images the state
-    is the centred unit row itself, without noise: Diffusion Bridge takes it for a text half-way through its noising.
+    It is deterministic with `eta` = 0; otherwise every step but the last draws noise from `normal`. An image's state is
+    its centered unit row without noise: Diffusion Bridge treats it as a text half-way through its noising.
     """
     for time, next_time in pairwise(ddim_times(start_timestep, steps)):
         states = diffusion.ddim_step(states, time, next_time, eta, normal)
@@ -41,26 +42,31 @@ def reverse_diffusion(
 class DiffusionBridge(Step):
     """Diffusion Bridge's step: bring image rows to the texts' distribution, and texts through the same denoiser.
 
-    Text side (augmentation while the decoder trains): noise to index `text_timestep`, denoise in `text_steps`; with
-    text_timestep null, texts pass unchanged. Image side: take the row as the state at `image_timestep`, denoise in
-    `image_steps`. With `eta` > 0 all images get the same noise, from a fixed seed: an image's result depends neither on
-    the call nor on the rest of its batch.
+    Args:
+        diffusion: `TextDiffusion.options()`; for `from_store`, a run folder of ddpm.train.
+        text_timestep: index to which texts are noised while the decoder trains, as augmentation; None passes texts
+            unchanged.
+        text_steps: in which noised texts are denoised.
+        image_timestep: timestep at which an image row is taken as a state.
+        image_steps: in which images are denoised.
+        eta: share of fresh noise in a step, from 0 (DDIM) to 1 (DDPM). All images get the same noise, from a fixed
+            seed, so that an image's result depends neither on the call nor on the rest of its batch.
 
-    Args (JSON values): `diffusion`: `TextDiffusion.options()`; `from_store` takes a run folder of ddpm.train there.
-
-    Raises ValueError for timesteps, steps or eta out of range.
+    Raises:
+        ValueError: timesteps, steps or eta out of range.
     """
 
     inference_options = ("image_timestep", "image_steps")  # eta concerns both sides
 
+    @checked_options("alignment.")
     def __init__(
         self,
         diffusion: Mapping,
-        text_timestep: int | None = 400,
-        text_steps: int = 5,
-        image_timestep: int = 600,
-        image_steps: int = 5,
-        eta: float = 0.0,
+        text_timestep: Count | None = 400,
+        text_steps: Count = 5,
+        image_timestep: Count = 600,
+        image_steps: Count = 5,
+        eta: Share = 0.0,
     ):
         super().__init__()
         self.diffusion = TextDiffusion(**diffusion).eval().requires_grad_(False)
@@ -68,11 +74,9 @@ class DiffusionBridge(Step):
         if text_timestep is not None:  # an index of the noising chain, 0..T-1
             _check_range("text", text_timestep, text_steps, total - 1)
         _check_range("image", image_timestep, image_steps, total)
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta} must lie in 0..1 (option alignment.eta)")
         self.text_timestep, self.text_steps = text_timestep, text_steps
         self.image_timestep, self.image_steps = image_timestep, image_steps
-        self.eta = float(eta)
+        self.eta = eta
 
     def train(self, mode: bool = True) -> DiffusionBridge:
         """The diffusion model is finished: no dropout, even while the model that holds this step trains."""
@@ -107,39 +111,35 @@ class DiffusionBridge(Step):
 
     @classmethod
     def from_store(cls, store, preceding, diffusion: str, estimate: Mapping | None = None, **options):
-        """With image_timestep="auto", `estimate` says from which data it is set: see `rows_for_estimate`."""
+        """For image_timestep="auto", `estimate` says which data it is estimated from: see `EstimateOptions`."""
         model = load_text_diffusion(diffusion)
         _check_prefix(model, preceding, store, diffusion)
-        found = None
+        estimated = None
         if options.get("image_timestep") == "auto":
-            found = estimate_image_timestep(model, rows_for_estimate(store, preceding, "image_timestep", estimate))
-            options["image_timestep"] = found["value"]
-            options["image_steps"] = min(options.get("image_steps", 5), found["value"])  # a step each, where t is small
+            estimated = estimate_image_timestep(model, rows_for_estimate(store, preceding, "image_timestep", estimate))
+            options["image_timestep"] = estimated["value"]
+            options["image_steps"] = min(options.get("image_steps", 5), estimated["value"])  # at most one step per time
         step = cls(model.options(), **options)
         step.diffusion.load_state_dict(model.state_dict())
-        step.estimate = found
+        step.estimate = estimated
         return step
 
 
 def load_text_diffusion(folder: str | Path) -> TextDiffusion:
     """The text diffusion model of a run folder of ddpm.train, in evaluation mode.
 
-    Raises FileNotFoundError when there is none, ValueError when its files are damaged.
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: its files are damaged.
     """
-    folder = Path(folder)
     return load_checkpoint(TextDiffusion, folder, "text diffusion model", "ddpm")
 
 
 def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:
-    for name, value in ((f"{side}_timestep", timestep), (f"{side}_steps", steps)):
-        if not isinstance(value, int):
-            raise ValueError(f"{name}={value!r} must be a whole number (option alignment.{name})")
-    if not 1 <= timestep <= highest:
-        raise ValueError(f"{side}_timestep={timestep} must lie in 1..{highest} (option alignment.{side}_timestep)")
-    if not 1 <= steps <= timestep:
-        raise ValueError(
-            f"{side}_steps={steps} must lie in 1..{side}_timestep={timestep} (option alignment.{side}_steps)"
-        )
+    if timestep > highest:
+        raise ValueError(f"alignment.{side}_timestep={timestep} must be in 1..{highest}")
+    if steps > timestep:
+        raise ValueError(f"alignment.{side}_steps={steps} must be in 1..alignment.{side}_timestep={timestep}")
 
 
 def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: EmbeddingStore, folder: str) -> None:
@@ -149,7 +149,7 @@ def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: Embedd
     if entries != model.prefix.options():
         raise ValueError(
             f"The text diffusion model in {folder} was trained on rows after {_names(model.prefix.options())}, but in "
-            f"alignment.steps DiffusionBridge stands after {_names(entries)}: use the same steps, or train another "
+            f"alignment.steps DiffusionBridge is after {_names(entries)}: use the same steps, or train another "
             "model with python -m ddpm.train prefix=..."
         )
     unit = torch.eye(model.dim)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import torch
 from denoising_diffusion_pytorch import Unet1D
+from pydantic import Field
 from torch import Tensor, nn
 
+from common.checks import Count, Share, Whole, checked_options
 from common.registry import look_up
+
+TimeWidth = Annotated[int, Field(ge=4, multiple_of=2)]
 
 
 class TimeEmbedding(nn.Module):
     """(B,) timesteps -> (B, width): sines and cosines (DDPM, arXiv 2006.11239, section 4), then a small MLP."""
 
-    def __init__(self, width: int):
+    frequencies: Tensor
+
+    def __init__(self, width: TimeWidth):
         super().__init__()
-        if width < 4 or width % 2:
-            raise ValueError(f"time_width={width} must be even and at least 4 (option denoiser.time_width)")
         half = width // 2
         frequencies = torch.exp(-math.log(10_000) * torch.arange(half) / (half - 1))
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -30,7 +35,7 @@ class TimeEmbedding(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Residual MLP block whose normalisation and output are scaled by the time (adaLN-Zero: DiT, arXiv 2212.09748)."""
+    """Residual MLP block whose normalization and output are scaled by the time (adaLN-Zero: DiT, arXiv 2212.09748)."""
 
     def __init__(self, width: int, hidden: int, time_width: int, dropout: float):
         super().__init__()
@@ -56,14 +61,15 @@ class ResidualMLP(nn.Module):
         dropout: inside the blocks.
     """
 
+    @checked_options("denoiser.")
     def __init__(
         self,
         dim: int,
-        width: int | None = None,
-        depth: int = 4,
-        expansion: int = 2,
-        time_width: int = 128,
-        dropout: float = 0.0,
+        width: Count | None = None,
+        depth: Whole = 4,
+        expansion: Count = 2,
+        time_width: TimeWidth = 128,
+        dropout: Share = 0.0,
     ):
         super().__init__()
         width = width or max(dim, 256)
@@ -89,10 +95,18 @@ class ConvolutionalUNet(nn.Module):
         multipliers: width of each resolution over `width`; each after the first halves the length.
         dropout: inside the residual blocks.
 
-    Raises ValueError when `dim` cannot be halved that often.
+    Raises:
+        ValueError: `dim` cannot be halved that often.
     """
 
-    def __init__(self, dim: int, width: int = 32, multipliers: Sequence[int] = (1, 2, 4, 8), dropout: float = 0.0):
+    @checked_options("denoiser.")
+    def __init__(
+        self,
+        dim: int,
+        width: Count = 32,
+        multipliers: Sequence[Count] = (1, 2, 4, 8),
+        dropout: Share = 0.0,
+    ):
         super().__init__()
         divisor = 2 ** (len(multipliers) - 1)
         if dim % divisor:
@@ -112,12 +126,9 @@ DENOISERS = {"mlp": ResidualMLP, "unet1d": ConvolutionalUNet}
 def build_denoiser(dim: int, options: Mapping) -> nn.Module:
     """The network that `options["kind"]` names, over rows of `dim`; the other options are its arguments.
 
-    Raises ValueError for an unknown kind or option.
+    Raises:
+        ValueError: an unknown kind or option.
     """
     options = dict(options)
-    kind = options.pop("kind", None)
-    denoiser = look_up(kind, DENOISERS, "denoiser kind", "denoiser.kind")
-    try:
-        return denoiser(dim, **options)
-    except TypeError as error:
-        raise ValueError(f"The denoiser {kind!r} does not take the options {options}: {error}") from error
+    denoiser = look_up(options.pop("kind", None), DENOISERS, "denoiser kind", "denoiser.kind")
+    return denoiser(dim, **options)

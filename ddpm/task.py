@@ -1,4 +1,4 @@
-"""What the training loop asks of a text diffusion model: its loss, its validation figures, its checkpoint."""
+"""What the training loop needs of a text diffusion model: its loss, its validation metrics, its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COSINE_AT = (0.2, 0.4, 0.6)  # of the noising chain
 
 
 class DiffusionTask:
-    """Trains on text rows alone, and is judged on other texts.
+    """Trains on text rows only and is evaluated on other texts.
 
     Args:
         rows: (M, D) text embeddings on the device, float16 or float32.
         validation_rows: (V, D), likewise.
-        order: which rows make the batch of each step.
+        order: the rows of each step's batch.
         timesteps: of the model's noising chain.
-        prepare: from such rows to the unit rows that the model is trained on, its prefix; by default they are those.
+        prepare: maps rows to the unit rows that the model trains on (its prefix); by default they are these already.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class DiffusionTask:
     ):
         self.rows, self.order, self.timesteps, self.prepare = rows, order, timesteps, prepare
         self.validation_rows = prepare(validation_rows)
-        # The same noise at every evaluation, so that figures differ by the weights alone.
+        # The same noise at every evaluation, so that metrics differ by the weights only.
         noise = torch.randn(validation_rows.shape, generator=torch.Generator().manual_seed(0))
         self.validation_noise = noise.to(self.validation_rows)
 
@@ -49,20 +49,21 @@ class DiffusionTask:
         return {"loss": model(rows, times, random.normal_like(rows)).mean()}
 
     def evaluate(self, model: TextDiffusion) -> Evaluation:
-        """`validation_loss`: weighted as in training, over a grid of timesteps.
+        """Metrics of the validation rows.
 
-        `cosine_t<t>`: mean cosine of validation rows noised to t with their one-step denoised selves.
+        `validation_loss` is weighted as in training and averaged over a grid of timesteps. `cosine_t<t>` is the mean
+        cosine between rows and their versions that were noised to t and denoised in one step.
         """
         rows, noise, total = self.validation_rows, self.validation_noise, self.timesteps
         losses = []
         for part in range(GRID):
             times = torch.full((len(rows),), (2 * part + 1) * total // (2 * GRID), device=rows.device)
             losses.append(model(rows, times, noise).mean())
-        figures = {"validation_loss": torch.stack(losses).mean().item()}
+        metrics = {"validation_loss": torch.stack(losses).mean().item()}
         for time in (int(fraction * total) for fraction in COSINE_AT):
             denoised = model.ddim_step(model.add_noise(rows, time, noise), time, -1)
-            figures[f"cosine_t{time}"] = F.cosine_similarity(denoised, rows, dim=-1).mean().item()
-        return Evaluation(figures)
+            metrics[f"cosine_t{time}"] = F.cosine_similarity(denoised, rows, dim=-1).mean().item()
+        return Evaluation(metrics)
 
     def save(self, model: TextDiffusion, folder: Path) -> None:
         model.save_pretrained(folder)

@@ -5,16 +5,19 @@ The work behind `python -m ddpm.train`.
 
 from __future__ import annotations
 
+import math
+
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from alignment.chain import Alignment
 from alignment.options import step_entries
 from alignment.steps import BASIC_STEPS
 from common.hints import warn_of_text_split
+from common.plain import plain
 from common.randomness import evenly_spaced, without
-from ddpm.diffusion import TextDiffusion, scale_of_rows
+from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from embedding_space.store import EmbeddingStore
 from training.batches import EpochOrder
@@ -24,27 +27,26 @@ from training.tracking import Tracker
 
 
 def _no_noise(rows: Tensor) -> Tensor:
-    raise ValueError("The prefix must not draw noise: the diffusion model adds its own. Mend the list prefix.")
+    raise ValueError("The prefix must not draw noise, since the diffusion model adds its own: correct the list prefix")
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/ddpm.yaml` says; returns the validation figures of the last evaluation."""
+    """Train as `configs/ddpm.yaml` says; returns the validation metrics of the last evaluation."""
     store = EmbeddingStore(config.store)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
-    if config.diffusion.embed_scale == "sqrt_dim":  # a number in all that is kept
-        scale = scale_of_rows("sqrt_dim", store.dim, "diffusion.embed_scale")
-        config = OmegaConf.merge(config, {"diffusion": {"embed_scale": scale}})
+    if config.diffusion.embed_scale == "sqrt_dim":  # files record the number
+        config.diffusion.embed_scale = math.sqrt(store.dim)
     config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)
-    plain = OmegaConf.to_container(config, resolve=True)
-    prefix = Alignment.from_store(plain["prefix"], BASIC_STEPS, store)
+    options = plain(config)
+    prefix = Alignment.from_store(options["prefix"], BASIC_STEPS, store)
     torch.manual_seed(config.seed)
-    model = TextDiffusion(dim=store.dim, denoiser=plain["denoiser"], prefix=prefix.options(), **plain["diffusion"])
+    model = TextDiffusion(dim=store.dim, denoiser=options["denoiser"], prefix=prefix.options(), **options["diffusion"])
     model.prefix.load_state_dict(prefix.state_dict())
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
         return reuse_run(config.output_dir)
-    loop_config = LoopConfig(**plain["loop"], seed=config.seed)
-    loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
+    loop_config = LoopConfig(**options["loop"], seed=config.seed)
+    loop = Loop(loop_config, config.output_dir, Tracker(**options["tracker"]))
     rows, validation_rows = (
         part.to(loop.device) for part in _rows(store, config.validation_split, config.validation_rows)
     )
@@ -57,9 +59,9 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tuple[Tensor, Tensor]:
-    """Training texts (M, D) and at most `count` validation texts, evenly spaced in their split; float16, as stored.
+    """Training texts (M, D) and at most `count` validation texts, evenly spaced in their split, in float16 as stored.
 
-    Without a validation split they are held out of the training texts.
+    Without a validation split, the validation texts are held out of the training texts.
     """
     rows = store.texts(store.text_split, torch.float16)
     validation = rows if validation_split is None else store.texts(validation_split, torch.float16)

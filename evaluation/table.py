@@ -1,4 +1,4 @@
-"""Tables of results: the same rows as aligned text, Markdown, LaTeX and (evaluation/reports/html.py) HTML."""
+"""Tables of results: the same rows as aligned text, Markdown, LaTeX and HTML (evaluation/reports/html.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tabulate import tabulate
 
@@ -16,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the rows' key, the digits printed after the point, and which way is better, if its best is marked."""
+    """A column: the rows' key, the decimal digits, and which way is better, if its best value is marked."""
 
     name: str
     digits: int = 1
@@ -24,7 +24,7 @@ class Column:
 
 
 class Cell(NamedTuple):
-    """What a table shows in one place."""
+    """The text of one place in a table, and whether it is marked best."""
 
     text: str
     best: bool
@@ -37,10 +37,10 @@ class Table:
     A value is a string, a number, None (shown as a dash), or the numbers of several seeds, shown as mean ± standard
     deviation (of the sample, n - 1).
 
-    Args:
-        rows: {column name: value}; a name that a row lacks is a dash.
-        columns: in the order shown; None shows all names in the order met, one digit each, and marks no best.
-        unranked: values in the first column (method names) whose rows do not compete for the best mark, such as upper
+    Attributes:
+        rows: {column name: value}; a missing name is a dash.
+        columns: in the order shown. None shows all names in the order met, with one digit and without best marks.
+        unranked: values of the first column (method names) whose rows do not compete for best marks, such as upper
             bounds that saw paired data.
     """
 
@@ -55,21 +55,21 @@ class Table:
         return [Column(name) for name in dict.fromkeys(name for row in self.rows for name in row)]
 
     def cells(self) -> list[list[Cell]]:
-        """What is shown, row by row. Equal values, as printed, are all marked best."""
+        """The cells, row by row. Values that are equal as printed are all marked best."""
         columns = self.header()
         competing = [row.get(columns[0].name) not in self.unranked for row in self.rows] if columns else []
         by_column = [_column_cells([row.get(c.name) for row in self.rows], competing, c) for c in columns]
         return [list(row) for row in zip(*by_column, strict=True)]
 
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers alone, and are aligned to the right."""
+        """Which columns have numbers only, and are aligned to the right."""
         values = [[row.get(column.name) for row in self.rows] for column in self.header()]
         return [bool(column) and not any(isinstance(value, str) for value in column) for column in values]
 
     def text(self) -> str:
         """Aligned plain text; the best of a column carries a star."""
         header, cells = self.header(), self.cells()
-        # The star has a place of its own, so that the digits of a column stay in line.
+        # The star has its own place, so that the digits of a column stay aligned.
         starred = [any(row[n].best for row in cells) for n in range(len(header))]
         body = [[c.text + "* "[not c.best] * star for c, star in zip(row, starred, strict=True)] for row in cells]
         head = [column.name + " " * star for column, star in zip(header, starred, strict=True)]
@@ -82,11 +82,11 @@ class Table:
 
     def latex(self) -> str:
         """A `tabular` for LaTeX with the package booktabs; the best of a column is bold."""
-        from pandas import DataFrame  # an extra: not every command that prints a table has it
+        from pandas import DataFrame  # an extra that not every command needs
 
         cells, names = self.cells(), [column.name for column in self.header()]
         bold = DataFrame([["textbf:--rwrap" if cell.best else "" for cell in row] for row in cells], columns=names)
-        style = DataFrame([[cell.text for cell in row] for row in cells], columns=names).style.hide(axis="index")
+        style: Any = DataFrame([[cell.text for cell in row] for row in cells], columns=names).style.hide(axis="index")
         style = style.format(_latex, escape="latex").format_index(_latex, escape="latex", axis=1)
         alignment = "".join("r" if numeric else "l" for numeric in self.numeric())
         return style.apply(lambda _: bold, axis=None).to_latex(hrules=True, column_format=alignment).strip()
@@ -99,7 +99,7 @@ class Table:
 def _column_cells(values: Sequence[Value], competing: Sequence[bool], column: Column) -> list[Cell]:
     whole = all(isinstance(value, int) for value in values if value is not None)  # counts: no digits after the point
     digits = 0 if whole else column.digits
-    # Compared as printed: a difference that the table does not show is no reason for a mark.
+    # Values are compared as printed: a difference that the table does not show gives no mark.
     shown = [None if (mean := _mean(value)) is None else float(f"{mean:.{digits}f}") for value in values]
     ranked = [s for s, competes in zip(shown, competing, strict=True) if competes and s is not None and s == s]
     best = None
@@ -112,22 +112,27 @@ def _column_cells(values: Sequence[Value], competing: Sequence[bool], column: Co
 
 
 def _mean(value: Value) -> float | None:
-    """The number of a value, or None when there is none (a seed without a value leaves no honest mean)."""
+    """The mean of a value's numbers, or None without numbers or if one of them is None."""
+    numbers = _numbers(value)
+    return statistics.fmean(numbers) if numbers else None
+
+
+def _numbers(value: Value) -> list[float]:
+    """The numbers of a value; none if one of them is None."""
     if value is None or isinstance(value, str):
-        return None
-    if isinstance(value, Sequence):
-        return None if not value or any(v is None for v in value) else statistics.fmean(value)
-    return float(value)
+        return []
+    numbers = value if isinstance(value, Sequence) else [value]
+    return [] if None in numbers else [float(number) for number in numbers if number is not None]
 
 
 def _text(value: Value, digits: int) -> str:
     if isinstance(value, str):
         return " ".join(value.split())
-    mean = _mean(value)
-    if mean is None:
+    numbers = _numbers(value)
+    if not numbers:
         return MISSING
-    spread = f" ± {statistics.stdev(value):.{digits}f}" if isinstance(value, Sequence) and len(value) > 1 else ""
-    return f"{mean:.{digits}f}{spread}"
+    spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
+    return f"{statistics.fmean(numbers):.{digits}f}{spread}"
 
 
 def _markdown(text: str) -> str:
@@ -140,5 +145,5 @@ _LATEX = str.maketrans(
 
 
 def _latex(escaped: str) -> str:
-    """What pandas' escaping leaves: characters that old fonts lack, and minus signs."""
+    """Replace what pandas' escaping leaves: characters that old fonts lack, and minus signs."""
     return re.sub(r"(?<![\w.-])-(?=[\d.])", "$-$", escaped.translate(_LATEX))

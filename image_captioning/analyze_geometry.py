@@ -11,19 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
 from alignment.chain import Alignment
 from common.files import write_whole
+from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import drawn_rows
 from embedding_space.store import EmbeddingStore
 from evaluation.geometry.analysis import analyze
 from evaluation.geometry.plots import geometry_figures, origin
 from evaluation.geometry.sample import Embeddings
-from evaluation.reports.plots import every, footnote, plot_clouds, plot_embedding_pca, save_plot
+from evaluation.reports.plots import footnote, plot_clouds, plot_embedding_pca, save_plot, subsample
 from evaluation.table import Column, Table
 from image_captioning.load_alignments import aligned, load_alignment
 
@@ -45,10 +46,10 @@ def analyze_geometry(config: DictConfig) -> dict:
     for name in tqdm([RAW, *alignments], unit="state"):
         rows = raw if name == RAW else aligned(raw, alignments[name], config.text_noise)
         states[name] = analyze(rows, config.variance_share, config.draws)
-        clouds[name] = tuple(every(part, config.points) for part in (rows.texts, rows.images))
+        clouds[name] = (subsample(rows.texts, config.points), subsample(rows.images, config.points))
     results = {
         **facts,
-        "config": OmegaConf.to_container(config, resolve=True),
+        "config": plain(config),
         "store": {"path": str(config.store), "hash": store.hash, "encoder": store.manifest.encoder},
         "sample": sample,
         "alignments": {
@@ -78,26 +79,26 @@ def analyze_geometry(config: DictConfig) -> dict:
 
 
 def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings, dict]:
-    """Seeded rows of the split, and what to say of them. Pairs are known where the texts are the split's own captions.
+    """Seeded rows of the split, and facts about them. They are pairs where `text_split` is null.
 
-    Raises ValueError for a split without images or texts, and, where `text_split` is null, captions without images.
+    Raises:
+        ValueError: a split without images or texts, or captions without images where `text_split` is null.
     """
     for option in ("max_images", "max_texts"):
         if config[option] is not None and config[option] < 4:
             raise ValueError(f"{option}={config[option]} must be null or at least 4")
     paired, text_split = config.text_split is None, config.text_split or config.split
     images, texts = store.images(config.split), store.texts(text_split, torch.float16)
-    image_row = torch.from_numpy(store.pairs(config.split)) if paired else None
     chosen = _drawn(len(images), config.max_images, config.seed, 7)
-    rows = torch.arange(len(texts))
+    rows, image_row = torch.arange(len(texts)), None
     if paired:
         place = torch.full((len(images),), -1).index_copy(0, chosen, torch.arange(len(chosen)))
-        rows = (place[image_row] >= 0).nonzero()[:, 0]
+        image_row = place[torch.from_numpy(store.pairs(config.split))]  # -1: not drawn
+        rows = (image_row >= 0).nonzero()[:, 0]
     total = {"images": len(images), "texts": len(texts)}
     rows = rows[_drawn(len(rows), config.max_texts, config.seed, 8)]
-    embeddings = Embeddings(
-        images[chosen], texts[rows].float(), place[image_row[rows]] if paired else None, config.seed
-    )
+    image_row = None if image_row is None else image_row[rows]
+    embeddings = Embeddings(images[chosen], texts[rows].float(), image_row, config.seed)
     counts = {"images": len(chosen), "texts": len(rows)}
     shown = " and ".join(f"{counts[kind]:,} of {total[kind]:,} {kind}" for kind in counts)
     split = config.split if paired else f"{config.split} and {text_split}"
@@ -107,7 +108,7 @@ def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings,
 
 
 def geometry_table(states: Mapping[str, dict]) -> Table:
-    """One row a state: the figures that fit a line."""
+    """One row per state, with the metrics that fit a line."""
     columns = [Column("state"), Column("distance of means", 3), Column("separable %"), Column("centred %")]
     columns += [Column("dimensions, images"), Column("dimensions, texts")]
     paired = all(state["paired"] for state in states.values())
@@ -138,11 +139,11 @@ def geometry_table(states: Mapping[str, dict]) -> Table:
 def _alignments(config: DictConfig, store: EmbeddingStore) -> dict[str, Alignment]:
     """{name: chain}, on the CPU, where the rows are."""
     chains: dict[str, Alignment] = {}
-    for wanted in config.alignments:
-        name = Path(wanted).name
+    for alignment in config.alignments:
+        name = Path(alignment).name
         if name in chains or name == RAW:
-            raise ValueError(f"alignments={list(config.alignments)} has two of the name {name!r}, or one named {RAW!r}")
-        chains[name] = load_alignment(wanted, config, store)
+            raise ValueError(f"alignments={list(config.alignments)} has two named {name!r}, or one named {RAW!r}")
+        chains[name] = load_alignment(alignment, config, store)
     return chains
 
 
@@ -151,9 +152,9 @@ def _drawn(rows: int, most: int | None, *seed: int) -> Tensor:
 
 
 def _umap(seed: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Places two clouds (N, D), (M, D) in one plane: (N, 2), (M, 2)."""
+    """A function that embeds two clouds (N, D), (M, D) in one plane: (N, 2), (M, 2)."""
     try:
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f'umap=true needs the package umap-learn ({error}): run pip install -e ".[umap]", or leave umap=false'

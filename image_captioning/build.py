@@ -1,9 +1,10 @@
-"""A captioner to train: GPT-2 pretrained or from scratch, behind a mapper of its own."""
+"""A captioner to train: a new mapper and a GPT-2 that is pretrained or from scratch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -26,21 +27,22 @@ def build_captioner(
 ) -> Captioner:
     """A captioner to train: GPT-2 `pretrained` by name or folder, or from scratch with the options `config`.
 
-    Raises ValueError when both or neither are given, for a model that is not a GPT-2 or cannot be had, and when the
-    tokenizer has more tokens than the model.
+    Raises:
+        ValueError: both or neither of these, a model that is not a GPT-2 or cannot be loaded, or a tokenizer with more
+            tokens than the model.
     """
     if (pretrained is None) == (config is None):
         raise ValueError(
             f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
         )
-    if pretrained is None:
+    if config is not None:
         options = {
             **config, "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id,
         }  # fmt: skip
         weights = None
     else:
-        options, weights = _pretrained_gpt2(pretrained)
+        options, weights = _pretrained_gpt2(str(pretrained))
         if len(tokenizer) > options["vocab_size"]:
             raise ValueError(
                 f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
@@ -49,26 +51,26 @@ def build_captioner(
     values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
     values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
     captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
-    captioner.alignment = alignment
-    captioner.tokenizer = tokenizer
+    captioner.alignment, captioner.tokenizer = alignment, tokenizer
     if weights is not None:
         captioner.gpt2.load_state_dict(weights)
     return captioner
 
 
-def _pretrained_gpt2(name: str) -> tuple[dict, dict[str, Tensor]]:
+def _pretrained_gpt2(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The options and weights of a pretrained GPT-2."""
     try:
         folder = find_hub_folder(name)
         kind = json.loads((folder / "config.json").read_text()).get("model_type")
         if kind != "gpt2":
             raise ValueError(f"it is a {kind}, not a GPT-2")
-        model, loading = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
+        loaded: Any = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
+        model, loading = loaded
         if loading["missing_keys"]:
             raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
-    except Exception as error:  # offline, unknown and damaged all come here
+    except Exception as error:  # offline, unknown or damaged
         raise ValueError(
             f"The language model {name!r} cannot be loaded (option decoder.pretrained): {one_line(error)}"
         ) from error
-    return {
-        option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)
-    }, model.state_dict()
+    options = {option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)}
+    return options, model.state_dict()

@@ -1,4 +1,4 @@
-"""Caption pictures: files and folders, in any order with options.
+"""Caption pictures, which are files or folders.
 
 The work behind `scripts/caption.py`.
 """
@@ -21,7 +21,7 @@ from image_captioning.generation import Decoding
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:
-    """Files as given; of folders, every picture in them and below, by name."""
+    """These files, and every picture in and below these folders, sorted by name."""
     endings = Image.registered_extensions()
     pictures = []
     for path in paths:
@@ -31,7 +31,11 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
 
 def keep_earlier(output_dir: Path, content: bytes) -> None:
-    """Rename another run's captions.json and captions.csv there to captions_1 ... and say so. content: the new JSON."""
+    """Rename another run's captions.json and captions.csv to captions_1 ..., and say so.
+
+    Args:
+        content: of the new captions.json; an equal file is not kept.
+    """
     names = ("captions.json", "captions.csv")
     path = output_dir / names[0]
     if not path.is_file() or path.read_bytes() == content:
@@ -44,15 +48,18 @@ def keep_earlier(output_dir: Path, content: bytes) -> None:
 
 
 def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
-    """{path: caption} of all readable pictures; prints them and writes `captions.json` and `captions.csv`, beside those
-    of earlier runs.
+    """Caption all readable pictures: print the captions, and write `captions.json` and `captions.csv`.
 
-    Raises ValueError when no picture is given or none can be read.
+    Returns:
+        {path: caption}.
+
+    Raises:
+        ValueError: no picture, or none that can be read.
     """
     pictures = find_pictures(paths)
     if not pictures:
         where = ", ".join(map(str, paths)) or "the arguments"
-        raise ValueError(f"No pictures in {where}: name files or folders, as in python scripts/caption.py photo.jpg")
+        raise ValueError(f"No pictures in {where}: give files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
     encoder = reload_encoder(captioner.image_encoder_description, **drop_nulls(config.encoder))
     captioner.to(encoder.device)
@@ -66,12 +73,11 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
     captions = {str(pictures[index]): text for index, text in zip(kept, texts, strict=True)}
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    # What UTF-8 lacks, as in names of files that are not UTF-8, is written as JSON's own escapes.
-    how = {"encoding": "utf-8", "errors": "backslashreplace"}
-    content = json.dumps(captions, indent=2, ensure_ascii=False) + "\n"
-    keep_earlier(output_dir, content.encode(how["encoding"], how["errors"]))
-    (output_dir / "captions.json").write_text(content, **how)
-    with (output_dir / "captions.csv").open("w", newline="", **how) as file:
+    # File names may have characters that UTF-8 lacks; JSON's escapes replace them.
+    content = (json.dumps(captions, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    keep_earlier(output_dir, content)
+    (output_dir / "captions.json").write_bytes(content)
+    with (output_dir / "captions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.writer(file).writerows([("path", "caption"), *captions.items()])
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
     for path, text in captions.items():

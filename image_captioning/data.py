@@ -1,4 +1,4 @@
-"""Captions as token tensors: tokenised once, kept ragged on the device, padded batch by batch."""
+"""Captions as token tensors: tokenized once, kept ragged on the device, padded batch by batch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from image_captioning.tokenizer import end_token
+
 CAPTIONS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
 class CaptionTokens:
-    """The token ids of M captions, each closed by the end token.
+    """The token ids of M captions, each ended by the end token.
 
-    tokens: (all tokens,) int32, one caption after the other.
-    starts, lengths: (M,) int64, where a caption begins and how many tokens it has.
-    pad: the token id that fills the rest of a batch.
+    Attributes:
+        tokens: (all tokens,) int32, one caption after the other.
+        starts: (M,) int64, where each caption begins.
+        lengths: (M,) int64, how many tokens it has.
+        pad: the token id that fills the rest of a batch.
     """
 
     tokens: Tensor
@@ -36,22 +40,22 @@ class CaptionTokens:
         truncate: bool = False,
         allow_empty: bool = False,
     ) -> CaptionTokens:
-        """Tokenise `captions`.
+        """Tokenize `captions`.
 
         Args:
-            max_tokens: the longest caption allowed, its end token included.
-            truncate: cut longer captions (without an end token, since they do not end there) and warn how many.
-            allow_empty: an empty caption is the end token alone.
+            max_tokens: of the longest caption, with its end token.
+            truncate: cut longer captions, which then have no end token, and warn how many.
+            allow_empty: an empty caption is the end token only.
 
         Raises:
             ValueError: a caption is empty without `allow_empty`, longer than max_tokens without `truncate`, or holds
                 the end token's text.
         """
-        end = tokenizer.eos_token_id
+        end = end_token(tokenizer)
         lengths = np.empty(len(captions), dtype=np.int64)
         flat = []
-        for start in range(0, len(captions), CAPTIONS_AT_ONCE):  # lists of numbers take ten times an array's memory
-            # A pretrained tokenizer would make tokens of stray white space, too.
+        for start in range(0, len(captions), CAPTIONS_AT_ONCE):  # lists of numbers take ten times the memory of arrays
+            # A pretrained tokenizer would also make tokens of stray white space.
             part = [" ".join(caption.split()) for caption in captions[start : start + CAPTIONS_AT_ONCE]]
             ids = tokenizer(part, add_special_tokens=False, return_attention_mask=False, verbose=False).input_ids
             lengths[start : start + len(part)] = [len(caption) + 1 for caption in ids]
@@ -81,7 +85,7 @@ class CaptionTokens:
             raise ValueError(
                 f"Caption {row} of the split contains the end token {tokenizer.eos_token!r}: {captions[row]!r}"
             )
-        return cls(flat, starts, lengths, tokenizer.pad_token_id)
+        return cls(flat, starts, lengths, pad=end)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -30,7 +30,7 @@ from evaluation.reports.translation_tables import COLUMNS, table_row
 from evaluation.table import Table
 from image_captioning.load_alignments import captioner_alignment, load_alignment
 from modality_translation.evaluate import classify, proposition_1
-from modality_translation.measure import SIMILARITY, measure, measure_untranslated
+from modality_translation.measure import SIMILARITY, translation_metrics, untranslated_metrics
 from modality_translation.pairs import PairedStores
 from modality_translation.step import check_encoder
 from modality_translation.translation import load_translation
@@ -146,9 +146,9 @@ def _translation(
     }
     if has_captions:
         pairs = stores.pairs(config.split, next(translation.parameters()).device)
-        scores = {"translated": measure(translation, pairs, tuple(translation.directions), **sampling)}
+        scores = {"translated": translation_metrics(translation, pairs, tuple(translation.directions), **sampling)}
         if stores.is_joint:
-            scores["untranslated"] = measure_untranslated(pairs)
+            scores["untranslated"] = untranslated_metrics(pairs)
         bounds = proposition_1(translation, pairs, config.alpha, sampling)
         results |= {**scores, "proposition_1": bounds}
         for direction in translation.directions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig
 
@@ -22,13 +23,13 @@ from training.run_folder import first_difference
 def export(config: DictConfig) -> Path:
     """Export as `configs/export.yaml` says; returns the folder.
 
-    The weights and a text memory become float16; other buffers (means, the diffusion's schedule) stay float32, for they
-    are small and the schedule's ratios need it.
+    The weights and a text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
+    small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
+    the folder needs no store.
 
-    A memory that was too large to be saved with the run is saved here: the folder needs no store.
-
-    Raises FileNotFoundError or ValueError when there is no captioner to load or no evaluation of it, and ValueError
-    when the folder holds one already.
+    Raises:
+        FileNotFoundError: no captioner to load, or no evaluation of it.
+        ValueError: they do not belong together, or the folder holds a captioner already.
     """
     to = Path(config.to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
@@ -58,8 +59,12 @@ def export(config: DictConfig) -> Path:
 
 
 def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> dict:
-    """What an evaluation of this captioner measured. Raises FileNotFoundError when there is none, ValueError when it is
-    of another one."""
+    """The scores of this captioner's evaluation.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of another captioner.
+    """
     path = Path(config.evaluation) / "scores.json"
     words = ["run python scripts/eval_coco.py", f"checkpoint={config.checkpoint}", f"output_dir={config.evaluation}"]
     again = " ".join([*words, "overwrite=true", *(f"image_side.{key}={value}" for key, value in image_side.items())])
@@ -67,7 +72,7 @@ def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> dict:
         raise FileNotFoundError(f"No scores.json in evaluation={config.evaluation}: {again}")
     scores = json.loads(path.read_text())
     exported = {
-        "checkpoint": checkpoint_sha256(captioner.folder),
+        "checkpoint": checkpoint_sha256(cast(Path, captioner.folder)),
         "image_mean_from": "checkpoint",
         "alignment": None,
         "image_side": image_side,

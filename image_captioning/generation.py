@@ -1,13 +1,14 @@
-"""Decoding: how a trained captioner turns a prefix into words. Every option changes something, or is refused."""
+"""Decoding: how a trained captioner turns a prefix into words."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from inspect import signature
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from transformers import (
     DynamicCache,
@@ -19,9 +20,10 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
+from common.checks import Count, NotNegative, Positive, Whole, checked_dataclass
 from common.randomness import mixed_seed
 
-# What each strategy takes beyond the common options, and its defaults.
+# The options that each strategy has beside the common ones, with their defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
     "greedy": {},
     "beam": {"beams": 5, "length_penalty": 1.0, "clip_weight": 0.0},
@@ -29,101 +31,89 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
+@checked_dataclass("decoding.")
 class Decoding:
-    """Options `decoding.*`. An option of another strategy than the chosen one is a ValueError; None is the default.
+    """How captions are decoded. None is the strategy's default; an option of another strategy is refused.
 
-    strategy: greedy; beam; or nucleus (sampling from the most probable tokens of mass top_p, arXiv 1904.09751).
-    max_new_tokens: a caption that has not ended by then is cut.
-    repetition_penalty: > 1 makes tokens that the caption already holds less likely (arXiv 1909.05858).
-    no_repeat_ngram: no n-gram of this length stands twice in a caption; 0 allows all.
-    beams, length_penalty: beam only; hypotheses rank by log-probability / length ** length_penalty (default 5, 1.0).
-    clip_weight: beam only; at the end they rank by that and by clip_weight times the cosine between their own embedding
-        and the one to caption (default 0.0: no encoder is needed). See `reranking`.
-    top_p, temperature, seed: nucleus only (default 0.9, 1.0, 0). Row n of the input draws from (seed, n), whatever
-        the batch size.
+    Attributes:
+        strategy: `greedy`, `beam`, or `nucleus` (sampling from the most probable tokens of total probability top_p,
+            arXiv 1904.09751).
+        max_new_tokens: longer captions are cut.
+        repetition_penalty: above 1, tokens that the caption already has become less likely (arXiv 1909.05858).
+        no_repeat_ngram: no n-gram of this length occurs twice in a caption; 0 allows all.
+        beams: of beam search (5).
+        length_penalty: beam search ranks hypotheses by log-probability / length ** length_penalty (1.0).
+        clip_weight: in beam search, weight of the cosine between a hypothesis's embedding and that of the image, which
+            is added to the rank at the end (0.0, which needs no encoder). See `reranking`.
+        top_p: of nucleus sampling (0.9).
+        temperature: of nucleus sampling (1.0).
+        seed: of nucleus sampling (0). Row n of the input draws from (seed, n), whatever the batch size.
     """
 
-    strategy: str = "greedy"
-    max_new_tokens: int = 40
-    repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-    beams: int | None = None
+    strategy: Literal["greedy", "beam", "nucleus"] = "greedy"
+    max_new_tokens: Count = 40
+    repetition_penalty: Positive = 1.0
+    no_repeat_ngram: Whole = 0
+    beams: Count | None = None
     length_penalty: float | None = None
-    clip_weight: float | None = None
-    top_p: float | None = None
-    temperature: float | None = None
-    seed: int | None = None
+    clip_weight: NotNegative | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    temperature: Positive | None = None
+    seed: Whole | None = None
 
     def __post_init__(self):
-        if self.strategy not in STRATEGIES:
-            raise ValueError(
-                f"Unknown strategy {self.strategy!r} (option decoding.strategy); known: {', '.join(STRATEGIES)}"
-            )
-        own = STRATEGIES[self.strategy]
-        for strategy, options in STRATEGIES.items():
-            for name, default in options.items():
-                given = getattr(self, name)
-                if name in own:
-                    object.__setattr__(self, name, default if given is None else given)
-                elif given is not None:
+        for strategy, defaults in STRATEGIES.items():
+            for name, default in defaults.items():
+                value = getattr(self, name)
+                if strategy == self.strategy and value is None:
+                    object.__setattr__(self, name, default)
+                elif strategy != self.strategy and value is not None:
                     raise ValueError(
-                        f"decoding.{name}={given} belongs to the strategy {strategy} and does nothing with "
+                        f"decoding.{name}={value} belongs to the strategy {strategy} and does nothing with "
                         f"{self.strategy}: remove it, or set decoding.strategy={strategy}"
                     )
-        self._require("max_new_tokens", self.max_new_tokens >= 1, "must be at least 1")
-        self._require("repetition_penalty", self.repetition_penalty > 0, "must be positive")
-        self._require("no_repeat_ngram", self.no_repeat_ngram >= 0, "must not be negative")
-        self._require("beams", self.beams is None or self.beams >= 1, "must be at least 1")
-        self._require("clip_weight", self.clip_weight is None or self.clip_weight >= 0, "must not be negative")
-        self._require("clip_weight", not self.clip_weight or self.beams > 1, "needs decoding.beams > 1 to choose among")
-        self._require("top_p", self.top_p is None or 0 < self.top_p <= 1, "must lie in (0, 1]")
-        self._require("temperature", self.temperature is None or self.temperature > 0, "must be positive")
-        is_seed = self.seed is None or (type(self.seed) is int and self.seed >= 0)
-        self._require("seed", is_seed, "must be a whole number, at least 0")
+        if self.clip_weight and self.beams == 1:
+            raise ValueError(f"decoding.clip_weight={self.clip_weight} needs decoding.beams > 1 to choose among")
 
     @property
     def label(self) -> str:
         """A name that no other options have, for folders: `greedy`, `beam5`, `beam3_length_penalty0.6`."""
         usual = type(self)(self.strategy)
-        others = [f.name for f in fields(self) if f.name not in ("strategy", "beams")]
-        changed = [f"_{name}{getattr(self, name)}" for name in others if getattr(self, name) != getattr(usual, name)]
-        return f"{self.strategy}{self.beams or ''}{''.join(changed)}"
-
-    def _require(self, name: str, fine: bool, rule: str) -> None:
-        if not fine:
-            raise ValueError(f"decoding.{name}={getattr(self, name)} {rule}")
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("strategy", "beams")}
+        changed = (f"_{name}{value}" for name, value in values.items() if value != getattr(usual, name))
+        return f"{self.strategy}{self.beams or ''}{''.join(text.removesuffix('.0') for text in changed)}"
 
 
 class NucleusSampler(LogitsProcessor):
-    """Draws each row's next token from its nucleus and leaves it alone possible, so that greedy search takes it.
+    """Samples one token per row from its nucleus and masks all others, so that greedy search selects it.
 
-    One uniform number a row and step, drawn on the CPU from (seed, row), chooses by inverse distribution function:
-    captions do not depend on the batch size or the device's generator, as they would with transformers' sampling.
+    One uniform number per row and step, drawn on the CPU from (seed, row), selects the token by the inverse
+    distribution function. Unlike with transformers' sampling, captions depend neither on the batch size nor on the
+    device's generator.
     """
 
     def __init__(self, decoding: Decoding, rows: range):
-        self.decoding = decoding
+        self.top_p, self.temperature = decoding.top_p or 1.0, decoding.temperature or 1.0
         self.uniforms = torch.stack(
             [
                 torch.rand(
                     decoding.max_new_tokens,
-                    generator=torch.Generator().manual_seed(mixed_seed(decoding.seed, row)),
+                    generator=torch.Generator().manual_seed(mixed_seed(decoding.seed or 0, row)),
                 )
                 for row in rows
             ]
         )  # (B, max_new_tokens)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these of the batch's rows alone."""
+        """Keep these rows of the batch only."""
         self.uniforms = self.uniforms[rows.cpu()]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         # With inputs_embeds, input_ids (B, t) holds the generated tokens only.
-        probabilities, tokens = (scores.float() / self.decoding.temperature).softmax(-1).sort(descending=True)
+        probabilities, tokens = (scores.float() / self.temperature).softmax(-1).sort(descending=True)
         cumulative = probabilities.cumsum(-1)  # (B, V)
         # The nucleus: tokens before which less than top_p has accumulated; always the first.
-        inside = cumulative - probabilities < self.decoding.top_p
+        inside = cumulative - probabilities < self.top_p
         inside[:, 0] = True
         mass = (probabilities * inside).sum(-1, keepdim=True)
         threshold = self.uniforms[:, input_ids.shape[1], None].to(scores.device) * mass
@@ -133,7 +123,7 @@ class NucleusSampler(LogitsProcessor):
 
 
 class BannedTokens(LogitsProcessor):
-    """Some tokens are never written; in place, for transformers' `suppress_tokens` takes a sixth of a CPU's time."""
+    """Masks tokens in place: transformers' `suppress_tokens` takes a sixth of the time on a CPU."""
 
     def __init__(self, tokens: list[int], device: torch.device):
         self.tokens = torch.tensor(tokens, dtype=torch.long, device=device)
@@ -153,10 +143,11 @@ def generate(
         banned: tokens that are never written, such as the unknown token.
         first_row: the number of the batch's first row among all rows, for nucleus sampling.
 
-    Raises ValueError when prefix and max_new_tokens exceed the decoder's positions.
+    Raises:
+        ValueError: prefix and max_new_tokens exceed the decoder's positions.
     """
     _check_positions(gpt2, prefix, decoding)
-    if decoding.strategy == "beam" and decoding.beams > 1:
+    if (decoding.beams or 1) > 1:
         return beam_hypotheses(gpt2, prefix, decoding, end, banned, count=1)[0]
     processors = LogitsProcessorList()
     if decoding.repetition_penalty != 1:
@@ -181,10 +172,13 @@ def _check_positions(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding) 
 def _greedy_search(
     gpt2: GPT2LMHeadModel, prefix: Tensor, processors: LogitsProcessorList, max_new_tokens: int, end: int
 ) -> Tensor:
-    """What transformers' own greedy search gives, token for token. Here captions that have ended leave the batch, which
-    that one computes whole until the last has ended, and no logits are copied, a fifth of its time on a CPU."""
+    """Greedy search with the same tokens as transformers', in less time.
+
+    Captions that have ended leave the batch, which transformers computes whole until the last has ended. No logits are
+    copied, which saves a fifth of the time on a CPU.
+    """
     tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
-    rows = torch.arange(len(prefix), device=prefix.device)  # of the captions that go on
+    rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
     cache, inputs = DynamicCache(), prefix
     name = _cache_argument(gpt2)
     for place in range(max_new_tokens):
@@ -206,7 +200,7 @@ def _greedy_search(
 
 
 def _cache_argument(gpt2: GPT2LMHeadModel) -> str:
-    """What this transformers calls the cache: `past_key_values` in older ones, `cache` since."""
+    """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
     return "cache" if "cache" in signature(gpt2.transformer.forward).parameters else "past_key_values"
 
 
@@ -214,8 +208,11 @@ def _cache_argument(gpt2: GPT2LMHeadModel) -> str:
 def beam_hypotheses(
     gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], count: int
 ) -> tuple[Tensor, Tensor]:
-    """The `count` best hypotheses of each prefix (B, P, W), best first: token ids (B x count, T) as from `generate`,
-    and log-probability / length ** length_penalty (B, count)."""
+    """The `count` best hypotheses of each prefix (B, P, W), best first.
+
+    Returns:
+        Token ids (B x count, T) as from `generate`, and log-probability / length ** length_penalty (B, count).
+    """
     _check_positions(gpt2, prefix, decoding)
     config = GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
@@ -229,16 +226,16 @@ def beam_hypotheses(
         pad_token_id=end,
         use_cache=True,
         return_dict_in_generate=True,
-        output_scores=count > 1,  # transformers keeps a step's scores of the whole vocabulary then
+        output_scores=count > 1,  # keeps each step's scores of the whole vocabulary
     )
     with warnings.catch_warnings():
-        # That penalties look at the caption alone, not at the prefix, is what we document.
+        # Penalties depend on the caption only, not on the prefix, as we document.
         warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
-        found = gpt2.generate(
+        output: Any = gpt2.generate(  # pyright: ignore[reportAttributeAccessIssue]
             inputs_embeds=prefix,
             attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([BannedTokens(banned, prefix.device)]),
         )
-    scores = found.sequences_scores.view(-1, count) if count > 1 else prefix.new_zeros(len(prefix), 1)
-    return found.sequences, scores
+    scores = output.sequences_scores.view(-1, count) if count > 1 else prefix.new_zeros(len(prefix), 1)
+    return output.sequences, scores

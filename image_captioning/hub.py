@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
@@ -12,22 +13,22 @@ FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 
 
-def find_hub_folder(name: str | Path, files: list[str] = FILES, **download: str | bool | Path | None) -> Path:
+def find_hub_folder(name: str | Path, files: list[str] = FILES, **download: Any) -> Path:
     """The folder `name`, or that of the Hub id `name`, from the cache or downloaded.
 
     Args:
-        files: patterns of the files that are wanted.
+        files: patterns of the files to download.
         download: options of huggingface_hub.snapshot_download, such as revision.
 
-    Raises FileNotFoundError with the reason in one line, and what to do where there is no network.
+    Raises:
+        FileNotFoundError: it cannot be had; the message says why, and what to do without a network.
     """
     if Path(name).is_dir():
         return Path(name)
     try:
         return Path(snapshot_download(str(name), allow_patterns=files, **download))
-    except Exception as error:  # offline, unknown name, no permission: for the user they mean the same
-        reason = one_line(error)
+    except Exception as error:  # offline, unknown name, no permission: the same for the user
         raise FileNotFoundError(
-            f"{name} is no folder here, and the Hugging Face Hub did not give it ({reason}); without a network, "
-            f"run `hf download {name} --local-dir FOLDER` where there is one and give the folder"
+            f"{name} is no folder here, and the Hugging Face Hub did not give it ({one_line(error)}); without a "
+            f"network, run `hf download {name} --local-dir FOLDER` where there is one and give the folder"
         ) from error

@@ -20,14 +20,14 @@ from image_captioning.inference_inputs import check_encoder
 
 
 def load_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
-    """The chain that `name` stands for: a file in configs/alignment, or a captioner's folder or name.
+    """The chain of a file in configs/alignment, or of a captioner by folder or name.
 
     Args:
-        config: the command's: its `dataset`, `encoder` and `seed` are the method's; `diffusion_dir`, where it is there,
+        config: the command's, whose `dataset`, `encoder` and `seed` become the method's. Its `diffusion_dir`, if any,
             is the bridge's diffusion model.
 
     Raises:
-        ValueError: neither is of that name; the captioner reads another encoder's embeddings.
+        ValueError: no such file or captioner, or a captioner that reads another encoder's embeddings.
     """
     known = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
     if name in known:
@@ -40,7 +40,12 @@ def load_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alig
 
 
 def captioner_alignment(checkpoint: str, store: EmbeddingStore) -> Alignment:
-    """A trained captioner's chain, on the CPU. Raises as `Captioner.load`, and ValueError for another encoder's."""
+    """A trained captioner's chain, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such captioner.
+        ValueError: it is damaged, or reads another encoder's embeddings.
+    """
     captioner = Captioner.load(checkpoint)
     check_encoder(captioner, store)
     return captioner.alignment.cpu()
@@ -56,8 +61,11 @@ def _method_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> A
 
 
 def aligned(embeddings: Embeddings, alignment: Alignment, text_noise: bool = True) -> Embeddings:
-    """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as it reads them in
-    training, with the seed's noise, or without any (`text_noise=False`)."""
+    """Raw embeddings after an alignment: images as the decoder reads them at inference, texts as in training.
+
+    Args:
+        text_noise: whether texts have the training side's noise, drawn with the embeddings' seed.
+    """
     normal = normal_sampler(embeddings.generator())
 
     def side(rows: Tensor) -> Tensor:

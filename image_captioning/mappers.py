@@ -7,10 +7,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from common.checks import Count, checked_options
 from common.registry import look_up
 
 
-class MLPMapper(nn.Module):
+class Mapper(nn.Module):
+    """Base of all mappers: embeddings (B, D) -> prefixes (B, P, W).
+
+    Attributes:
+        prefix_length: P.
+    """
+
+    prefix_length: int
+
+
+class MLPMapper(Mapper):
     """Embedding (B, D) -> tanh hidden layer -> prefix (B, prefix_length, width).
 
     ClipCap's MLP, arXiv 2111.09734, section 3.2: with D = 512, width 768 and 10 prefix tokens, 512 -> 3840 -> 7680.
@@ -19,7 +30,8 @@ class MLPMapper(nn.Module):
         hidden: width of the hidden layer; by default half of prefix_length * width.
     """
 
-    def __init__(self, dim: int, width: int, prefix_length: int = 10, hidden: int | None = None):
+    @checked_options("decoder.mapper.")
+    def __init__(self, dim: int, width: int, prefix_length: Count = 10, hidden: Count | None = None):
         super().__init__()
         self.prefix_length = prefix_length
         hidden = hidden or prefix_length * width // 2
@@ -29,8 +41,8 @@ class MLPMapper(nn.Module):
         return self.layers(embeddings).unflatten(-1, (self.prefix_length, -1))  # (B, P, W)
 
 
-class TransformerMapper(nn.Module):
-    """Embedding (B, D) -> tokens beside learned constants -> a transformer; the constants' outputs are the prefix.
+class TransformerMapper(Mapper):
+    """Embedding (B, D) -> tokens, with learned constants -> a transformer; the constants' outputs are the prefix.
 
     ClipCap's transformer mapper, arXiv 2111.09734, section 3.2; CapDec (arXiv 2211.00575) uses 8 layers and 40 tokens.
 
@@ -38,18 +50,19 @@ class TransformerMapper(nn.Module):
         embedding_tokens: tokens that the embedding becomes at the transformer's input; by default prefix_length.
     """
 
+    @checked_options("decoder.mapper.")
     def __init__(
         self,
         dim: int,
         width: int,
-        prefix_length: int = 40,
-        layers: int = 8,
-        heads: int = 8,
-        embedding_tokens: int | None = None,
+        prefix_length: Count = 40,
+        layers: Count = 8,
+        heads: Count = 8,
+        embedding_tokens: Count | None = None,
     ):
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads={heads} (option decoder.mapper.heads) must divide the decoder's width {width}")
+            raise ValueError(f"decoder.mapper.heads={heads} must divide the decoder's width {width}")
         self.prefix_length = prefix_length
         self.embed = nn.Linear(dim, (embedding_tokens or prefix_length) * width)
         self.constants = nn.Parameter(0.02 * torch.randn(prefix_length, width))
@@ -62,13 +75,14 @@ class TransformerMapper(nn.Module):
         return self.transformer(torch.cat([tokens, constants], dim=1))[:, -self.prefix_length :]
 
 
-class LinearMapper(nn.Module):
+class LinearMapper(Mapper):
     """Embedding (B, D) -> prefix (B, prefix_length, width) by one linear layer.
 
-    DeCap's, arXiv 2303.03032, has one token.
+    With one token it is DeCap's, arXiv 2303.03032.
     """
 
-    def __init__(self, dim: int, width: int, prefix_length: int = 1):
+    @checked_options("decoder.mapper.")
+    def __init__(self, dim: int, width: int, prefix_length: Count = 1):
         super().__init__()
         self.prefix_length = prefix_length
         self.layer = nn.Linear(dim, prefix_length * width)
@@ -80,16 +94,12 @@ class LinearMapper(nn.Module):
 MAPPERS = {"mlp": MLPMapper, "transformer": TransformerMapper, "linear": LinearMapper}
 
 
-def make_mapper(dim: int, width: int, options: Mapping) -> nn.Module:
-    """The mapper `options['kind']` with the other options; ValueError names an unknown kind or option."""
+def make_mapper(dim: int, width: int, options: Mapping) -> Mapper:
+    """The mapper that `options["kind"]` names; the other options are its arguments.
+
+    Raises:
+        ValueError: an unknown kind or option.
+    """
     options = dict(options)
-    kind = options.pop("kind", None)
-    mapper = look_up(kind, MAPPERS, "mapper", "decoder.mapper.kind")
-    if options.get("prefix_length", 1) < 1:
-        raise ValueError(
-            f"prefix_length={options['prefix_length']} must be at least 1 (option decoder.mapper.prefix_length)"
-        )
-    try:
-        return mapper(dim, width, **options)
-    except TypeError as error:
-        raise ValueError(f"The mapper {kind} does not take the options {options}: {error}") from error
+    mapper = look_up(options.pop("kind", None), MAPPERS, "mapper", "decoder.mapper.kind")
+    return mapper(dim, width, **options)

@@ -1,6 +1,6 @@
 """Choosing among a caption's hypotheses with the CLIP that made the embeddings.
 
-A decoder trained on text alone never saw whether what it says fits a picture; CLIP, which did see pairs, judges that.
+A decoder trained on text only never learned whether a caption fits a picture. CLIP, which was trained on pairs, did.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from embedding_space.encoders.load import reload_encoder
 
 
 class Reranker:
-    """Chooses the hypothesis with the largest score + weight x cos(its own embedding, its image's).
+    """Chooses the hypothesis with the largest score + weight x cos(its embedding, its image's embedding).
 
-    The gap, the same for all hypotheses of an image, does not matter.
+    The modality gap does not matter, since it is the same for all hypotheses of an image.
 
     Args:
         images: (N, D) raw embeddings of the images that are captioned.
-        encoder: what made them.
+        encoder: of these embeddings.
     """
 
     def __init__(self, images: Tensor, encoder: Encoder):
@@ -33,7 +33,7 @@ class Reranker:
 
         Args:
             hypotheses: B x K sentences, image by image.
-            scores: (B, K), how well the decoder likes them.
+            scores: (B, K), the decoder's scores.
         """
         different = list(dict.fromkeys(hypotheses))
         images = self.images[first_row : first_row + len(scores)].to(scores.device)
@@ -42,13 +42,17 @@ class Reranker:
             place = {text: number for number, text in enumerate(different)}
             rows = torch.tensor([place[text] for text in hypotheses], device=images.device).view(scores.shape)
             cosines = torch.einsum("bkd,bd->bk", texts[rows], F.normalize(images.float(), dim=-1))
-        best = (scores.float() + weight * cosines).argmax(dim=1).tolist()
+        best: list[int] = (scores.float() + weight * cosines).argmax(dim=1).tolist()
         count = scores.shape[1]
         return [hypotheses[row * count + choice] for row, choice in enumerate(best)]
 
 
 def load_reranking_encoder(description: Mapping) -> Encoder:
-    """The encoder of the embeddings. Raises ValueError, with the option that needs it, when it cannot be loaded."""
+    """The encoder of the embeddings.
+
+    Raises:
+        ValueError: it cannot be loaded; the message names the option that needs it.
+    """
     try:
         return reload_encoder(description)
     except (TypeError, ValueError, FileNotFoundError, ImportError) as error:

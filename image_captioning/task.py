@@ -1,4 +1,4 @@
-"""What the captioner brings to the training loop: its loss, its validation and its checkpoint."""
+"""What the training loop needs of a captioner: its examples, its loss, its validation and its checkpoint."""
 
 from __future__ import annotations
 
@@ -6,33 +6,61 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from alignment.chain import Alignment, in_parts
+from alignment.step import NormalSampler
 from common.randomness import seeded_normal
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
+from image_captioning.selection import CaptionSelection
 from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 4096
+VALIDATION_BATCH = 256
 
 
 class Examples:
     """Embeddings and the captions to be written from them, on one device.
 
     Args:
-        rows: (N, D) raw embeddings of texts, or embeddings after the alignment, in float16 or float32.
+        rows: (N, D) raw embeddings of texts, or aligned embeddings, in float16 or float32.
         tokens: M captions.
         row_of: (M,) int64, the row of each caption; None when row n belongs to caption n.
-        aligned: whether the rows have gone through the alignment; raw texts do so at every use, with new noise.
+        aligned: whether the rows are aligned already; raw texts are aligned at every use, with new noise.
     """
 
     def __init__(self, rows: Tensor, tokens: CaptionTokens, row_of: Tensor | None = None, aligned: bool = False):
         self.rows, self.tokens, self.row_of, self.aligned = rows, tokens, row_of, aligned
 
-    def embeddings(self, captioner: Captioner, numbers: Tensor, normal) -> Tensor:
-        """(B, D) aligned unit rows of the captions `numbers`."""
+    @classmethod
+    def load(cls, selection: CaptionSelection, tokens: CaptionTokens, alignment: Alignment, inputs: str) -> Examples:
+        """The selected captions with their embeddings, on the tokens' device.
+
+        Args:
+            inputs: `text` for raw texts, or `pairs` for their images, which are aligned once, since the inference side
+                has no noise.
+        """
+        device = tokens.lengths.device
+        if inputs == "text":
+            return cls(selection.texts().to(device), tokens)
+        images = selection.store.images(selection.split).to(device)
+        row_of = torch.from_numpy(selection.store.pairs(selection.split))[selection.rows].to(device)
+        return cls(in_parts(alignment.inference_side, images), tokens, row_of, aligned=True)
+
+    def aligned_once(self, alignment: Alignment, seed: int, progress: bool = True) -> Examples:
+        """The same texts after the alignment, with noise that is drawn once for all epochs, in float16."""
+        normal = seeded_normal(self.rows.device, seed, 6)
+        parts = self.rows.split(ROWS_AT_ONCE)
+        bar = tqdm(parts, desc="aligning texts", unit=f"{ROWS_AT_ONCE} rows", disable=not progress)
+        rows = torch.cat([alignment.training_side(part, normal).half() for part in bar])
+        return Examples(rows, self.tokens, aligned=True)
+
+    def embeddings(self, alignment: Alignment, numbers: Tensor, normal: NormalSampler) -> Tensor:
+        """(B, D) aligned unit rows of the captions `numbers` (B,)."""
         rows = self.rows[numbers if self.row_of is None else self.row_of[numbers]]
-        return rows.float() if self.aligned else captioner.alignment.training_side(rows, normal)
+        return rows.float() if self.aligned else alignment.training_side(rows, normal)
 
 
 class CaptioningTask:
@@ -40,8 +68,11 @@ class CaptioningTask:
 
     Args:
         captioner: the model before any wrapping; its alignment makes the inputs.
-        validation: by the name of its figure, such as `text_loss`: the examples whose loss a token it is.
+        training: the examples to train on.
+        validation: {metric: examples whose loss per token it is}, such as `text_loss`.
         samples: raw text embeddings (S, D) and their S captions, for a table of sample captions.
+        batch_size: captions per step, over all processes.
+        seed: of the order and of validation noise.
         label_smoothing: in the training loss only.
     """
 
@@ -65,27 +96,27 @@ class CaptioningTask:
         lengths = self.lengths[numbers]  # of the global batch: every process pads and weights alike
         mine = numbers[random.rows].to(random.device)
         tokens, mask = self.training.tokens.batch(mine, int(lengths.max()))
-        embeddings = self.training.embeddings(self.captioner, mine, random.normal_like)
+        embeddings = self.training.embeddings(self.captioner.alignment, mine, random.normal_like)
         sums = model(embeddings, tokens, mask, self.label_smoothing)  # (rows,)
         # Mean over rows of (row sum x rows / tokens of the global batch) = mean over the global batch's tokens.
         return {"loss": sums.mean() * len(numbers) / int(lengths.sum())}
 
     def evaluate(self, model: Captioner) -> Evaluation:
-        figures = {name: self._loss(model, examples) for name, examples in self.validation.items()}
+        metrics = {name: self.loss_per_token(model, examples) for name, examples in self.validation.items()}
         texts, references = self.samples
         captions = model.caption(model.align_texts(texts), progress=False)
         rows = [list(pair) for pair in zip(references, captions, strict=True)]
-        return Evaluation(figures, {"samples": (["reference", "caption"], rows)})
+        return Evaluation(metrics, {"samples": (["reference", "caption"], rows)})
 
     @torch.no_grad()
-    def _loss(self, model: Captioner, examples: Examples) -> float:
-        """Mean loss a token; the text side's noise is the same at every evaluation."""
+    def loss_per_token(self, model: Captioner, examples: Examples) -> float:
+        """Mean loss per token. The training side's noise is the same at every evaluation."""
         device = examples.rows.device
         normal = seeded_normal(device, self.seed, 3)
         total = torch.zeros((), dtype=torch.float64)
-        for numbers in torch.arange(len(examples.tokens), device=device).split(ROWS_AT_ONCE):
+        for numbers in torch.arange(len(examples.tokens), device=device).split(VALIDATION_BATCH):
             tokens, mask = examples.tokens.batch(numbers)
-            embeddings = examples.embeddings(model, numbers, normal)
+            embeddings = examples.embeddings(model.alignment, numbers, normal)
             total += model(embeddings, tokens, mask).sum().cpu().double()
         return total.item() / int(examples.tokens.lengths.sum())
 

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal, cast
 
+from pydantic import SkipValidation
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from common.characters import one_line
+from common.checks import Count, checked_options
 from image_captioning.hub import WITHOUT_WEIGHTS, find_hub_folder
 
 END = "<|endoftext|>"
 UNKNOWN = "<unk>"
-KINDS = ("word", "bpe")
 
 
+@checked_options("decoder.tokenizer.")
 def train_tokenizer(
-    captions: Iterable[str], kind: str = "word", size: int = 10_000, lowercase: bool = True
+    captions: SkipValidation[Iterable[str]],
+    kind: Literal["word", "bpe"] = "word",
+    size: Count = 10_000,
+    lowercase: bool = True,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on `captions`.
 
     Args:
-        kind: `word`: whole words and single punctuation marks, others become `<unk>`; `bpe`: byte-level pairs as in
-            GPT-2, for any script, without unknown tokens.
+        kind: `word` for whole words and single punctuation marks, others being `<unk>`; or `bpe` for byte-level pairs
+            as in GPT-2, for any script, without unknown tokens.
         size: at most this many tokens, the most frequent ones.
         lowercase: fold case before counting and encoding.
 
-    Decoding gives the encoded text back, unknown words and runs of spaces aside. Raises ValueError for an unknown kind.
+    Returns:
+        A tokenizer whose decoding restores the encoded text, except for unknown words and runs of spaces.
+
+    Raises:
+        ValueError: bad options.
     """
-    if kind not in KINDS:
-        raise ValueError(f"Unknown tokenizer {kind!r} (option decoder.tokenizer.kind); known: {', '.join(KINDS)}")
     if kind == "word":
         # A word carries the space before it ("▁dog"), so that joining tokens restores the text, punctuation included.
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -55,7 +64,7 @@ def train_tokenizer(
     specials = {"eos_token": END, "bos_token": END, "pad_token": END}
     if kind == "word":
         specials["unk_token"] = UNKNOWN
-    # Cleaning up spaces would change captions on the way back: " ," is then what the text says.
+    # Cleaning up spaces would change captions when they are decoded, such as "a ,b".
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
@@ -64,9 +73,10 @@ def train_tokenizer(
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
-    """A tokenizer by folder or Hub id. Raises ValueError when it cannot be read or has no end token.
+    """A tokenizer by folder or Hub id. Only `tokenizer.json` is read, never code in a downloaded folder.
 
-    Only `tokenizer.json` is read: no code that a downloaded folder might bring along.
+    Raises:
+        ValueError: it cannot be read or has no end token.
     """
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(
@@ -74,11 +84,11 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
         )
     except Exception as error:  # Hub, file and format errors come in many classes
         raise ValueError(
-            f"The tokenizer in {source} cannot be read ({_first_line(error)}): "
+            f"The tokenizer in {source} cannot be read ({one_line(error)}): "
             "name another one with decoder.tokenizer.name"
         ) from error
     if tokenizer.eos_token_id is None:
-        # GPT-2's own files do not say that this is its end token.
+        # GPT-2's files do not say that this is its end token.
         if END not in tokenizer.get_vocab():
             raise ValueError(f"The tokenizer of {source} has no end token (eos_token), which a caption must end with")
         tokenizer.eos_token = tokenizer.bos_token = END
@@ -88,7 +98,11 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
 
 
 def make_tokenizer(options: Mapping, captions: list[str]) -> PreTrainedTokenizerFast:
-    """From options `{name}` (load) or `{kind, size, lowercase}` (train on `captions`)."""
+    """From options `{name}` (load) or `{kind, size, lowercase}` (train on `captions`).
+
+    Raises:
+        ValueError: bad options, or a tokenizer that cannot be loaded.
+    """
     options = dict(options)
     if "name" in options:
         name = options.pop("name")
@@ -98,11 +112,9 @@ def make_tokenizer(options: Mapping, captions: list[str]) -> PreTrainedTokenizer
                 "which are options of training one"
             )
         return load_tokenizer(name)
-    try:
-        return train_tokenizer(captions, **options)
-    except TypeError as error:
-        raise ValueError(f"decoder.tokenizer does not take the options {options}: {error}") from error
+    return train_tokenizer(captions, **options)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the token that ends a caption, which is also its padding."""
+    return cast(int, tokenizer.eos_token_id)

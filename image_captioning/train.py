@@ -1,4 +1,4 @@
-"""Train a captioner, on text alone unless told otherwise: python -m image_captioning.train [alignment=c3]."""
+"""Train a captioner, by default on text only: python -m image_captioning.train [alignment=c3]."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from common.cli import command
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/image_captioning.yaml` says, or go on, or re-use a finished run; returns its closing figures.
-
-    Raises ValueError or FileNotFoundError with one sentence for bad options and missing or damaged inputs.
-    """
+    """Train as `configs/image_captioning.yaml` says; see `image_captioning.training_run.train`."""
     from image_captioning.training_run import train as run
 
     return run(config)

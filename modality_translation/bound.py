@@ -1,4 +1,4 @@
-"""Proposition 1: how often the cosine of a target to its translation reaches alpha, at least."""
+"""Proposition 1: a lower bound on how often the cosine of a target to its translation reaches alpha."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy import stats
 Numbers = float | np.ndarray
 
 
-def inner_product_cdf(value: Numbers, dim: int) -> Numbers:
+def inner_product_cdf(value: Numbers, dim: int) -> np.ndarray:
     """P(x·y <= value) for independent uniform unit vectors in `dim` dimensions, at least 2.
 
-    (1 + x·y) / 2 is Beta((dim - 1)/2, (dim - 1)/2) distributed. The paper's equation 22 is this with its d = dim - 1: a
-    sphere's own dimension, one below that of the space, although proposition 1 then puts the space's h2 in its place.
+    (1 + x·y) / 2 is Beta((dim - 1)/2, (dim - 1)/2) distributed. The paper's equation 22 is this with d = dim - 1, the
+    sphere's dimension, although Proposition 1 then takes the space's h2 for d.
     """
     if dim < 2:
         raise ValueError(f"dim={dim} must be at least 2")
@@ -20,20 +20,21 @@ def inner_product_cdf(value: Numbers, dim: int) -> Numbers:
     return stats.beta.cdf((1 + value) / 2, half, half)
 
 
-def cosine_bound(alpha: float, projection_energy: Numbers, gamma: float, dim: int) -> Numbers:
+def cosine_bound(alpha: float, projection_energy: Numbers, gamma: float, dim: int) -> np.ndarray:
     """P(cosine(z, ẑ) >= alpha) in proposition 1 (equations 7, 21 and 23) for ẑ = Pz + γF.
 
     As in its proof, Pz is the unit target's projection, F is perpendicular to it, and the cosine is
-    (‖Pz‖² + γ z·F) / sqrt(‖Pz‖² + γ²), with z·F as for a uniformly random F. A DDIM that has learnt anything of z makes
-    z·F larger, so that this is a lower bound for it; one that has learnt nothing has just this.
+    (‖Pz‖² + γ z·F) / sqrt(‖Pz‖² + γ²), with z·F as for a uniformly random F. It is exact for a DDIM that has learned
+    nothing about z, and a lower bound for one that has, since that makes z·F larger.
 
     Args:
-        alpha: the cosine to be reached.
-        projection_energy: ‖Pz‖², from 0 to 1, the paper's Σ a²; for an array, so is what is returned.
+        alpha: the cosine to reach.
+        projection_energy: ‖Pz‖², from 0 to 1, the paper's Σ a²; a number or an array, as is the result.
         gamma: γ, above 0.
-        dim: h2, of the target.
+        dim: h2, the target's dimension.
 
-    Raises ValueError outside these.
+    Raises:
+        ValueError: values outside these.
     """
     lowest, highest = np.min(projection_energy), np.max(projection_energy)
     if not gamma > 0 or not 0 <= lowest <= highest <= 1:

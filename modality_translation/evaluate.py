@@ -12,19 +12,21 @@ from evaluation.embeddings.zero_shot import ZeroShotScores
 from modality_translation.bound import cosine_bound
 from modality_translation.measure import share_above
 from modality_translation.models import ConditionalEncoderDecoder
-from modality_translation.pairs import Pairs
+from modality_translation.pairs import PairedRows
 from modality_translation.translation import Translation
 
 
 def proposition_1(
-    translation: Translation, pairs: Pairs, alpha: float, sampling: Mapping[str, object]
+    translation: Translation, pairs: PairedRows, alpha: float, sampling: Mapping[str, object]
 ) -> dict[str, list[dict[str, float]]]:
     """By direction, the share of pairs with a cosine of at least alpha next to its bound; none for models and settings
     without both terms of equation 5."""
     chosen = translation.sampling.changed(sampling)
     bounds = {}
     for name, model in translation.directions.items():
-        if not isinstance(model, ConditionalEncoderDecoder) or chosen.terms != "both" or chosen.gamma == 0:
+        if not isinstance(model, ConditionalEncoderDecoder) or model.projection is None:
+            continue
+        if chosen.terms != "both" or chosen.gamma == 0:
             continue
         conditions, targets, _ = pairs.between(name)
         with torch.no_grad():

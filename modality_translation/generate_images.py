@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
+from PIL.Image import Image
 
 from common.files import write_whole
+from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import drawn_rows
 from embedding_space.encoders.load import reload_encoder
@@ -25,22 +27,25 @@ from modality_translation.translation import load_translation
 def generate(config: DictConfig, sentences: list[str]) -> dict:
     """Write a picture for each sentence; returns what `images.json` holds.
 
-    `cosine` is that of a picture's embedding, by the decoder's own CLIP, to the one that was asked for. FID and
-    Inception score need many pictures and weights of their own, and are not computed.
+    `cosine` compares a picture's embedding, by the decoder's CLIP, with the embedding it was generated from. FID and
+    Inception score need many pictures and further weights, and are not computed.
+
+    Raises:
+        ValueError: no sentences, or bad options.
     """
     if not sentences:
         raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
     if config.embedding_length is not None and not config.embedding_length > 0:
         raise ValueError(f"embedding_length={config.embedding_length} must be above 0, or null to measure it")
     if config.embedding_length is None and config.length_pictures < 1:
-        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or embedding_length= be given")
+        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or give embedding_length=...")
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
     decoder.check_width(translation.dims["images"])
     encoder = reload_encoder(translation.encoders["texts"])
     encoder.warn_of_cut(sentences, "sentences")
     texts = encoder.encode_texts(sentences)
-    sampling = OmegaConf.to_container(config.sampling)
+    sampling = plain(config.sampling)
     rows = translation.translate(texts, "text_to_image", **sampling)
     length = config.embedding_length
     if length is None:
@@ -74,11 +79,11 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     }
     write_whole(output_dir / "images.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     for path, sentence, cosine in zip(paths, sentences, cosines, strict=True):
-        print(f"{path}: {sentence} (cosine to what was asked for: {cosine:.3f})")
+        print(f"{path}: {sentence} (cosine to the requested embedding: {cosine:.3f})")
     return results
 
 
-def _train_pictures(config: DictConfig) -> list:
+def _train_pictures(config: DictConfig) -> list[Image]:
     tables = read_tables(Path(config.dataset.root))
     rows = tables.image_rows(config.dataset.pairs_split)
     chosen = drawn_rows(len(rows), config.length_pictures, config.seed, 9)

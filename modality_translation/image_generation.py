@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +18,20 @@ from common.device import best_device
 EXTRA = 'pip install -e ".[generation]"'
 
 
-def pipeline_class() -> type:
-    """diffusers' `UnCLIPImageVariationPipeline`. Raises ImportError without diffusers."""
+def pipeline_class() -> Any:
+    """The class `UnCLIPImageVariationPipeline` of diffusers.
+
+    Raises:
+        ImportError: diffusers is not installed.
+    """
     try:
-        from diffusers import UnCLIPImageVariationPipeline, pipelines
+        from diffusers import UnCLIPImageVariationPipeline, pipelines  # pyright: ignore[reportPrivateImportUsage]
     except ImportError as error:
         raise ImportError(f"Generating images needs diffusers, which cannot be imported ({error}): {EXTRA}") from error
-    # Karlo's files name the module pipelines.unclip, which newer versions keep elsewhere, and then do not find.
+    # Karlo's files name the module pipelines.unclip, which newer versions keep elsewhere and then do not find.
     if not hasattr(pipelines, "unclip"):
-        pipelines.unclip = import_module(UnCLIPImageVariationPipeline.__module__.rpartition(".")[0])
+        package = sys.modules[UnCLIPImageVariationPipeline.__module__.rpartition(".")[0]]
+        pipelines.unclip = package  # pyright: ignore[reportAttributeAccessIssue]
     return UnCLIPImageVariationPipeline
 
 
@@ -37,7 +43,9 @@ class ImageDecoder:
             kakaobrain/karlo-v1-alpha-image-variations.
         device: where it runs; by default the GPU if any.
 
-    Raises ImportError without diffusers, FileNotFoundError when the weights cannot be had.
+    Raises:
+        ImportError: diffusers is not installed.
+        FileNotFoundError: the weights cannot be loaded.
     """
 
     def __init__(self, weights: str, device: str | None = None):
@@ -58,7 +66,7 @@ class ImageDecoder:
         return self.pipeline.image_encoder.config.projection_dim
 
     def check_width(self, dim: int) -> None:
-        """Raises ValueError for embeddings of another width than it reads."""
+        """Raise ValueError for embeddings of another width than it reads."""
         if dim != self.dim:
             raise ValueError(
                 f"This decoder reads image embeddings of {self.dim} dimensions, and these have {dim}: translate into "
@@ -73,7 +81,7 @@ class ImageDecoder:
         return encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds.float().cpu()
 
     def usual_length(self, pictures: Sequence[Image.Image]) -> float:
-        """The mean length of these pictures' embeddings: stores, and so translations, know directions alone."""
+        """The mean length of these pictures' embeddings, since stores and translations have unit rows."""
         return self.encode(pictures).norm(dim=-1).mean().item()
 
     @torch.no_grad()
@@ -81,9 +89,10 @@ class ImageDecoder:
         self, rows: Tensor, length: float, seed: int, batch_size: int = 8, steps: int = 25,
         super_resolution_steps: int = 7, guidance_scale: float = 8.0,
     ) -> list[Image.Image]:  # fmt: skip
-        """Unit rows (N, D), given `length` -> N pictures. A picture's noise depends on seed and place, not on batches.
+        """Unit rows (N, D), scaled to `length` -> N pictures. Their noise depends on seed and place, not on batches.
 
-        Raises ValueError for rows of another width.
+        Raises:
+            ValueError: rows of another width.
         """
         self.check_width(rows.shape[-1])
         pictures: list[Image.Image] = []

@@ -1,4 +1,4 @@
-"""Image-text pairs, seen by two encoders: the image tower of one store, the text tower of another."""
+"""Image-text pairs embedded by two encoders: images by that of one store, texts by that of another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from embedding_space.store import EmbeddingStore
 class PairedStores:
     """Two encoders' views of one data set; often both are the same store.
 
-    Raises ValueError when the stores were made from different tables, or leave out different images.
+    Raises:
+        ValueError: the stores were made from different tables, or leave out different images.
     """
 
     def __init__(self, images: str | Path, texts: str | Path):
@@ -41,26 +42,33 @@ class PairedStores:
 
     @property
     def is_joint(self) -> bool:
-        """Whether images and texts lie in one space already, so that they can be compared as they are."""
+        """Whether images and texts share one space, so that they can be compared without translation."""
         return self.images.hash == self.texts.hash and self.images.joint
 
     @property
     def hashes(self) -> dict[str, str]:
         return {"image_store": self.images.hash, "text_store": self.texts.hash}
 
-    def pairs(self, split: str, device: torch.device | str = "cpu") -> Pairs:
-        """The pairs of one split. Raises ValueError when a text of it has no image there."""
+    def pairs(self, split: str, device: torch.device | str = "cpu") -> PairedRows:
+        """The pairs of one split.
+
+        Raises:
+            ValueError: a text of the split has no image there.
+        """
         image_row = torch.from_numpy(self.images.pairs(split))
         # Float16 rows are unit only to a thousandth.
-        rows = (F.normalize(stored, dim=-1) for stored in (self.images.images(split), self.texts.texts(split)))
-        return Pairs(*(tensor.to(device) for tensor in (*rows, image_row)))
+        images, texts = (F.normalize(rows, dim=-1) for rows in (self.images.images(split), self.texts.texts(split)))
+        return PairedRows(images.to(device), texts.to(device), image_row.to(device))
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Image-text pairs on a device.
+class PairedRows:
+    """Embeddings of image-text pairs on a device.
 
-    images: (N, D_images) float32 unit rows. texts: (M, D_texts), likewise. image_row: (M,) int64, each text's image.
+    Attributes:
+        images: (N, D_images) float32 unit rows.
+        texts: (M, D_texts) float32 unit rows.
+        image_row: (M,) int64, each text's image.
     """
 
     images: Tensor
@@ -68,7 +76,7 @@ class Pairs:
     image_row: Tensor
 
     def between(self, direction: str) -> tuple[Tensor, Tensor, Tensor]:
-        """What a direction goes from (N, C) and to (M, D), and the rows (2, P) of each that are paired."""
+        """A direction's conditions (N, C), its targets (M, D), and the paired rows (2, P) of each."""
         row_of = torch.stack([self.image_row, torch.arange(len(self.texts), device=self.image_row.device)])
         if direction == "image_to_text":
             return self.images, self.texts, row_of

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Projection(nn.Linear):
     """cM of unit rows, (B, C) -> (B, D) in float32, M with a bias.
 
-    Its weights are those between coordinates of unit mean square, as an optimiser expects of a layer: between the tiny
-    ones of unit rows M would need large weights, which take tens of thousands of Adam's steps to reach.
+    Its weights map between coordinates of unit mean square, as an optimizer expects of a layer. Between the tiny
+    coordinates of unit rows, M would need large weights, which take Adam tens of thousands of steps to reach.
     """
 
     def forward(self, condition: Tensor) -> Tensor:
@@ -31,13 +31,18 @@ def fit_projection(
 ) -> None:
     """Set a linear map with bias to the M that minimises ||Z - CM||² + ridge P ||M||² over P pairs (equation 13).
 
-    conditions (N, C) and targets (M, D); row_of (2, P): the pairs' rows of each. The bias is not penalised. Memory
-    stays constant in P; sums are in float64 (on a device without it, on the CPU).
+    The bias is not penalized. Memory is constant in P. Sums are in float64 (on the CPU for devices without it).
 
-    Raises ValueError for a negative ridge, and for least squares (ridge = 0) with more dimensions than the pairs span.
+    Args:
+        conditions: (N, C).
+        targets: (M, D).
+        row_of: (2, P), the pairs' rows of each.
+
+    Raises:
+        ValueError: a negative ridge, or least squares (ridge = 0) with more dimensions than the pairs span.
     """
     if not ridge >= 0:
-        raise ValueError(f"ridge={ridge} must be 0 or more (option model.ridge; ridges, of the row linear)")
+        raise ValueError(f"model.ridge={ridge} must be 0 or more (ridges, for the row linear)")
     device = conditions.device if conditions.device.type != "mps" else torch.device("cpu")
     wide, count = conditions.shape[1] + 1, row_of.shape[1]
     gram = torch.zeros(wide, wide, dtype=torch.float64, device=device)
@@ -51,8 +56,8 @@ def fit_projection(
     factor, info = torch.linalg.cholesky_ex(gram)
     if info.item() or (ridge == 0 and torch.linalg.matrix_rank(gram, hermitian=True).item() < wide):
         raise ValueError(
-            f"The {count:,} pairs do not span the condition's {wide - 1} dimensions, so that least squares has no one "
-            "solution: set model.ridge (or ridges, of the row linear) above 0, such as 1e-4"
+            f"The {count:,} pairs do not span the condition's {wide - 1} dimensions, so that least squares has no "
+            "unique solution: set model.ridge (or ridges, of the row linear) above 0, such as 1e-4"
         )
     solution = torch.cholesky_solve(cross, factor)
     with torch.no_grad():

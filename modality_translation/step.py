@@ -1,9 +1,10 @@
-"""Translation inside an alignment: image embeddings become text embeddings, which a text-trained decoder reads."""
+"""Translation as a step of an alignment: image embeddings become text embeddings for a text-trained decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from alignment.step import Step
 from alignment.steps import Normalize
@@ -16,10 +17,11 @@ DIRECTION = "image_to_text"
 class ModalityTranslation(Step):
     """The paper's way to caption (section 5.4): images are translated into the texts' space; texts pass unchanged.
 
-    Unlike other steps it may change the width of the rows, from `image_dim` to the texts', and it has seen pairs.
+    Unlike other steps it may change the rows' width, from `image_dim` to the texts', and it was trained on pairs.
 
-    Args (JSON values): `translation`: constructor values of a `Translation` of that one direction, with the sampling to
-        be used; `from_store` takes a run folder of modality_translation.train, and changes of its sampling.
+    Args:
+        translation: constructor values of a `Translation` of this direction alone, with the sampling to use;
+            `from_store` takes a run folder of modality_translation.train, and changes of its sampling.
     """
 
     changes_training_rows = False
@@ -42,20 +44,21 @@ class ModalityTranslation(Step):
         return {"translation": self.translation.options(DIRECTION)}
 
     @classmethod
-    def of(cls, translation: Translation, **sampling: object) -> ModalityTranslation:
-        """The step that a trained translation makes, of the parts that the sampling's `terms` need.
+    def of(cls, translation: Translation, **sampling: Any) -> ModalityTranslation:
+        """The step of a trained translation, with the parts that the sampling's `terms` need.
 
-        Raises ValueError when it has no image_to_text, or was trained without one of them.
+        Raises:
+            ValueError: it has no direction image_to_text, or was trained without a part that is needed.
         """
         changed = translation.sampling.changed(sampling)
         step = cls({**translation.options(DIRECTION), "sampling": asdict(changed)})
-        own, weights = step.translation.directions[DIRECTION], translation.directions[DIRECTION].state_dict()
-        if own.state_dict().keys() - weights.keys():
+        model, weights = step.translation.directions[DIRECTION], translation.directions[DIRECTION].state_dict()
+        if model.state_dict().keys() - weights.keys():
             raise ValueError(
                 f"terms={changed.terms} needs a part that this translation was trained without "
-                f"(sampling.terms={translation.sampling.terms}): leave it, or train one with sampling.terms=both"
+                f"(sampling.terms={translation.sampling.terms}): leave terms out, or train one with sampling.terms=both"
             )
-        own.load_state_dict({name: weights[name] for name in own.state_dict()})
+        model.load_state_dict({name: weights[name] for name in model.state_dict()})
         return step
 
     @classmethod
@@ -71,8 +74,8 @@ class ModalityTranslation(Step):
     ):
         if [type(step) for step in preceding] != [Normalize]:
             raise ValueError(
-                "ModalityTranslation must directly follow one Normalize: it translates the encoder's own unit rows. "
-                "Mend the list alignment.steps."
+                "ModalityTranslation must directly follow one Normalize: it translates the encoder's unit rows. "
+                "Correct the list alignment.steps."
             )
         model = load_translation(translation).cpu()
         check_encoder(model, "texts", store.manifest.encoder, f"the store {store.path}", translation)
@@ -80,10 +83,18 @@ class ModalityTranslation(Step):
 
 
 def check_encoder(translation: Translation, side: str, encoder: Mapping, what: str, folder: str) -> None:
-    """Refuse rows of another encoder than the translation was trained with. side: "images" or "texts"."""
+    """Refuse rows of another encoder than the translation was trained with.
+
+    Args:
+        side: `images` or `texts`.
+        what: the rows' source, for the message.
+
+    Raises:
+        ValueError: it is another encoder.
+    """
     if not is_same_encoder(ours := translation.encoders[side], encoder):
         raise ValueError(
             f"The translation in {folder} was trained on {side} of the encoder {ours['name']!r}, but {what} holds "
             f"those of {encoder.get('name')!r}, or of other weights: run python -m "
-            "modality_translation.train on the stores that you use, or name those that it was trained on"
+            "modality_translation.train on the stores that you use, or give those that it was trained on"
         )

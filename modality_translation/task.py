@@ -1,4 +1,4 @@
-"""What the training loop asks of a translation: its loss on pairs, its validation figures, its checkpoint."""
+"""What the training loop needs of a translation: its loss on pairs, its validation metrics, its checkpoint."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from modality_translation.measure import SIMILARITY, measure
-from modality_translation.pairs import Pairs
+from modality_translation.measure import SIMILARITY, translation_metrics
+from modality_translation.pairs import PairedRows
 from modality_translation.translation import Translation
 from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
 
 
 class TranslationTask:
-    """A batch is drawn among the texts, each with its image; an epoch sees every text once."""
+    """Trains on batches of texts, each with its image. An epoch sees every text once."""
 
-    def __init__(self, training: Pairs, validation: Pairs, batch_size: int, seed: int):
+    def __init__(self, training: PairedRows, validation: PairedRows, batch_size: int, seed: int):
         self.training, self.validation = training, validation
         self.order = EpochOrder(len(training.texts), batch_size, seed)
 
@@ -26,11 +26,12 @@ class TranslationTask:
         return model(pairs.images[pairs.image_row[texts]], pairs.texts[texts], random)
 
     def evaluate(self, model: Translation) -> Evaluation:
-        """`sim_txt`, `sim_img`, R@1 both ways, and `dissimilarity`, 1 - their mean similarity, for `loop.keep`."""
-        found = measure(model, self.validation, tuple(model.directions))
-        figures = {SIMILARITY[name]: values["similarity"] for name, values in found.items()}
-        figures["dissimilarity"] = 1 - sum(figures.values()) / len(figures)
-        return Evaluation(figures | {f"{name}_recall_at_1": values["recall_at_1"] for name, values in found.items()})
+        """`sim_txt`, `sim_img`, R@1 both ways, and `dissimilarity`, 1 - the mean similarity, for `loop.keep`."""
+        by_direction = translation_metrics(model, self.validation, tuple(model.directions))
+        metrics = {SIMILARITY[name]: values["similarity"] for name, values in by_direction.items()}
+        metrics["dissimilarity"] = 1 - sum(metrics.values()) / len(metrics)
+        recalls = {f"{name}_recall_at_1": values["recall_at_1"] for name, values in by_direction.items()}
+        return Evaluation(metrics | recalls)
 
     def save(self, model: Translation, folder: Path) -> None:
         model.save_pretrained(folder)

@@ -8,7 +8,7 @@ from common.cli import command
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/modality_translation.yaml` says; returns the validation figures of the last evaluation."""
+    """Train as `configs/modality_translation.yaml` says; returns the validation metrics of the last evaluation."""
     from modality_translation.training_run import train as run
 
     return run(config)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from common.plain import plain
 from common.randomness import mixed_seed
 from embedding_space.splits import refuse_held_out
 from modality_translation.pairs import PairedStores
@@ -21,17 +22,17 @@ from training.tracking import Tracker
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/modality_translation.yaml` says; returns the validation figures of the last evaluation."""
-    plain = OmegaConf.to_container(config, resolve=True)
+    """Train as `configs/modality_translation.yaml` says; returns the validation metrics of the last evaluation."""
+    options = plain(config)
     refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
     stores = PairedStores(config.image_store, config.text_store)
     torch.manual_seed(mixed_seed(config.seed, 8))  # initial weights
     translation = Translation(
         stores.dims["images"],
         stores.dims["texts"],
-        plain["model"],
-        plain["sampling"],
-        plain["directions"],
+        options["model"],
+        options["sampling"],
+        options["directions"],
         json.loads(json.dumps(stores.encoders)),
         {
             "dataset": config.dataset.name,
@@ -44,13 +45,13 @@ def train(config: DictConfig) -> dict[str, float]:
     if not any(weight.requires_grad for weight in translation.parameters()):
         raise ValueError(
             "sampling.terms=projection with model.projection=closed_form leaves nothing to train: "
-            "set model.projection=joint model.ridge=0, or compare with the row `linear`"
+            "set model.projection=joint and model.ridge=0, or compare with the row `linear`"
         )
     state = open_run(config.output_dir, config, config.overwrite, stores.hashes)
     if state == "finished":
         return reuse_run(config.output_dir)
-    loop_config = LoopConfig(**plain["loop"], seed=config.seed)
-    loop = Loop(loop_config, config.output_dir, Tracker(**plain["tracker"]))
+    loop_config = LoopConfig(**options["loop"], seed=config.seed)
+    loop = Loop(loop_config, config.output_dir, Tracker(**options["tracker"]))
     training = stores.pairs(config.dataset.pairs_split, loop.device)
     validation = stores.pairs(config.validation_split, loop.device)
     translation.fit(training)  # a resumed run loads the same again

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from common.checkpoint import load_checkpoint
 from common.device import best_device
-from modality_translation.models import DIRECTIONS, Sampling, build_direction
-from modality_translation.pairs import Pairs
+from modality_translation.models import DIRECTIONS, Direction, Sampling, build_direction
+from modality_translation.pairs import PairedRows
 from training.batches import StepRandom
 
 ROWS_AT_ONCE = 8192
@@ -27,17 +28,19 @@ Translates image embeddings into text embeddings and back (conditional encoder-d
 
 
 class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CARD):
-    """Trained on pairs; which ones, `provenance` says.
+    """Both directions, trained on pairs. Arguments are JSON values, so that a checkpoint can be rebuilt.
 
-    Args (JSON values, so that a checkpoint can be rebuilt):
-        image_dim, text_dim: of the two spaces.
-        model: `{"kind": "ced" or "mlp", **options}`, see `directions`; each direction has one of its own.
+    Args:
+        image_dim: of the images' space.
+        text_dim: of the texts' space.
+        model: `{"kind": "ced" or "mlp", **options}`, see `models`; each direction has its own.
         sampling: `Sampling`'s options, none of them null.
-        directions: which of `image_to_text` and `text_to_image` there are.
-        encoders: `{"images": description, "texts": description}` of the encoders that the rows come from.
-        provenance: data set, split, seed, `uses_pairs`; for results to repeat.
+        directions: one or both of `image_to_text` and `text_to_image`.
+        encoders: `{"images": description, "texts": description}` of the rows' encoders.
+        provenance: the pairs (data set, split), seed and `uses_pairs`, for results to repeat.
 
-    Raises ValueError for values outside these.
+    Raises:
+        ValueError: values outside these.
     """
 
     def __init__(
@@ -59,39 +62,43 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
         self.encoders, self.provenance = dict(encoders or {}), dict(provenance or {})
         self.dims = {"images": image_dim, "texts": text_dim}
         self.model_options = dict(model)
-        self.directions = nn.ModuleDict()
+        built = {}
         for name in directions:
             source, target = sides(name)
-            self.directions[name] = build_direction(self.dims[target], self.dims[source], model, self.sampling)
+            built[name] = build_direction(self.dims[target], self.dims[source], model, self.sampling)
+        self.directions = cast(Mapping[str, Direction], nn.ModuleDict(built))
 
-    def fit(self, pairs: Pairs) -> None:
-        """Solve for what is not learned, before the training on the same pairs."""
+    def fit(self, pairs: PairedRows) -> None:
+        """Before training on the same pairs, solve for what is not learned."""
         for name, direction in self.directions.items():
             direction.fit(*pairs.between(name))
 
     def forward(self, images: Tensor, texts: Tensor, random: StepRandom) -> dict[str, Tensor]:
         """Training losses of pairs of unit rows (B, D_images) and (B, D_texts): each direction's, and their sum."""
-        rows, losses = {"images": images, "texts": texts}, {}
+        rows = {"images": images, "texts": texts}
+        losses: dict[str, Tensor] = {}
         for name, direction in self.directions.items():
             source, target = sides(name)
-            found = direction.losses(rows[source], rows[target], random)
-            losses |= {f"{name}_{part}": value for part, value in found.items()}
-        return {"loss": sum(losses[f"{name}_loss"] for name in self.directions), **losses}
+            parts = direction.losses(rows[source], rows[target], random)
+            losses |= {f"{name}_{part}": value for part, value in parts.items()}
+        return {"loss": torch.stack([losses[f"{name}_loss"] for name in self.directions]).sum(), **losses}
 
-    def translate(self, rows: Tensor, direction: str, **sampling: object) -> Tensor:
+    def translate(self, rows: Tensor, direction: str, **sampling: Any) -> Tensor:
         """(N, C) unit rows of one space -> (N, D) unit rows of the other, float32, on the rows' device.
 
-        sampling: what to change of the checkpoint's `Sampling`; None changes nothing.
+        Args:
+            sampling: changes of the checkpoint's `Sampling`; None changes nothing.
 
-        Raises ValueError for an unknown direction, other dimensions than its own, and bad options.
+        Raises:
+            ValueError: an unknown direction, rows of another width, or bad options.
         """
         return self.translate_each(rows, direction, None, **sampling)[0]
 
     @torch.no_grad()
     def translate_each(
-        self, rows: Tensor, direction: str, gammas: Sequence[float] | None, **sampling: object
+        self, rows: Tensor, direction: str, gammas: Sequence[float] | None, **sampling: Any
     ) -> list[Tensor]:
-        """`translate` for each γ, by one run of the DDIM; None: for the sampling's own."""
+        """`translate` for each γ, by one run of the DDIM; None is the sampling's γ."""
         model, source = self._direction(direction), sides(direction)[0]
         if rows.ndim != 2 or rows.shape[1] != self.dims[source]:
             raise ValueError(
@@ -106,13 +113,13 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
             ]
         return [torch.cat(each).to(rows.device) for each in zip(*parts, strict=True)]
 
-    def _direction(self, name: str) -> nn.Module:
+    def _direction(self, name: str) -> Direction:
         if name not in self.directions:
             raise ValueError(f"This translation has no direction {name!r}, only {', '.join(self.directions)}")
         return self.directions[name]
 
-    def options(self, direction: str) -> dict:
-        """The JSON constructor values that rebuild a translation of that direction alone (tensors aside)."""
+    def options(self, direction: str) -> dict[str, Any]:
+        """The JSON constructor values that rebuild a translation of this direction alone, tensors aside."""
         self._direction(direction)
         return {
             "image_dim": self.dims["images"],
@@ -126,7 +133,7 @@ class Translation(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
 
 
 def sides(direction: str) -> tuple[str, str]:
-    """What a direction goes from and to, as stores call it: ("images", "texts") for image_to_text."""
+    """A direction's source and target, as stores call them: ("images", "texts") for image_to_text."""
     source, target = direction.split("_to_")
     return f"{source}s", f"{target}s"
 
@@ -134,6 +141,8 @@ def sides(direction: str) -> tuple[str, str]:
 def load_translation(folder: str | Path) -> Translation:
     """The translation in a run folder of modality_translation.train, in evaluation mode, on the GPU if any.
 
-    Raises FileNotFoundError when there is none, ValueError when its files are damaged.
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: its files are damaged.
     """
     return load_checkpoint(Translation, folder, "translation", "modality_translation").to(best_device())

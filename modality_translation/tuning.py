@@ -1,37 +1,43 @@
-"""Choosing on validation pairs, for each direction by itself, what has no gradient."""
+"""Choosing options that have no gradient on validation pairs, for each direction by itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from modality_translation.measure import Translator, translated_cosine
 from modality_translation.models import Sampling
-from modality_translation.pairs import Pairs
+from modality_translation.pairs import PairedRows
 from modality_translation.translation import Translation
 
 
 def check_grid(grid: Mapping[str, Sequence]) -> None:
-    """Raises ValueError unless every option is one of `Sampling`'s, with a list of values that it may have."""
+    """Raise ValueError unless every option is one of `Sampling`'s, with a list of values that it may have."""
     for option, values in grid.items():
         if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-            raise ValueError(f"tune.{option}={values} must be a list of one value or more to choose from")
+            raise ValueError(f"tune.{option}={values} must be a list of values to choose from, at least one")
         for value in values:
             Sampling().changed({option: value})
 
 
 def best_sampling(
     translator: Translation,
-    validation: Pairs,
+    validation: PairedRows,
     direction: str,
     grid: Mapping[str, Sequence],
-    sampling: Mapping[str, object] | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> dict:
     """The combination of the grid's sampling options with the highest similarity on `validation`.
 
-    sampling: what else to change of the checkpoint's, while choosing. Values of gamma share a run of the DDIM.
-    Raises ValueError as `check_grid`.
+    Values of gamma share a run of the DDIM.
+
+    Args:
+        sampling: other changes of the checkpoint's sampling.
+
+    Raises:
+        ValueError: see `check_grid`.
     """
     check_grid(grid)
     others = {name: values for name, values in grid.items() if name != "gamma"}
@@ -51,7 +57,7 @@ def best_sampling(
     return chosen
 
 
-def best_of(candidates: Mapping[Hashable, Translator], validation: Pairs, direction: str) -> Hashable:
+def best_of(candidates: Mapping[Hashable, Translator], validation: PairedRows, direction: str) -> Hashable:
     """The name of the candidate with the highest similarity on `validation`."""
     rows = validation.between(direction)[0]
 

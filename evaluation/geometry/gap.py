@@ -1,4 +1,4 @@
-"""The modality gap: the vector between images and texts, its length, and where it points."""
+"""The modality gap: the vector between images and texts, its length and its direction."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from evaluation.geometry.sample import Embeddings, rounded, summary, with_histog
 from evaluation.geometry.spread import effective_dimension, principal_axes
 
 
-def gap_figures(embeddings: Embeddings, share: float, draws: int) -> dict:
+def gap_statistics(embeddings: Embeddings, share: float, draws: int) -> dict:
     """Length and direction of the gap between the means (Liang et al., arXiv 2203.02053, section 2), without pairs.
 
-    `orthogonality` has two measures for each modality. C³'s: the cosine of the gap to differences between two rows of
-    the modality (`draws` of them); 0 where they are orthogonal. And the gap's angle to the span of the leading
-    directions that hold `share` of the modality's variance, with the share of the gap's squared length inside the span
-    and what a random direction would have inside.
-    `axes`: along each principal axis of the variance within modalities, the sd of rows and the gap's absolute size.
+    `orthogonality` has two measures per modality. C³'s is the cosine of the gap to `draws` differences between two rows
+    of the modality, which is 0 where they are orthogonal. The other is the gap's angle to the span of the leading
+    directions that hold `share` of the modality's variance, with the share of the gap's squared length inside the span,
+    for the gap and for a random direction. `axes` has the sd of rows and the gap's absolute size along each
+    principal axis of the variance within modalities.
     """
     gap = embeddings.gap
     return {
@@ -49,15 +49,15 @@ def _orthogonality(embeddings: Embeddings, gap: Tensor, rows: Tensor, share: flo
 
 def _along_axes(embeddings: Embeddings, gap: Tensor) -> dict[str, list[float]]:
     images, texts = embeddings.images, embeddings.texts
-    # Both modalities count alike, however many captions an image has.
+    # Both modalities have the same weight, however many captions an image has.
     weights = ((len(images) / 2 / len(rows)) ** 0.5 for rows in (images, texts))
     within = torch.cat([w * (rows - rows.mean(0)) for w, rows in zip(weights, (images, texts), strict=True)])
     variances, axes = principal_axes(within)
     return {"sd": rounded(variances.sqrt()), "gap": rounded((axes.T @ gap.double()).abs())}
 
 
-def paired_gap_figures(embeddings: Embeddings) -> dict:
-    """Individual gaps, image - text of a pair: their length, and their cosine to the mean of them (C³, section 3)."""
+def paired_gap_statistics(embeddings: Embeddings) -> dict:
+    """The gaps of single pairs, image - text: their lengths, and their cosines to the mean gap (C³, section 3)."""
     gaps = embeddings.gaps
     mean = gaps.mean(0)
     return {

@@ -1,15 +1,16 @@
 """Why contrastive training keeps a modality gap (C³, arXiv 2401.08567, section 3): an experiment in a few dimensions.
 
 The gradient of InfoNCE with respect to an image's row is a combination of text rows whose weights sum to zero. In a
-dimension in which all texts have one value the combination is zero: nothing moves the image there. The other direction
-of the symmetric loss weighs texts by softmaxes over images, whose weights sum to zero only over all images together:
-what it does in that dimension leaves the images' mean where it is. So an offset between the modalities stays in
+dimension in which all texts have the same value the combination is zero: nothing moves the image there. The other
+direction of the symmetric loss weighs texts by softmaxes over images, whose weights sum to zero only over all images:
+its gradient in that dimension does not move the images' mean. So an offset between the modalities persists in
 dimensions in which the encoders' rows do not vary, and shrinks in the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -17,43 +18,47 @@ from open_clip.loss import ClipLoss
 from pydantic import Field
 from torch import Tensor, nn
 
-from common.checks import checked_dataclass
+from common.checks import Count, Positive, checked_dataclass
 
 
 @checked_dataclass()
 class GapExperiment:
-    """Pairs of free rows, `varying` dimensions wide, and then `constant` dimensions in which a modality has one value.
+    """Pairs of free rows in `varying` dimensions, and `constant` further dimensions in which a modality has one value.
 
-    Args:
-        offset: length of the difference between the modalities' means at the start, in the varying and in the constant
-            dimensions each.
-        steps, learning_rate: of gradient descent with momentum 0.9, on all pairs at once; the rate is multiplied by
-            pairs and temperature, with which the gradient shrinks and grows. Not Adam: it would divide a gradient that
-            is zero but for rounding by its own size.
-        unit_rows: normalise rows before the loss, as CLIP does. Rows then trade length between dimensions, so that the
-            offset in constant ones can shrink or grow with all of a row.
-
-    Raises ValueError for values outside these meanings.
+    Attributes:
+        offset: length of the difference between the modalities' means at the start, both in the varying and in the
+            constant dimensions.
+        steps: of gradient descent with momentum 0.9 on all pairs at once. Adam would not do: it would divide a gradient
+            that is zero except for rounding by its size.
+        learning_rate: multiplied by pairs and temperature, which undoes their effect on the gradient's size.
+        unit_rows: normalize rows before the loss, as CLIP does. Rows then trade length between dimensions, so that the
+            offset in constant ones can shrink or grow with the whole row.
     """
 
-    pairs: int = Field(256, ge=2)
-    varying: int = Field(8, ge=1)
-    constant: int = Field(8, ge=1)
-    offset: float = Field(1.0, gt=0)
-    steps: int = Field(1000, ge=1)
-    learning_rate: float = Field(0.1, gt=0)
+    pairs: Annotated[int, Field(ge=2)] = 256
+    varying: Count = 8
+    constant: Count = 8
+    offset: Positive = 1.0
+    steps: Count = 1000
+    learning_rate: Positive = 0.1
     unit_rows: bool = False
     seed: int = 0
 
     def modalities(self) -> tuple[Rows, Rows]:
         """Images and texts at the start: rows of about unit length around ± half the offset."""
         generator = torch.Generator().manual_seed(self.seed)
-        return tuple(Rows(self, sign / 2 * self.offset, generator) for sign in (1, -1))
+        return Rows(self, self.offset / 2, generator), Rows(self, -self.offset / 2, generator)
 
     def run(self, temperature: float) -> dict[str, list[float]]:
-        """Figures before each step and after the last, steps + 1 of each: the `loss`, the distance of the means in the
-        `varying` and in the `constant` dimensions, and `alignment`, the mean squared distance of pairs in the varying
-        ones. Raises ValueError for a temperature that is not positive, and when the loss is no longer finite."""
+        """Statistics before each step and after the last, steps + 1 of each.
+
+        Returns:
+            The `loss`, the distance of the means in the `varying` and in the `constant` dimensions, and `alignment`,
+            the mean squared distance of pairs in the varying ones.
+
+        Raises:
+            ValueError: a temperature that is not positive, or a loss that is no longer finite.
+        """
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be positive (option temperatures)")
         images, texts = self.modalities()
@@ -66,9 +71,9 @@ class GapExperiment:
             loss = contrastive_loss(image_rows, text_rows, temperature)
             gap = (image_rows - text_rows).detach()
             parts = {"varying": gap[:, : self.varying], "constant": gap[:, self.varying :]}
-            found = {name: part.mean(0).norm().item() for name, part in parts.items()}
-            found |= {"loss": loss.item(), "alignment": parts["varying"].square().sum(-1).mean().item()}
-            for name, value in found.items():
+            values = {name: part.mean(0).norm().item() for name, part in parts.items()}
+            values |= {"loss": loss.item(), "alignment": parts["varying"].square().sum(-1).mean().item()}
+            for name, value in values.items():
                 curves[name].append(value)
             if not loss.isfinite():
                 raise ValueError(
@@ -81,7 +86,7 @@ class GapExperiment:
                 optimizer.step()
         return curves
 
-    def sweep(self, temperatures: Sequence[float]) -> dict[float, dict[str, list[float]]]:
+    def sweep(self, temperatures: Iterable[float]) -> dict[float, dict[str, list[float]]]:
         """`run` for each temperature, all from the same start."""
         return {temperature: self.run(temperature) for temperature in temperatures}
 

@@ -1,4 +1,4 @@
-"""Figures of `embedding_space.geometry`: each takes {state: what `analyze` gave}, as it stands in geometry.json."""
+"""Figures of `evaluation.geometry`. Each takes {state: statistics of `analyze`}, as in geometry.json."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.reports.plots import BLUE, GREEN, GREY, ORANGE, PINK, STYLE, footnote, legend_above
+from evaluation.reports.plots import BLUE, GRAY, GREEN, ORANGE, PINK, STYLE, footnote, legend_above
 
-# Okabe and Ito's, and a dash pattern each, so that lines can be told apart without colours, too.
+# Okabe and Ito's, each with a dash pattern, so that lines are distinct without colors as well.
 LOOKS = (
     (BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PINK, ":"), ("#E69F00", (0, (5, 1))), ("#56B4E9", (0, (3, 1, 1, 1))),
-    (GREY, (0, (1, 1))), ("#000000", (0, (8, 3))),
+    (GRAY, (0, (1, 1))), ("#000000", (0, (8, 3))),
 )  # fmt: skip
-# A modality has one colour in all figures, those of `evaluation.reports.plots.plot_clouds`.
-KINDS = {"paired": (GREEN, "-"), "unpaired": (GREY, ":"), "images": (ORANGE, "--"), "texts": (BLUE, "-.")}
-GREYS = ("#1A1A1A", "#808080", "#C4C4C4")  # beside lines whose colours tell states apart
+# A modality has the same color in all figures, that of `evaluation.reports.plots.plot_clouds`.
+KINDS = {"paired": (GREEN, "-"), "unpaired": (GRAY, ":"), "images": (ORANGE, "--"), "texts": (BLUE, "-.")}
+GRAYS = ("#1A1A1A", "#808080", "#C4C4C4")  # beside lines whose colors distinguish states
 
 
 def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Figure]:
     """All figures that these states have data for, {file name without ending: figure}.
 
-    note: what is shown (data set, split, rows), printed small below each; figures that read pairs say so themselves.
-    Raises ValueError when there are more states than can be told apart.
+    Args:
+        note: the data set, split and rows, printed small below each figure with whether it uses pairs.
+
+    Raises:
+        ValueError: more states than a figure can distinguish.
     """
     if len(states) > len(LOOKS):
-        raise ValueError(f"at most {len(LOOKS)} states can be told apart in one figure, got {len(states)}")
+        raise ValueError(f"a figure can show at most {len(LOOKS)} states, got {len(states)}")
     figures = {
         "summary": plot_summary(states),
         "cosines": plot_cosines(states),
@@ -47,17 +50,17 @@ def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Fi
 
 
 def origin(note: str, uses_pairs: bool) -> str:
-    """A footnote: what is shown, and whether it was made with image-text pairs."""
+    """A footnote: the note, and whether the figure uses image-text pairs."""
     return "; ".join(filter(None, [note, "uses image-text pairs" if uses_pairs else "no pairs used"]))
 
 
 def plot_summary(states: Mapping[str, dict]) -> Figure:
-    """What each state has in one number: distances, cosines, separability, uniformity, CKA."""
+    """Each state's scalars: distances, cosines, separability, uniformity, CKA."""
     charts: list[tuple[str, dict[str, Callable[[dict], float]]]] = [
         ("distance of the means", {"": lambda s: s["gap"]["distance_of_means"]}),
         ("linear classifier's accuracy", {
             "as they are": lambda s: s["separability"]["as_they_are"],
-            "centred": lambda s: s["separability"]["centred"],
+            "centered": lambda s: s["separability"]["centred"],
         }),
         ("uniformity (low: spread)", {
             name: lambda s, name=name: s["uniformity"][name] for name in ("texts", "images")
@@ -84,16 +87,16 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
 
 
 def _dots(
-    plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, dict], colours=(BLUE, ORANGE)
+    plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, dict], colors=(BLUE, ORANGE)
 ) -> None:
     places = np.arange(len(states))
-    for (name, measure), colour, marker in zip(measures.items(), colours, ("o", "^"), strict=False):
-        found = [measure(state) for state in states.values()]
+    for (name, measure), color, marker in zip(measures.items(), colors, ("o", "^"), strict=False):
+        values = [measure(state) for state in states.values()]
         spreads = None
-        if isinstance(found[0], Mapping):
-            found, spreads = [f["mean"] for f in found], [f["sd"] for f in found]
-        look = {"color": colour, "markersize": 6, "label": name, "capsize": 3}
-        plot.errorbar(found, places, xerr=spreads, fmt=marker, **look)
+        if isinstance(values[0], Mapping):
+            values, spreads = [value["mean"] for value in values], [value["sd"] for value in values]
+        look = {"color": color, "markersize": 6, "label": name, "capsize": 3}
+        plot.errorbar(values, places, xerr=spreads, fmt=marker, **look)
     plot.set_yticks(places, list(states))
     plot.set_ylim(len(states) - 0.5, -0.5)
     plot.margins(x=0.12)
@@ -105,7 +108,7 @@ def _dots(
 
 
 def plot_cosines(states: Mapping[str, dict]) -> Figure:
-    """Histograms of cosines within modalities and between them, a panel a state."""
+    """Histograms of cosines within modalities and between them, one panel per state."""
     names = {"paired": "image and its text", "unpaired": "image and another text"}
     names |= {"image_image": "two images", "text_text": "two texts"}
 
@@ -118,15 +121,17 @@ def plot_cosines(states: Mapping[str, dict]) -> Figure:
 
 
 def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
-    """Cosines of the gap to single pairs' gaps, and to differences within each modality, a panel a state; in the titles
-    its length and its angles to the images' and the texts' span."""
+    """Cosines of the gap to single pairs' gaps, and to differences within each modality, one panel per state.
+
+    Titles have the gap's length and its angles to the images' and the texts' span.
+    """
 
     def draw(plot: Axes, state: dict) -> None:
         orthogonality = state["gap"]["orthogonality"]
         if state["paired"]:
-            _histogram(plot, state["paired"]["gap"]["cosine_to_mean_gap"], "a pair's own gap", *KINDS["paired"])
-        for kind, found in orthogonality.items():
-            _histogram(plot, found["cosine_to_differences"], f"two {kind}' difference", *KINDS[kind])
+            _histogram(plot, state["paired"]["gap"]["cosine_to_mean_gap"], "a pair's gap", *KINDS["paired"])
+        for kind, measures in orthogonality.items():
+            _histogram(plot, measures["cosine_to_differences"], f"two {kind}' difference", *KINDS[kind])
         plot.set_xlim(-1, 1)
 
     titled = {}
@@ -139,10 +144,9 @@ def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
 
 def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
     """The gap along each principal axis of the variance within modalities, against the rows' sd on that axis."""
-
     least = 1e-5  # logarithmic axes have no zero
-    found = {name: np.array([state["gap"]["axes"][key] for key in ("sd", "gap")]) for name, state in states.items()}
-    any_below = any((values < least).any() for values in found.values())
+    axes = {name: np.array([state["gap"]["axes"][key] for key in ("sd", "gap")]) for name, state in states.items()}
+    any_below = any((values < least).any() for values in axes.values())
 
     def draw(plot: Axes, values: np.ndarray) -> None:
         sd, gap = values.clip(min=least)
@@ -153,11 +157,11 @@ def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
                 sd[below], gap[below], s=14, c=ORANGE, marker="v", linewidths=0, label="below 0.00001, drawn there"
             )
         limits = np.array([sd.min(), sd.max()])
-        plot.plot(limits, limits, color=GREY, linestyle="--", linewidth=1, label="gap = sd")
+        plot.plot(limits, limits, color=GRAY, linestyle="--", linewidth=1, label="gap = sd")
         plot.set_xscale("log")
         plot.set_yscale("log")
 
-    return _panels(found, draw, "sd of rows on an axis", "gap on that axis")
+    return _panels(axes, draw, "sd of rows on an axis", "gap on that axis")
 
 
 def plot_spread(states: Mapping[str, dict]) -> Figure:
@@ -170,7 +174,7 @@ def plot_spread(states: Mapping[str, dict]) -> Figure:
             plot.set_title(kind)
         plots[0].set_ylabel("share of variance held")
         measures = {kind: lambda s, kind=kind: s["spread"][kind]["participation_ratio"] for kind in ("texts", "images")}
-        _dots(plots[2], "participation ratio", measures, states, GREYS)
+        _dots(plots[2], "participation ratio", measures, states, GRAYS)
         legend_above(figure, plots[0])
     return figure
 
@@ -181,27 +185,30 @@ def plot_residuals(states: Mapping[str, dict]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 6.2), layout="constrained")
         sd, cosine, share, tests = figure.subplots(2, 2).flat
-        for (name, found), (colour, dashes) in zip(residuals.items(), LOOKS, strict=False):
-            values = sorted(found["sd"], reverse=True)
-            sd.plot(range(1, len(values) + 1), values, color=colour, linestyle=dashes, linewidth=1.8, label=name)
-            _histogram(cosine, found["cosine"], name, colour, dashes)
+        for (name, statistics), (color, dashes) in zip(residuals.items(), LOOKS, strict=False):
+            values = sorted(statistics["sd"], reverse=True)
+            sd.plot(range(1, len(values) + 1), values, color=color, linestyle=dashes, linewidth=1.8, label=name)
+            _histogram(cosine, statistics["cosine"], name, color, dashes)
         sd.set(xlabel="dimension, largest first", ylabel="sd of the residuals", ylim=(0, None))
-        sd.set_title("alignment noise a dimension")
+        sd.set_title("alignment noise per dimension")
         isotropic = next(iter(residuals.values()))["cosine"]["sd_if_isotropic"]
-        cosine.axvspan(-isotropic, isotropic, color=GREY, alpha=0.2, linewidth=0)
-        cosine.set(xlabel="cosine (grey: ± sd of isotropic noise)", ylabel="share in 0.02")
+        cosine.axvspan(-isotropic, isotropic, color=GRAY, alpha=0.2, linewidth=0)
+        cosine.set(xlabel="cosine (gray: ± sd of isotropic noise)", ylabel="share in 0.02")
         cosine.set_title("between two pairs' residuals")
-        _cumulative(share, {name: found["spread"]["spectrum"] for name, found in residuals.items()})
+        _cumulative(share, {name: part["spread"]["spectrum"] for name, part in residuals.items()})
         share.set(ylabel="share of variance held")
         share.set_title("residuals' leading directions")
-        _tests(tests, {name: found["gaussianity"] for name, found in residuals.items()})
+        _tests(tests, {name: part["gaussianity"] for name, part in residuals.items()})
         legend_above(figure, sd)
     return figure
 
 
-def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[float]]]]) -> Figure:
-    """Loss and gap over the steps of contrastive training, a line a temperature: {kind of rows: {temperature: {`loss`,
-    `varying`, `constant`: values}}}, see `evaluation.geometry.gap_experiment`. A row of panels a kind."""
+def plot_optimization(curves: Mapping[str, Mapping[float, Mapping[str, Sequence[float]]]]) -> Figure:
+    """Loss and gap over the steps of contrastive training, one line per temperature and one row of panels per kind.
+
+    Args:
+        curves: {kind of rows: {temperature: {`loss`, `varying`, `constant`: values}}}, of `GapExperiment.sweep`.
+    """
     titles = {
         "loss": "loss (nats)",
         "varying": "gap where rows vary",
@@ -211,10 +218,10 @@ def plot_optimisation(curves: Mapping[str, Mapping[float, dict[str, Sequence[flo
         figure = Figure(figsize=(8.4, 2.5 * len(curves) + 0.9), layout="constrained")
         grid = figure.subplots(len(curves), 3, sharex=True, squeeze=False)
         for line, (kind, by_temperature) in zip(grid, curves.items(), strict=True):
-            highest = max(max(found[name]) for found in by_temperature.values() for name in ("varying", "constant"))
+            highest = max(max(run[name]) for run in by_temperature.values() for name in ("varying", "constant"))
             for plot, (name, title) in zip(line, titles.items(), strict=True):
-                for (temperature, found), (colour, dashes) in zip(by_temperature.items(), LOOKS, strict=False):
-                    plot.plot(found[name], color=colour, linestyle=dashes, linewidth=1.8, label=f"τ = {temperature:g}")
+                for (temperature, run), (color, dashes) in zip(by_temperature.items(), LOOKS, strict=False):
+                    plot.plot(run[name], color=color, linestyle=dashes, linewidth=1.8, label=f"τ = {temperature:g}")
                 plot.set_title(f"{kind}: {title}" if name == "loss" else title, fontsize=10)
                 plot.set_xscale("symlog", linthresh=1)
                 if name == "loss":
@@ -234,9 +241,9 @@ def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
         "Anderson-Darling": lambda s: s["anderson_darling"] and s["anderson_darling"]["share_rejected"],
     }
     places = np.arange(len(states))
-    for n, ((label, measure), colour) in enumerate(zip(measures.items(), GREYS, strict=True)):
+    for n, ((label, measure), color) in enumerate(zip(measures.items(), GRAYS, strict=True)):
         shares = [100 * (measure(state) or 0) for state in states.values()]
-        plot.barh(places + (n - 1) * 0.26, shares, height=0.24, color=colour, label=label)
+        plot.barh(places + (n - 1) * 0.26, shares, height=0.24, color=color, label=label)
     plot.axvline(5, color=ORANGE, linestyle="--", linewidth=1.2)
     plot.set_yticks(places, list(states), fontsize=8)
     plot.set_ylim(len(states) - 0.5, -0.5)
@@ -246,25 +253,25 @@ def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
 
 
 def _cumulative(plot: Axes, spectra: Mapping[str, Sequence[float]]) -> None:
-    for (name, spectrum), (colour, dashes) in zip(spectra.items(), LOOKS, strict=False):
+    for (name, spectrum), (color, dashes) in zip(spectra.items(), LOOKS, strict=False):
         held = np.cumsum(spectrum) / max(np.sum(spectrum), 1e-30)
-        plot.plot(range(1, len(held) + 1), held, color=colour, linestyle=dashes, linewidth=1.8, label=name)
+        plot.plot(range(1, len(held) + 1), held, color=color, linestyle=dashes, linewidth=1.8, label=name)
     plot.set_xscale("log")
     plot.set(xlabel="leading directions", ylim=(0, 1.02))
 
 
-def _histogram(plot: Axes, cosines: dict, label: str, colour: str, dashes) -> None:
+def _histogram(plot: Axes, cosines: dict, label: str, color: str, dashes) -> None:
     shares = np.array(cosines["histogram"])
     middles = (np.arange(len(shares)) + 0.5) * 2 / len(shares) - 1
-    there = np.flatnonzero(shares > 0)
-    shown = slice(max(there.min() - 1, 0), there.max() + 2)
-    # A line through the bins' middles: the corners of steps would break up the dashes that tell lines apart.
-    look = {"color": colour, "linestyle": dashes, "linewidth": 1.6, "label": label}
+    filled = np.flatnonzero(shares > 0)
+    shown = slice(max(filled.min() - 1, 0), filled.max() + 2)
+    # A line through the bins' middles, since the corners of steps would break up the dashes.
+    look = {"color": color, "linestyle": dashes, "linewidth": 1.6, "label": label}
     plot.plot(middles[shown], shares[shown], **look)[0].sticky_edges.y.append(0)
 
 
 def _panels(states: Mapping, draw: Callable[[Axes, Any], None], x: str, y: str, columns: int = 3) -> Figure:
-    """A panel a state on the same axes, at most `columns` side by side, one legend for all."""
+    """One panel per state on the same axes, at most `columns` side by side, with one legend for all."""
     columns = min(columns, len(states))
     lines = -(-len(states) // columns)
     with matplotlib.rc_context(STYLE):

@@ -1,4 +1,4 @@
-"""Alignment noise (C³, arXiv 2401.08567, section 3): what is left of each pair's gap beside the mean gap."""
+"""Alignment noise (C³, arXiv 2401.08567, section 3): each pair's gap less the mean gap."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import torch.nn.functional as F
 from scipy import stats
 
 from evaluation.geometry.sample import Embeddings, rounded, summary, with_histogram
-from evaluation.geometry.spread import spread_figures
+from evaluation.geometry.spread import spread_statistics
 
 LEVEL = 0.05
-ANDERSON_DARLING_LIMIT = (
-    0.752  # A*² above it: not normal at the level 0.05, mean and variance estimated (Stephens, 1974)
-)
+# A higher A*² is not normal at the level 0.05, for estimated mean and variance (Stephens, 1974).
+ANDERSON_DARLING_LIMIT = 0.752
 
 
-def residual_figures(embeddings: Embeddings, share: float, draws: int) -> dict:
-    """Mean, spread, direction and Gaussianity of the residuals: each pair's gap minus the mean of all gaps.
+def residual_statistics(embeddings: Embeddings, share: float, draws: int) -> dict:
+    """Mean, spread, direction and Gaussianity of the residuals: each pair's gap less the mean of all gaps.
 
-    `offset`: the mean gap in each dimension, in standard deviations of the individual gaps: what is taken off, for the
-    residuals' own mean is zero. `sd`: standard deviation a dimension. `cosine`: between residuals of two images, whose
-    sd isotropic noise would make 1/√D. `gaussianity` reads one pair an image, so that its samples are independent.
+    `offset_in_sd` is the mean gap in each dimension, in standard deviations of the gaps (the residuals' mean is zero).
+    `sd` is the standard deviation per dimension. `cosine` is between residuals of two images; its sd would be 1/√D
+    for isotropic noise. `gaussianity` reads one pair per image, so that its samples are independent.
     """
     gaps = embeddings.gaps
     residuals = gaps - gaps.mean(0)
@@ -38,7 +37,7 @@ def residual_figures(embeddings: Embeddings, share: float, draws: int) -> dict:
             **with_histogram(F.cosine_similarity(residuals[first[one]], residuals[first[other]], dim=-1)),
             "sd_if_isotropic": embeddings.dim**-0.5,
         },
-        "spread": spread_figures(residuals, share),
+        "spread": spread_statistics(residuals, share),
         "gaussianity": gaussianity(residuals[first].double().numpy()),
     }
 
@@ -46,20 +45,20 @@ def residual_figures(embeddings: Embeddings, share: float, draws: int) -> dict:
 def gaussianity(samples: np.ndarray) -> dict:
     """Tests of each dimension of samples (N, D): D'Agostino and Pearson's K², and Anderson and Darling's A².
 
-    Shares of dimensions rejected at the level 0.05; for K² also after Benjamini and Hochberg's correction for the D
-    tests. Tests of many samples reject tiny deviations: `skewness` and `excess_kurtosis` say how large they are. A test
-    that needs more samples (20) or more variance is None.
+    They are shares of dimensions rejected at the level 0.05; for K² also after Benjamini and Hochberg's correction for
+    the D tests. With many samples, tests reject tiny deviations: `skewness` and `excess_kurtosis` say how large they
+    are. Tests are None with fewer than 20 samples or no variance.
     """
     count, dims = samples.shape
     varying = samples.std(axis=0) > 1e-9
-    figures: dict = {"samples": count, "dimensions": dims, "dimensions_tested": int(varying.sum())}
+    counts = {"samples": count, "dimensions": dims, "dimensions_tested": int(varying.sum())}
     if count < 20 or not varying.any():
-        return {**figures, "dagostino": None, "anderson_darling": None, "skewness": None, "excess_kurtosis": None}
+        return {**counts, "dagostino": None, "anderson_darling": None, "skewness": None, "excess_kurtosis": None}
     samples = samples[:, varying]
     p = stats.normaltest(samples, axis=0).pvalue
     shape = {"skewness": stats.skew(samples, axis=0), "excess_kurtosis": stats.kurtosis(samples, axis=0)}
     return {
-        **figures,
+        **counts,
         "dagostino": {
             "share_rejected": float((p < LEVEL).mean()),
             "share_rejected_benjamini_hochberg": float((stats.false_discovery_control(p) < LEVEL).mean()),
@@ -70,9 +69,11 @@ def gaussianity(samples: np.ndarray) -> dict:
 
 
 def anderson_darling(samples: np.ndarray) -> np.ndarray:
-    """(D,) A*²: the statistic of each column of samples (N, D), corrected for N as Stephens (1974) has it for a normal
-    distribution whose mean and variance are estimated. Not `scipy.stats.anderson`: it takes one column, and since 1.17
-    an argument without which it warns, and which older versions refuse."""
+    """(D,) A*² of each column of samples (N, D), for a normal distribution with estimated mean and variance.
+
+    It is corrected for N as in Stephens (1974). `scipy.stats.anderson` takes one column, and since 1.17 an argument
+    without which it warns and which older versions refuse.
+    """
     count = len(samples)
     z = np.sort((samples - samples.mean(axis=0)) / samples.std(axis=0, ddof=1), axis=0)
     odd = (2 * np.arange(1, count + 1) - 1)[:, None]

@@ -1,4 +1,4 @@
-"""What the geometry's figures are computed from: rows of both modalities, and seeded draws of pairs of them."""
+"""The rows that geometry statistics are computed from: both modalities, and seeded draws of pairs of rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ BINS = 100  # of histograms of cosines, each 0.02 wide
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Images (N, D) and texts (M, D) of one space; image_row (M,) int64: each text's image, None where none is known.
+    """Images and texts of one space.
 
-    seed: of every draw of rows; the same rows are drawn after each alignment, so that figures can be compared.
-    Raises ValueError for fewer than four rows of a kind, other shapes and pairs that name no image.
+    Attributes:
+        images: (N, D).
+        texts: (M, D).
+        image_row: (M,) int64, each text's image; None if unknown.
+        seed: of every draw of rows. The same rows are drawn after each alignment, so that statistics are comparable.
+
+    Raises:
+        ValueError: fewer than four rows of a modality, other shapes, or pairs without an image.
     """
 
     images: Tensor
@@ -31,7 +37,7 @@ class Embeddings:
             raise ValueError(f"images (N, D) and texts (M, D) must share D, got {shapes[0]} and {shapes[1]}")
         if min(len(self.images), len(self.texts)) < 4:
             raise ValueError(
-                f"{len(self.images)} images and {len(self.texts)} texts are too few: give at least 4 of each"
+                f"{len(self.images)} images and {len(self.texts)} texts are too few: at least 4 of each are needed"
             )
         if self.image_row is not None and (
             self.image_row.shape != self.texts.shape[:1]
@@ -46,7 +52,7 @@ class Embeddings:
         return self.images.shape[1]
 
     def moved(self, images: Tensor, texts: Tensor) -> Embeddings:
-        """The same rows and pairs at other places, as after an alignment."""
+        """The same rows and pairs after an alignment has moved them."""
         return replace(self, images=images, texts=texts)
 
     @cached_property
@@ -56,7 +62,7 @@ class Embeddings:
 
     @cached_property
     def gaps(self) -> Tensor:
-        """(M, D) each pair's own gap: image - text (C³, arXiv 2401.08567, section 3)."""
+        """(M, D) each pair's gap, image - text (C³, arXiv 2401.08567, section 3)."""
         return self.images[self.image_row] - self.texts
 
     @cached_property
@@ -70,7 +76,7 @@ class Embeddings:
         return torch.Generator().manual_seed(self.seed)
 
     def two_of(self, rows: int, draws: int) -> tuple[Tensor, Tensor]:
-        """Two draws (draws,) of row numbers below `rows`, never the same row twice in a place."""
+        """Two draws (draws,) of row numbers below `rows`; the nth of both are different rows."""
         generator = self.generator()
         first = torch.randint(rows, (draws,), generator=generator)
         return first, (first + torch.randint(1, rows, (draws,), generator=generator)) % rows
@@ -88,6 +94,6 @@ def with_histogram(cosines: Tensor) -> dict:
 
 
 def rounded(values: Iterable[float] | Tensor, digits: int = 6) -> list[float]:
-    """Numbers for a JSON file, where they stand in long lists."""
+    """Numbers for long lists in a JSON file."""
     values = values.tolist() if isinstance(values, Tensor) else values
     return [float(f"{value:.{digits}g}") for value in values]

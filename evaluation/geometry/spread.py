@@ -1,4 +1,4 @@
-"""In how many directions rows spread: spectra of their variance and what sums them up."""
+"""In how many directions rows spread: spectra of their variance, and summaries of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LEADING = (1, 5, 10, 50)
 
 
 def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Variances (D,) along the principal axes of rows (N, D), largest first, and the axes (D, D), one a column."""
-    centred = (rows - rows.mean(0)).double()
-    variances, axes = torch.linalg.eigh(centred.T @ centred / (len(rows) - 1))
+    """Variances (D,) along the principal axes of rows (N, D), largest first, and the axes (D, D) as columns."""
+    centered = (rows - rows.mean(0)).double()
+    variances, axes = torch.linalg.eigh(centered.T @ centered / (len(rows) - 1))
     return variances.flip(0).clamp(min=0), axes.flip(1)
 
 
@@ -24,19 +24,19 @@ def effective_dimension(variances: Tensor, share: float) -> int:
 
 
 def participation_ratio(variances: Tensor) -> float:
-    """(sum of variances)² / sum of squared variances: D where all directions are alike, 1 where one has all."""
+    """(sum of variances)² / sum of squared variances: D for equal directions, 1 where one has all variance."""
     total = variances.square().sum()
     return (variances.sum() ** 2 / total).item() if total > 0 else 0.0
 
 
 def entropy_rank(variances: Tensor) -> float:
-    """exp of the entropy of the shares of variance (effective rank: Roy and Vetterli, EUSIPCO 2007)."""
+    """Exponential of the entropy of the shares of variance (effective rank: Roy and Vetterli, EUSIPCO 2007)."""
     shares = variances / variances.sum()
     return torch.special.entr(shares).sum().exp().item() if variances.sum() > 0 else 0.0
 
 
-def spread_figures(rows: Tensor, share: float) -> dict:
-    """Variance, its shares in leading directions and effective dimensions of rows (N, D); `spectrum`: the variances."""
+def spread_statistics(rows: Tensor, share: float) -> dict:
+    """Variance of rows (N, D), its shares in leading directions, effective dimensions, and its `spectrum`."""
     variances, _ = principal_axes(rows)
     total = variances.sum().clamp(min=torch.finfo(variances.dtype).tiny)
     return {

@@ -1,8 +1,8 @@
-"""A comparison's folder: `results.json`, and what is made of it: the table as Markdown and LaTeX, and `report.html`.
+"""A comparison's folder: `results.json`, and its tables in Markdown and LaTeX and `report.html`.
 
-`results.json` holds the facts of its command, `title`, `summary`, `notes`, `runs` and `intervals` (see
-`comparison_tables.py`), where the embeddings are (`store_path`), the `split`, and `plots`, SVG files of the same folder
-with what they show.
+`results.json` has the facts of its command, `title`, `summary`, `notes`, `runs` and `intervals` (see
+`comparison_tables.py`), the path of the embeddings (`store_path`), the `split`, and `plots`, SVG files of the same
+folder with their captions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPREADS = {  # further runs in results.json: the key of their column, and what t
 RESULTS = "results.json"
 FACTS = ("command", "commit", "date", "machine", "versions")
 _ANY = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may hold what UTF-8 lacks
-# What files of older versions lack.
+# Defaults for files of older versions.
 ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": (), "minutes": None}
 
 
@@ -54,13 +54,17 @@ def write_comparison_report(
     picture_side: int = 320,
     decoding: str | None = None,
 ) -> Path:
-    """Write the report of a finished comparison with what its results hold, and return where it is.
+    """Write the report of a finished comparison.
 
     Args:
         comparison: a folder with `results.json`, or such a file.
         path: by default `report.html` in the folder, or the file's name with the ending .html.
-        pictures: at most so many, of at most `picture_side` pixels.
+        pictures: the most pictures.
+        picture_side: their most pixels along a side.
         decoding: of the captions beside the pictures, by default the first.
+
+    Returns:
+        The report's path.
 
     Raises:
         FileNotFoundError: there are no results.
@@ -103,7 +107,7 @@ def results_file(comparison: str | Path) -> Path:
 
 
 def read_comparison(comparison: str | Path) -> dict:
-    """A comparison's results; what older versions left out is empty.
+    """A comparison's results, with defaults for what older versions left out.
 
     Raises:
         FileNotFoundError: there are no results.
@@ -124,7 +128,7 @@ def read_comparison(comparison: str | Path) -> dict:
 
 
 def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -> tuple[list[Example], str]:
-    """Pictures with their captions, and a note on them: which captions they are, or why there are no pictures.
+    """Pictures with their captions, and a note that describes them, or says why there are no pictures.
 
     Raises:
         ValueError: no run has this decoding.
@@ -141,14 +145,14 @@ def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -
         return [], f"No pictures: {error}"
     return examples, (
         f"Captions beside the pictures: seed {runs[0]['seed']}, {decoding or runs[0]['decoding_name']}; the numbers "
-        "are each caption's own CIDEr, times 100. Half of the pictures are evenly spaced in the split; the others "
-        "are those where the CIDEr of two methods differ most, every two methods in turn: counts among the "
-        "pictures shown are no measure of a method."
+        "are each caption's CIDEr, times 100. Half of the pictures are evenly spaced in the split. In the others the "
+        "CIDEr of two methods differs most, for every two methods in turn, so that counts among the pictures do not "
+        "measure a method."
     )
 
 
 def comparison_tables(results: Mapping) -> dict[str, tuple[str, Table]]:
-    """{name, the same in all comparisons of methods or of translations: (what it shows, table)}."""
+    """{name: (caption, table)}. All comparisons of methods have the same names, and all of translations."""
     runs, intervals = results["runs"], results["intervals"]
     if "row" in runs[0]:
         directions = [name for name, value in runs[0].items() if isinstance(value, Mapping) and "similarity" in value]

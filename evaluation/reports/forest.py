@@ -1,4 +1,4 @@
-"""Intervals one under another (a forest plot); `templates/forest.html` draws them."""
+"""Intervals one below another (a forest plot), drawn by `templates/forest.html`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SERIES = 4  # colors and marks of templates/forest.html
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval; points: what it is the mean of, such as the values of the seeds."""
+    """A value with its interval, and the points that it is the mean of, such as the values of the seeds."""
 
     value: float
     low: float
@@ -23,7 +23,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Forest:
-    """What a forest plot shows, and the scale of its axis.
+    """The content of a forest plot and the scale of its axis.
 
     Args:
         rows: {label: {series: Estimate}}, at most four series, such as decodings.
@@ -42,7 +42,7 @@ class Forest:
     def __post_init__(self):
         if len(self.series) > MOST_SERIES:
             raise ValueError(
-                f"at most {MOST_SERIES} series can be told apart, got {len(self.series)}: {', '.join(self.series)}"
+                f"a forest plot can show at most {MOST_SERIES} series, got {len(self.series)}: {', '.join(self.series)}"
             )
 
     @cached_property
@@ -52,19 +52,19 @@ class Forest:
 
     @cached_property
     def ticks(self) -> list[float]:
-        """Round values along the axis, the first and last of which are its ends."""
+        """Round values along the axis. The first and last are its ends."""
         drawn = [e for estimates in self.rows.values() for e in estimates.values()]
         ends = [value for e in drawn for value in (e.low, e.high, *e.points)]
         ends += [] if self.level is None else [self.level]
-        return MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(ends), max(ends)).tolist()
+        return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(ends), max(ends))]
 
     def position(self, value: float) -> float:
-        """Where on the axis a value is, from 0 to 1."""
+        """A value's place on the axis, from 0 to 1."""
         return (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
 
 
 def cider_forests(runs: Sequence[Mapping], intervals: Sequence[Mapping]) -> list[Forest]:
-    """CIDEr with its intervals, a mark for each decoding; and the differences from the baseline, where there is one."""
+    """CIDEr with its intervals, one mark per decoding, and the differences from the baseline, if any."""
     values: dict[str, dict[str, Estimate]] = {}
     differences: dict[str, dict[str, Estimate]] = {}
     for row in intervals:
@@ -74,9 +74,11 @@ def cider_forests(runs: Sequence[Mapping], intervals: Sequence[Mapping]) -> list
         if "difference" in row:
             seeds = row["per_seed"] if len(row["per_seed"]) > 1 else ()
             differences.setdefault(method, {})[decoding] = Estimate(row["difference"], row["low"], row["high"], seeds)
-    found = [Forest("CIDEr of each method with its 95 % interval over images; ticks: seeds", values)] if values else []
+    forests = (
+        [Forest("CIDEr of each method with its 95 % interval over images; ticks: seeds", values)] if values else []
+    )
     if differences:
         baseline = next(row["baseline"] for row in intervals if "baseline" in row)
         title = f"Difference in CIDEr from {baseline} with its 95 % interval over images; ticks: seeds"
-        found.append(Forest(title, differences, level=0.0, signed=True))
-    return found
+        forests.append(Forest(title, differences, level=0.0, signed=True))
+    return forests

@@ -1,4 +1,4 @@
-"""The pictures of a comparison with each method's caption and score: which are shown, and how they are sorted."""
+"""The pictures of a comparison with each method's caption and score: their choice and order."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ def gallery_examples(
 ) -> list[Example]:
     """At most `count` pictures of `split` with references and each method's caption and CIDEr, in the split's order.
 
-    Captions and scores are of the first seed and of `decoding`, by default the first. Half of the pictures are evenly
-    spaced; in the others two methods' CIDEr differ most, every two methods in turn. Methods that are fed texts are left
-    out. Raises ValueError for a decoding that no run has.
+    Captions and scores are of the first seed. Half of the pictures are evenly spaced; in the others the CIDEr of two
+    methods differs most, for every two methods in turn. Methods that caption texts are left out.
+
+    Args:
+        decoding: of the captions, by default the first.
+
+    Raises:
+        ValueError: no run has this decoding.
     """
     decoding = decoding or runs[0]["decoding_name"]
-    own = [run for run in runs if (run["seed"], run["decoding_name"]) == (runs[0]["seed"], decoding)]
-    if not own:
+    shown = [run for run in runs if (run["seed"], run["decoding_name"]) == (runs[0]["seed"], decoding)]
+    if not shown:
         known = ", ".join(dict.fromkeys(run["decoding_name"] for run in runs))
         raise ValueError(f"decoding={decoding} is not among the comparison's: {known}")
-    folders = {run["method"]: Path(run["evaluation"]) for run in own if run["caption_from"] == "images"}
+    folders = {run["method"]: Path(run["evaluation"]) for run in shown if run["caption_from"] == "images"}
     captions = {method: read_predictions(folder / "predictions.json") for method, folder in folders.items()}
-    found = {method: read_per_image(folder, "CIDEr") for method, folder in folders.items()}
-    by_id = {m: dict(zip(ids, 100 * values, strict=True)) for m, (ids, values) in _there(found).items()}
+    scored = {method: read_per_image(folder, "CIDEr") for method, folder in folders.items()}
+    by_id = {method: dict(zip(s[0], 100 * s[1], strict=True)) for method, s in scored.items() if s is not None}
     references = store.tables.references(split)
     paths = dict(zip(references, store.tables.image_paths(store.tables.image_rows(split)), strict=True))
     image_ids = [image_id for image_id in references if references[image_id]]  # the others were not scored
@@ -43,16 +48,20 @@ def gallery_examples(
             paths[image_ids[row]],
             image_ids[row],
             references[image_ids[row]],
-            {method: own[image_ids[row]] for method, own in captions.items()},
-            {method: float(own[image_ids[row]]) for method, own in by_id.items()},
+            {method: texts[image_ids[row]] for method, texts in captions.items()},
+            {method: float(values[image_ids[row]]) for method, values in by_id.items()},
         )
         for row in chosen_rows(scores, len(image_ids), count)
     ]
 
 
 def chosen_rows(scores: np.ndarray, images: int, count: int) -> list[int]:
-    """Increasing rows of at most `count` of so many images: half evenly spaced, half of the largest differences between
-    two rows of `scores` (methods, images), every ordered pair in turn."""
+    """Increasing numbers of at most `count` images: half evenly spaced, half with the largest differences.
+
+    Args:
+        scores: (methods, images); differences are between two methods, for every ordered pair in turn.
+        images: how many there are.
+    """
     spaced = count if len(scores) < 2 else (count + 1) // 2
     chosen = dict.fromkeys(np.linspace(0, images - 1, min(spaced, images)).round().astype(int).tolist())
     if len(scores) > 1 and count:
@@ -66,8 +75,15 @@ def chosen_rows(scores: np.ndarray, images: int, count: int) -> list[int]:
 
 
 def sorting(examples: Sequence[Example], second: str | None) -> dict | None:
-    """What the form that sorts begins with: all `methods`, the `first`, of the highest mean score, and the `second`,
-    by default the first other. None where the examples do not have scores of the same two methods or more."""
+    """The initial values of the form that sorts pictures by the difference of two methods.
+
+    Args:
+        second: by default the first method that is not the `first`, which has the highest mean score.
+
+    Returns:
+        All `methods`, the `first` and the `second`; None unless all examples have scores of the same methods, at least
+        two.
+    """
     methods = list(examples[0].scores) if examples else []
     if len(methods) < 2 or any(not list(e.captions) == list(e.scores) == methods for e in examples):
         return None
@@ -85,7 +101,3 @@ def thumbnail(example: Example, side: int) -> Image | None:
         return None
     picture.thumbnail((side, side))
     return picture
-
-
-def _there(found: Mapping) -> dict:
-    return {method: values for method, values in found.items() if values is not None}

@@ -1,7 +1,6 @@
-"""A report of results as one HTML file: nothing loaded from elsewhere, readable from a disk or an e-mail.
+"""A report of results as one HTML file that loads nothing else, readable from a disk or an e-mail.
 
-Its look is in `templates/`. Its one script sorts the pictures; without it they are in the data set's order, and nothing
-is missing.
+Its look is in `templates/`. Its one script sorts the pictures, which are in the data set's order without it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from evaluation.reports.plots import Example
 from evaluation.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
-DRAWN = 160  # pixels: pictures that are no larger are drawn scenes, which JPEG would blur
+DRAWN = 160  # pixels: pictures up to this size are drawn scenes, which JPEG would blur
 
 
 def write_report(
@@ -47,7 +46,7 @@ def write_report(
         facts: {name: value}, such as the command, seeds, machine and date.
         tables: (caption, table) of each.
         plots: (caption, content of an SVG file) of each.
-        examples: pictures with captions; a picture that cannot be read is replaced by its name. Where they have scores
+        examples: pictures with captions; a picture that cannot be read is replaced by its name. If they have scores,
             they can be sorted by the difference of any two methods.
         forests: intervals, drawn in the page's colors.
         configuration: text as it is, such as YAML.
@@ -79,7 +78,7 @@ def write_report(
 
 
 def render(template: str, **data: object) -> str:
-    """A file of `templates/` with its data, all of which is escaped."""
+    """A file of `templates/` filled with escaped data."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

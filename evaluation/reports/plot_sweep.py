@@ -1,4 +1,4 @@
-"""A figure of finished evaluations against the option in which they differ, or two.
+"""A figure of finished evaluations against the one or two options in which they differ.
 
 The work behind `scripts/report.py sweep=...`.
 """
@@ -22,25 +22,27 @@ from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points,
 def plot_sweep(config: DictConfig) -> Path:
     """Plot `sweep` of `configs/report.yaml`; returns the folder of its files."""
     facts = run_facts()
-    found = sorted({folder for pattern in config.sweep for folder in glob(pattern) if Path(folder).is_dir()})
-    folders = [folder for folder in found if (Path(folder) / "scores.json").is_file()]
+    matching = sorted({folder for pattern in config.sweep for folder in glob(pattern) if Path(folder).is_dir()})
+    folders = [folder for folder in matching if (Path(folder) / "scores.json").is_file()]
     if not folders:
         raise FileNotFoundError(
             f"sweep={list(config.sweep)} matches no finished evaluation: run scripts/eval_coco.py first"
         )
-    if unfinished := [folder for folder in found if folder not in folders]:
-        print(f"Left out, for they hold no scores.json: {', '.join(unfinished)}")
+    if unfinished := [folder for folder in matching if folder not in folders]:
+        print(f"Left out, since they have no scores.json: {', '.join(unfinished)}")
     evaluations = [read_evaluation(folder) for folder in folders]
     options = swept_options(evaluations, config.options)
     short = {option: option.removeprefix("alignment.") for option in options}
     runs = sweep_runs(evaluations, options, config.metric)
     points = sweep_points(runs, options, config.metric)
     shown = runs.rename(columns=short)
+    first, *other = short.values()
     heat_map = len(options) == 2 and not config.lines
     if heat_map:
-        figure = plot_heat_map(shown.pivot_table(config.metric, *short.values(), observed=True), config.metric)
+        figure = plot_heat_map(
+            shown.pivot_table(config.metric, index=first, columns=other, observed=True), config.metric
+        )
     else:
-        first, *other = short.values()
         names = {"lines": [f"{name} {value}" for name in other for value in shown[name]]} if other else {}
         figure = plot_lines(shown.assign(**names), first, config.metric, *names)
     footnote(figure, _origin(evaluations, points, spread=not heat_map))
@@ -55,10 +57,10 @@ def plot_sweep(config: DictConfig) -> Path:
 
 
 def _origin(evaluations: Sequence[Evaluation], points: Sequence[Mapping], spread: bool) -> str:
-    """What was evaluated, as far as it is the same for all, and by how many seeds, with a `spread` or without."""
-    told = {key: {e.options.get(key) for e in evaluations} for key in ("evaluated_on", "split")}
-    same = {key: values.pop() for key, values in told.items() if len(values) == 1}
-    words = [f"split {value}" if key == "split" else value for key, value in same.items() if value is not None]
+    """The data set and split, if all evaluations share them, and the number of seeds, with a `spread` or without."""
+    by_key = {key: {e.options.get(key) for e in evaluations} for key in ("evaluated_on", "split")}
+    same = {key: values.pop() for key, values in by_key.items() if len(values) == 1}
+    words = [f"split {value}" if key == "split" else str(value) for key, value in same.items() if value is not None]
     seeds = sorted({len(point["values"]) for point in points})
     number = "–".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
     averaged = f"mean of {number} seeds" + (" ± standard deviation" if spread else "")

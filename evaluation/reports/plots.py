@@ -1,4 +1,4 @@
-"""Figures of the report and the README. Colours are Okabe and Ito's, distinct to colour-blind eyes as well."""
+"""Figures of the report and the README. Colors are Okabe and Ito's, which color-blind people can distinguish."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor
 from common.randomness import evenly_spaced
 from embedding_space.pictures import open_picture
 
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
-_COLOURS = (BLUE, ORANGE, GREEN, PINK)
+BLUE, ORANGE, GREEN, PINK, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
+_COLORS = (BLUE, ORANGE, GREEN, PINK)
 _MARKERS = ("o", "s", "^", "D")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -45,20 +46,28 @@ class Example:
 
 
 def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:
-    """Texts and images on two principal axes, a panel for each stage, such as before and after centring and bridging.
+    """Texts and images on two principal axes, one panel per stage, such as before and after centering and bridging.
 
-    panels: {title: (texts (N, D), images (M, D))}, rows as the decoder would get them at that stage. The axes are
-    fitted once, to the points of the first panel, and are the same in all, so that a cloud that moves has moved: with
-    raw rows first the gap is there to be seen, in whose place axes of all panels would show what has none. At most
-    `points` rows of a kind are drawn, evenly spaced. Raises ValueError when there is no panel or D differs.
+    Axes are fitted to the first panel only, so that the raw gap stays visible; axes fitted to all panels would hide it.
+
+    Args:
+        panels: {title: (texts (N, D), images (M, D))}, rows as the decoder would get them at that stage.
+        points: the most rows drawn per modality, evenly spaced.
+
+    Raises:
+        ValueError: there is no panel, or D differs.
     """
     dims = {rows.shape[1] for pair in panels.values() for rows in pair}
     if len(dims) != 1:
         raise ValueError(f"all panels must have embeddings of one dimension, got {sorted(dims)}")
-    drawn = {title: tuple(every(rows, points).float().cpu() for rows in pair) for title, pair in panels.items()}
+    drawn = {title: [subsample(rows, points).float().cpu() for rows in pair] for title, pair in panels.items()}
     title, first = next(iter(drawn.items()))
     pca = PCA(2, svd_solver="full").fit(torch.cat(first))
-    places = {title: tuple(torch.from_numpy(pca.transform(rows)) for rows in pair) for title, pair in drawn.items()}
+
+    def place(rows: Tensor) -> Tensor:
+        return torch.from_numpy(pca.transform(rows))
+
+    places = {title: (place(texts), place(images)) for title, (texts, images) in drawn.items()}
     of = title.partition("\n")[0]
     names = [f"axis {n + 1}: {share:.0%} of variance in {of}" for n, share in enumerate(pca.explained_variance_ratio_)]
     return plot_clouds(places, names, share_axes=True)
@@ -67,14 +76,18 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
 def plot_clouds(
     panels: Mapping[str, tuple[Tensor, Tensor]], axes: Sequence[str], share_axes: bool, columns: int = 4
 ) -> Figure:
-    """Texts and images in the plane, a panel for each title, at most `columns` side by side.
+    """Texts and images in the plane, one panel per title.
 
-    panels: {title: (texts (N, 2), images (M, 2))}; axes: the two axes' names; share_axes: the same in all panels.
+    Args:
+        panels: {title: (texts (N, 2), images (M, 2))}.
+        axes: names of the two axes.
+        share_axes: whether all panels have the same axes.
+        columns: the most panels side by side.
     """
     lines = -(-len(panels) // columns)
     columns = -(-len(panels) // lines)
     tall = 1.0
-    if share_axes:  # panels of the data's own shape leave no empty room beside them
+    if share_axes:  # panels of the data's shape leave no empty space beside them
         least, most = torch.cat([rows for pair in panels.values() for rows in pair]).aminmax(dim=0)
         width, height = (most - least).clamp(min=1e-30).tolist()
         tall = min(max(height / width, 0.6), 1.6)
@@ -84,8 +97,8 @@ def plot_clouds(
         for plot in grid.flat[len(panels) :]:
             plot.remove()
         for plot, (title, (texts, images)) in zip(grid.flat, panels.items(), strict=False):
-            for rows, colour, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
-                look = {"c": colour, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
+            for rows, color, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
+                look = {"c": color, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
                 plot.scatter(*rows.T, s=9, label=label, **look)
             plot.set_title(title, fontsize=10)
             plot.set_aspect("equal", adjustable="box" if share_axes else "datalim")
@@ -99,7 +112,7 @@ def plot_clouds(
         handles, labels = grid[0, 0].get_legend_handles_labels()
         legend = figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, markerscale=2)
         for handle in legend.legend_handles:
-            handle.set_alpha(1)
+            handle.set_alpha(1)  # pyright: ignore[reportOptionalMemberAccess]
     return figure
 
 
@@ -108,21 +121,26 @@ def plot_cosine_against_timestep(
 ) -> Figure:
     """Cosine of bridged images to their texts against the diffusion timestep at which they enter the bridge.
 
-    timesteps: (K,); cosines: {what: (K,)}, a line each, at most four; baselines: {what: cosine}, a dashed level each,
-    such as the centred images without a bridge. Raises ValueError when a line has another length.
+    Args:
+        timesteps: (K,).
+        cosines: {name: (K,)}, at most four lines.
+        baselines: {name: cosine}, dashed levels, such as the centered images without a bridge.
+
+    Raises:
+        ValueError: a line has another length, or there are too many lines.
     """
     for name, values in cosines.items():
         if len(values) != len(timesteps):
             raise ValueError(f"{name!r} has {len(values)} cosines for {len(timesteps)} timesteps")
-    if len(cosines) > len(_COLOURS):
-        raise ValueError(f"at most {len(_COLOURS)} lines can be told apart, got {len(cosines)}")
+    if len(cosines) > len(_COLORS):
+        raise ValueError(f"a figure can show at most {len(_COLORS)} lines, got {len(cosines)}")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         plot = figure.subplots()
-        for (name, values), colour, marker in zip(cosines.items(), _COLOURS, _MARKERS, strict=False):
-            plot.plot(timesteps, values, color=colour, marker=marker, markersize=5, linewidth=1.8, label=name)
+        for (name, values), color, marker in zip(cosines.items(), _COLORS, _MARKERS, strict=False):
+            plot.plot(timesteps, values, color=color, marker=marker, markersize=5, linewidth=1.8, label=name)
         for (name, level), dashes in zip(baselines.items(), ("--", ":", "-."), strict=False):
-            plot.axhline(level, color=GREY, linestyle=dashes, linewidth=1.4, label=f"{name} ({level:.2f})")
+            plot.axhline(level, color=GRAY, linestyle=dashes, linewidth=1.4, label=f"{name} ({level:.2f})")
         plot.set_xlabel("timestep t at which the image enters the bridge")
         plot.set_ylabel("mean cosine to its texts")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
@@ -130,10 +148,14 @@ def plot_cosine_against_timestep(
 
 
 def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int = 3, dpi: int = 120) -> None:
-    """A picture grid: each image, one reference in grey, and each method's caption. PNG, or what the ending of `path`
-    says; JPEG is a quarter of the size for photographs.
+    """A picture grid: each image, one reference in gray, and each method's caption.
 
-    Raises ValueError without examples, or when a picture cannot be read, FileNotFoundError when it is not there.
+    Args:
+        path: its ending is the format. For photographs, JPEG is a quarter of PNG's size.
+
+    Raises:
+        ValueError: no examples, or a picture that cannot be read.
+        FileNotFoundError: a picture is missing.
     """
     if not examples:
         raise ValueError("there are no examples to draw")
@@ -162,14 +184,16 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
 
 
 def footnote(figure: Figure, words: str) -> None:
-    """What is shown, such as the data set and how many rows, small below a figure, in as many lines as it takes."""
+    """Write small words below a figure, such as its data set and number of rows."""
     width = int(17 * figure.get_figwidth())  # letters of this size
-    figure.supxlabel(_plain(textwrap.fill(words, width)), fontsize=8, color=GREY)
+    figure.supxlabel(_plain(textwrap.fill(words, width)), fontsize=8, color=GRAY)
 
 
 def legend_above(figure: Figure, plot: Axes) -> None:
-    """One legend of this plot's lines above the whole figure, as many side by side as it is wide enough for, at most
-    four. Read line by line; matplotlib's runs down its columns."""
+    """Draw one legend of this plot's lines above the whole figure, at most four side by side.
+
+    It is read line by line; matplotlib's runs down its columns.
+    """
     handles, labels = plot.get_legend_handles_labels()
     for columns in range(4, 1, -1):
         letters = sum(max(map(len, labels[n::columns]), default=0) for n in range(columns))
@@ -184,14 +208,14 @@ def legend_above(figure: Figure, plot: Axes) -> None:
 
 
 def save_plot(figure: Figure, folder: str | Path, name: str) -> None:
-    """Write `name.png` and `name.svg` in `folder`, letters as outlines: the same on every machine."""
+    """Write `name.png` and `name.svg` in `folder`, with letters as outlines, the same on every machine."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.fonttype": "path"}):
         figure.savefig(Path(folder) / f"{name}.png", dpi=130)
         figure.savefig(Path(folder) / f"{name}.svg", dpi=200, metadata={"Date": None})
 
 
-def every(rows: Tensor, points: int) -> Tensor:
+def subsample(rows: Tensor, points: int) -> Tensor:
     """At most `points` rows, evenly spaced."""
     return rows[evenly_spaced(len(rows), points, nearest=True)]
 
@@ -199,7 +223,7 @@ def every(rows: Tensor, points: int) -> Tensor:
 def _caption_lines(example: Example) -> list[tuple[str, dict]]:
     wrapped: list[tuple[str, dict]] = []
     for reference in example.references[:1]:
-        wrapped += [(text, {"color": GREY, "style": "italic"}) for text in _wrap(reference)]
+        wrapped += [(text, {"color": GRAY, "style": "italic"}) for text in _wrap(reference)]
     for method, caption in example.captions.items():
         wrapped.append((_plain(method), {"color": BLUE, "weight": "bold"}))
         wrapped += [(text, {"color": "black"}) for text in _wrap(caption or "(empty)")]

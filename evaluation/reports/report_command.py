@@ -43,7 +43,7 @@ def _track(config: DictConfig) -> None:
         return
     results = read_comparison(config.comparison)
     tables = {}
-    # By names that comparisons share: a dashboard shows those of several side by side.
+    # Comparisons share these names, so that a dashboard shows the tables of several side by side.
     for name, (_, table) in comparison_tables(results).items():
         cells = [[cell.text for cell in row] for row in table.cells()]
         tables[name] = ([column.name for column in table.header()], cells)
@@ -59,5 +59,5 @@ def _track(config: DictConfig) -> None:
 
 
 def _gallery_row(example: Example, side: int) -> list:
-    said = [value for m, caption in example.captions.items() for value in (caption, example.scores.get(m))]
-    return [thumbnail(example, side), example.image_id, "\n".join(example.references), *said]
+    cells = [value for method, text in example.captions.items() for value in (text, example.scores.get(method))]
+    return [thumbnail(example, side), example.image_id, "\n".join(example.references), *cells]

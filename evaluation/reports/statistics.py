@@ -1,18 +1,18 @@
-"""Comparing methods on the same images: bootstrap intervals over images, and paired tests over images and over seeds.
+"""Comparing methods on the same images: bootstrap intervals over images, and paired tests over images and seeds.
 
-Values are a metric image by image, (S, N): S seeds (training runs) of a method on the same N images, as
-`per_image.json` keeps them. For CIDEr-D, ROUGE-L and SPICE a set's score is the mean of its images' values. CIDEr-D's
-n-gram weights come from the references of the *whole* set and are held fixed here: the images are resampled, the
-weights are not.
+Values are a metric per image, (S, N): S seeds (training runs) of a method on the same N images, as in `per_image.json`.
+For CIDEr-D, ROUGE-L and SPICE a set's score is the mean of its images' values. CIDEr-D's n-gram weights come from the
+references of the *whole* set and are fixed here: the images are resampled, the weights are not.
 
-An interval over images says how much a score depends on which images were drawn, with these trained models; the spread
-over seeds says how much it depends on the training. A difference that is to hold for other seeds must pass both.
+An interval over images says how much a score of these trained models depends on the images that were drawn. The spread
+over seeds says how much it depends on the training. A difference that should hold for other seeds must pass both tests.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -25,8 +25,10 @@ _ELEMENTS_PER_BATCH = 2**22  # drawn row numbers in memory at a time: 32 MB
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and images with its 95 % percentile bootstrap interval over images (Efron and Tibshirani 1993,
-    chapter 13), in the values' unit."""
+    """A mean over seeds and images with its 95 % percentile bootstrap interval over images, in the values' unit.
+
+    Efron and Tibshirani 1993, chapter 13.
+    """
 
     value: float
     low: float
@@ -40,10 +42,14 @@ class Interval:
 class PairedComparison:
     """A method less a baseline on the same images, both with the same seeds.
 
-    difference, low, high: as in `Interval`, of the differences image by image, each averaged over seeds.
-    p_images: two-sided p of the same bootstrap: twice the smaller share of resamples at or beyond 0, at most 1.
-    per_seed: the difference of each seed. p_seeds: of a paired t-test over them, None for one seed. With three seeds it
-        has two degrees of freedom: a large p there is weak evidence of equality.
+    Attributes:
+        difference: mean of the differences per image, each averaged over seeds.
+        low: end of its interval, as in `Interval`.
+        high: the other end.
+        p_images: two-sided p of the same bootstrap: twice the smaller share of resamples at or beyond 0, at most 1.
+        per_seed: the difference of each seed.
+        p_seeds: p of a paired t-test over the seeds, None for one seed. With three seeds it has two degrees of freedom,
+            so that a large p is weak evidence of equality.
     """
 
     difference: float
@@ -58,7 +64,11 @@ class PairedComparison:
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The mean of values (S, N) and its interval over the N images. Raises ValueError as `paired_comparison`."""
+    """The mean of values (S, N) and its interval over the N images.
+
+    Raises:
+        ValueError: there is no seed or image, or a value is not finite.
+    """
     return _bootstrap(_checked("values", values).mean(axis=0), resamples, seed)[0]
 
 
@@ -99,8 +109,8 @@ def read_per_image(folder: str | Path, metric: str) -> tuple[list[str], np.ndarr
 
 def _bootstrap(by_image: np.ndarray, resamples: int, seed: int) -> tuple[Interval, np.ndarray]:
     """The mean of (N,) values with its interval, and the means (resamples,) of the draws."""
-    values = np.resize(by_image, max(2, len(by_image)))  # scipy takes no single image
-    found = stats.bootstrap(
+    values = np.resize(by_image, max(2, len(by_image)))  # scipy refuses a single image
+    result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
@@ -108,8 +118,8 @@ def _bootstrap(by_image: np.ndarray, resamples: int, seed: int) -> tuple[Interva
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    low, high = found.confidence_interval
-    return Interval(float(by_image.mean()), float(low), float(high)), found.bootstrap_distribution
+    low, high = result.confidence_interval
+    return Interval(float(by_image.mean()), float(low), float(high)), result.bootstrap_distribution
 
 
 def _t_test(per_seed: np.ndarray) -> float | None:
@@ -117,13 +127,14 @@ def _t_test(per_seed: np.ndarray) -> float | None:
         return None
     if np.ptp(per_seed) == 0:  # no spread: scipy would divide by it
         return 1.0 if per_seed[0] == 0 else 0.0
-    return float(stats.ttest_1samp(per_seed, 0.0).pvalue)
+    result: Any = stats.ttest_1samp(per_seed, 0.0)
+    return float(result.pvalue)
 
 
 def _checked(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{name} must be (seeds, images) with one of each at least, got {values.shape}")
+        raise ValueError(f"{name} must be (seeds, images) with at least one of each, got {values.shape}")
     if bad := int((~np.isfinite(values)).sum()):
         raise ValueError(f"{name} must be finite, but {bad} of its values are not")
     return values

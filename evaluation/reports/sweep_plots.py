@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from numbers import Number
 
 import matplotlib
@@ -17,8 +17,8 @@ Value = float | int | str
 _LOOKS = [(c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)]
 
 
-def in_order(values: Sequence[Value]) -> pd.Categorical:
-    """Values in an order of their own: numbers by size, then words in the order met."""
+def in_order(values: Iterable[Value]) -> pd.Categorical:
+    """Values as ordered categories: numbers by size, then words in the order met."""
     values = list(values)
     distinct = list(dict.fromkeys(values))
     numbers = sorted(value for value in distinct if _is_number(value))
@@ -27,23 +27,25 @@ def in_order(values: Sequence[Value]) -> pd.Categorical:
 
 
 def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None = None) -> Figure:
-    """The metric against an option: means over the seeds, with ± a standard deviation.
+    """The metric against an option: means over the seeds, ± one standard deviation.
 
-    Numbers are at their places, on a logarithmic axis where the largest is 20 times the smallest or more; words side by
-    side.
+    Numbers are at their places, on a logarithmic axis if the largest is at least 20 times the smallest. Words are side
+    by side.
 
     Args:
         runs: one row per run.
-        option, metric: their columns.
+        option: the column of the option.
+        metric: the column of the metric.
         lines: the column of the lines' names; None for one line.
 
     Raises:
         ValueError: more than twelve lines.
     """
     runs = runs.assign(**{option: in_order(runs[option])})
-    by_line = dict(list(runs.groupby(lines, sort=False, observed=True))) if lines else {metric: runs}
+    groups = runs.groupby(lines, sort=False, observed=True) if lines else [(metric, runs)]
+    by_line = {str(name): line for name, line in groups}
     if len(by_line) > len(_LOOKS):
-        raise ValueError(f"at most {len(_LOOKS)} lines can be told apart, got {len(by_line)}: {', '.join(by_line)}")
+        raise ValueError(f"a figure can show at most {len(_LOOKS)} lines, got {len(by_line)}: {', '.join(by_line)}")
     values = runs[option].cat.categories.tolist()
     numeric = all(_is_number(value) for value in values)
     places = {value: value if numeric else n for n, value in enumerate(values)}
@@ -53,8 +55,9 @@ def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None =
         plot = figure.subplots()
         for (name, line), (color, marker, dashes) in zip(by_line.items(), _LOOKS, strict=False):
             points = line.groupby(option, observed=True)[metric].agg(["mean", "std"])
+            spread = np.nan_to_num(points["std"]) if several else None
             plot.errorbar(
-                [places[value] for value in points.index], points["mean"], points["std"].fillna(0) if several else None,
+                [places[value] for value in points.index], points["mean"], spread,
                 color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
             )  # fmt: skip
         if numeric and values[0] > 0 and values[-1] >= 20 * values[0]:
@@ -73,8 +76,8 @@ def plot_heat_map(means: pd.DataFrame, metric: str) -> Figure:
     """The metric for each pair of values.
 
     Args:
-        means: one option downwards, another to the right, as `pivot_table` makes it; NaN stays empty.
-        metric: what the values are of.
+        means: one option downwards, another to the right, as made by `pivot_table`; NaN stays empty.
+        metric: name of the values.
     """
     values = means.to_numpy(dtype=float)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
@@ -89,8 +92,8 @@ def plot_heat_map(means: pd.DataFrame, metric: str) -> Figure:
             plot.text(column, row, shown, ha="center", va="center", color=color)
         plot.set_xticks(range(len(means.columns)), map(_shown, means.columns))
         plot.set_yticks(range(len(means)), map(_shown, means.index))
-        plot.set_ylabel(means.index.name)
-        plot.set_xlabel(means.columns.name)
+        plot.set_ylabel(str(means.index.name))
+        plot.set_xlabel(str(means.columns.name))
         plot.spines[:].set_visible(False)
         figure.colorbar(picture, label=metric).outline.set_visible(False)
     return figure

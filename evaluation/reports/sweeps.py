@@ -1,20 +1,21 @@
-"""Finished evaluations that differ in one or two options: which ones, and their figures."""
+"""Finished evaluations that differ in one or two options: these options, and the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from pandas import DataFrame
 
+from common.plain import plain
 from evaluation.reading import read_object
 from evaluation.reports.sweep_plots import in_order
 from evaluation.table import Column, Table
 
-# They say where a run reads and writes; what it read shows in its other options.
+# Paths that a run reads and writes; what it read is in its other options.
 _NOT_COMPARED = {
     "name", "output_dir", "runs_dir", "overwrite", "tracker", "hydra", "inputs", "method", "cache_dir", "defaults",
     "alignment.diffusion", "alignment.steps", "loop.checkpoint_every", "loop.log_every", "stage_experiment",
@@ -24,71 +25,87 @@ _SEEDS = ("seed", "ddpm.seed")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A finished evaluation: options {dotted name: value} of itself, its captioner's training (as in
-    configs/image_captioning.yaml) and, after `ddpm.`, its diffusion model's; figures as in `scores.json`."""
+    """A finished evaluation.
+
+    Attributes:
+        folder: of its files.
+        options: {dotted name: value} of itself, of its captioner's training (as in configs/image_captioning.yaml) and,
+            after `ddpm.`, of its diffusion model's.
+        scores: as in `scores.json`.
+    """
 
     folder: Path
-    options: Mapping[str, object]
-    figures: Mapping
+    options: Mapping[str, Any]
+    scores: Mapping[str, Any]
 
     @property
     def seeds(self) -> tuple:
         return tuple(self.options.get(key) for key in _SEEDS)
 
-    def figure(self, name: str) -> float | None:
-        """A metric, such as CIDEr, or a figure by its place: gap.paired_cosine. Raises ValueError for another name."""
-        if name in self.figures["metrics"]:
-            return self.figures["metrics"][name]
+    def metric(self, name: str) -> float | None:
+        """A metric, such as CIDEr, or another number of the scores by its path, such as gap.paired_cosine.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name in self.scores["metrics"]:
+            return self.scores["metrics"][name]
+        value: Any = self.scores
         try:
-            return float(reduce(lambda part, key: part[key], name.split("."), self.figures))
+            for key in name.split("."):
+                value = value[key]
+            return float(value)
         except (KeyError, TypeError, ValueError):
-            known = ", ".join(self.figures["metrics"])
+            known = ", ".join(self.scores["metrics"])
             raise ValueError(f"metric={name} is not in {self.folder}/scores.json, which has {known}") from None
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
-    """The evaluation in `folder`. An option of the image side that it changed stands for the alignment's own.
+    """The evaluation in `folder`. Options of the image side that it changed replace the alignment's.
 
-    What can be known of the training is what lies in the captioner's run folder and in that of its diffusion model.
-    Raises FileNotFoundError without `scores.json`.
+    Options of the training are those in the run folders of the captioner and of its diffusion model.
+
+    Raises:
+        FileNotFoundError: there is no `scores.json`.
+        ValueError: the evaluation was stopped, or its file is damaged.
     """
     folder = Path(folder)
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(f"No scores.json in {folder} (option evaluations): it holds no finished evaluation")
-    figures = read_object(folder / "scores.json", "evaluations")
-    if figures.get("unfinished"):
+    scores = read_object(folder / "scores.json", "evaluations")
+    if scores.get("unfinished"):
         raise ValueError(f"{folder} (option evaluations) holds an evaluation that was stopped: run its command again")
-    inputs, own = figures.get("inputs", {}), _config(folder)
-    checkpoint = figures.get("checkpoint") or own.get("checkpoint")
+    inputs, config = scores.get("inputs", {}), _config(folder)
+    checkpoint = scores.get("checkpoint") or config.get("checkpoint")
     training = _config(Path(checkpoint)) if checkpoint else {}
     diffusion = training.get("alignment", {}).get("diffusion")
     options = _flat(training) | _flat({"ddpm": _config(Path(diffusion)) if diffusion else {}})
     kept = ("split", "caption_from", "image_mean_from", "precision")
     options |= {key: inputs[key] for key in kept if key in inputs}
-    options |= _flat({"decoding": figures.get("decoding", {})})
-    options["evaluated_on"] = figures.get("evaluated_on", {}).get("dataset")
-    if inputs.get("alignment"):  # another chain in the place of the captioner's
-        options["image_alignment"] = own.get("alignment", {}).get("name") or inputs["alignment"]
+    options |= _flat({"decoding": scores.get("decoding", {})})
+    options["evaluated_on"] = scores.get("evaluated_on", {}).get("dataset")
+    if inputs.get("alignment"):  # another chain than the captioner's
+        options["image_alignment"] = config.get("alignment", {}).get("name") or inputs["alignment"]
     options |= {f"alignment.{key}": value for key, value in inputs.get("image_side", {}).items()}
-    return Evaluation(folder, options, figures)
+    return Evaluation(folder, options, scores)
 
 
 def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) -> list[str]:
     """The one or two options in which the evaluations differ, seeds aside.
 
     Args:
-        named: options to choose, by their whole names or ends such as `noise_std`; by default all that differ, of which
-            one that follows from another (the beams from the strategy) is left out.
+        named: options to choose, by their whole names or ends such as `noise_std`. By default all that differ, except
+            those that follow from others (the beams from the strategy).
 
     Raises:
-        ValueError: nothing or more differs than that.
+        ValueError: no option or more than two options differ.
     """
     values = DataFrame([evaluation.options for evaluation in evaluations], dtype=object)
     values = values.drop(columns=list(_SEEDS), errors="ignore").map(_text)
-    counts = values.nunique()
+    counts: Any = values.nunique()
     varying = counts[counts > 1].index
     if named:
-        chosen = [_named(option, varying, values.columns) for option in named]
+        chosen: list[str] = [_named(option, varying, values.columns) for option in named]
     else:
         chosen = []
         for key in counts[varying].sort_values(ascending=False, kind="stable").index:
@@ -104,7 +121,7 @@ def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) 
         differences = "; ".join(f"{key}: {', '.join(values[key].unique())}" for key in chosen)
         raise ValueError(
             f"The evaluations differ in {len(chosen)} options, a plot shows two ({differences}): give fewer "
-            "evaluations, or say which are the ones with options=[...]"
+            "evaluations, or choose options with options=[...]"
         )
     return chosen
 
@@ -127,11 +144,11 @@ def sweep_runs(evaluations: Sequence[Evaluation], options: Sequence[str], metric
                 f"{earlier.folder} and {evaluation.folder} have the same {', '.join(options)} and seed ({also}): "
                 "leave one of them out of evaluations=..."
             )
-        if evaluation.figure(metric) is None:
+        if evaluation.metric(metric) is None:
             raise ValueError(f"metric={metric} could not run in {evaluation.folder}, as its scores.json says")
     values = {option: in_order([_plain(e.options.get(option)) for e in evaluations]) for option in options}
-    figures, folders = [e.figure(metric) for e in evaluations], [str(e.folder) for e in evaluations]
-    return DataFrame({**values, metric: figures, "evaluation": folders}).sort_values(list(options), kind="stable")
+    metrics, folders = [e.metric(metric) for e in evaluations], [str(e.folder) for e in evaluations]
+    return DataFrame({**values, metric: metrics, "evaluation": folders}).sort_values(list(options), kind="stable")
 
 
 def sweep_points(runs: DataFrame, options: Sequence[str], metric: str) -> list[dict]:
@@ -153,12 +170,12 @@ def sweep_table(points: Sequence[Mapping], metric: str) -> Table:
 
 
 def _plain(value: object) -> float | str:
-    """A value that can be a place on an axis: none and lists are words."""
+    """A value on an axis: None and lists become words."""
     return value if isinstance(value, int | float | str) else _text(value)
 
 
 def _text(value: object) -> str:
-    return "null" if value is None or value != value else str(value)  # pandas has NaN for an option that is not there
+    return "null" if value is None or value != value else str(value)  # pandas has NaN for a missing option
 
 
 def _named(option: str, varying: Collection[str], known: Collection[str]) -> str:
@@ -171,16 +188,16 @@ def _named(option: str, varying: Collection[str], known: Collection[str]) -> str
     return matches[0]
 
 
-def _config(folder: Path) -> dict:
+def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else {}
+    return plain(OmegaConf.load(path), resolve=False) if path.is_file() else {}
 
 
-def _flat(config: Mapping, before: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
+def _flat(config: Mapping, before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{before}{key}"
         if name.removeprefix("ddpm.") in _NOT_COMPARED:
             continue
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return found
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -15,7 +15,7 @@ COLUMNS = [
 
 
 def table_row(figures: Mapping) -> dict:
-    """One direction's metrics of `modality_translation.measure` under the tables' column names."""
+    """One direction's metrics of `translation_metrics` under the tables' column names."""
     recalls = {f"R@{k} %": 100 * figures[f"recall_at_{k}"] for k in (1, 5, 10)}
     return {"similarity": figures["similarity"], **recalls, "median rank": figures["median_rank"]}
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from common.config import compose_config, plain
 from common.device import best_device
 from evaluation.embeddings.retrieval import paired_cosine
-from modality_translation.pairs import PairedStores, Pairs
+from modality_translation.pairs import PairedRows, PairedStores
 from modality_translation.task import TranslationTask
 from modality_translation.translation import Translation, load_translation
 from scripts.benchmarks.timing import median_seconds, parameters, with_ratios
 from training.loop import Loop, LoopConfig
 
 
-def made_up_pairs(rows: int, image_dim: int, text_dim: int, seed: int, device: torch.device) -> Pairs:
+def made_up_pairs(rows: int, image_dim: int, text_dim: int, seed: int, device: torch.device) -> PairedRows:
     """Pairs of made-up spaces: a text is its image's row through a fixed linear map, and something not linear."""
 
     def normal(*shape: int, seed: int) -> Tensor:
@@ -29,7 +29,7 @@ def made_up_pairs(rows: int, image_dim: int, text_dim: int, seed: int, device: t
     images = F.normalize(normal(rows, image_dim, seed=seed), dim=-1)
     linear, bent = (normal(image_dim, text_dim, seed=map_seed) for map_seed in (1, 2))
     texts = F.normalize(images @ linear, dim=-1) + F.normalize(torch.sin(3 * images @ bent), dim=-1)
-    return Pairs(images.to(device), F.normalize(texts, dim=-1).to(device), torch.arange(rows, device=device))
+    return PairedRows(images.to(device), F.normalize(texts, dim=-1).to(device), torch.arange(rows, device=device))
 
 
 def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
@@ -71,7 +71,7 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
     return with_ratios(table, "samples per second")
 
 
-def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, Pairs]:
+def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, PairedRows]:
     """A translation of configs/modality_translation.yaml's model, trained for `train_steps`, and unseen pairs."""
     whole = plain(compose_config("modality_translation", *config.overrides))
     torch.manual_seed(0)

@@ -75,9 +75,9 @@ def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
 @pytest.mark.parametrize(
     ("estimate", "message"),
     [
-        ({"data": "paired"}, "data='paired' must be one of unpaired, pairs"),
-        ({"images": 1}, "images=1 must be a whole number, at least 2"),
-        ({"rows": 3}, "unknown keys \\['rows'\\]"),
+        ({"data": "paired"}, "alignment.estimate.data='paired' must be 'unpaired' or 'pairs'"),
+        ({"images": 1}, "alignment.estimate.images=1 must be greater than or equal to 2"),
+        ({"rows": 3}, "no option alignment.estimate.rows=3"),
         ({"data": "pairs", "split": "dev"}, "images of the split 'dev', of which .* has none"),
     ],
 )

@@ -155,7 +155,10 @@ def test_a_large_memory_is_saved_by_its_stores_hash_and_refused_when_that_change
         ([{"step": "Normalize", "dim": 16}], "Normalize has no option 'dim'; its options: none"),
         ([NORMALIZE, {"step": "DiffusionBridge", "diffusion": "x", "step_count": 5}, NORMALIZE], "step_count"),
         ([NORMALIZE, {"step": "GaussianNoise", "noise_std": -1}, NORMALIZE], "noise_std=-1"),
-        ([NORMALIZE, {"step": "GaussianNoise", "noise_std": "abc"}, NORMALIZE], "noise_std='abc' must be a number"),
+        (
+            [NORMALIZE, {"step": "GaussianNoise", "noise_std": "abc"}, NORMALIZE],
+            "alignment.noise_std='abc' must be a valid number",
+        ),
         ([NORMALIZE, {"step": "TextMemory", "temperature": 0}, NORMALIZE], "temperature=0"),
         ([NORMALIZE, {"step": "TextMemory", "memory_rows": 1000}, NORMALIZE], "memory_rows=1000"),
         ([{"noise_std": 1}, NORMALIZE], "needs a key 'step'"),
@@ -181,7 +184,7 @@ def test_flat_options_reach_every_step_that_has_them():
     entries = [NORMALIZE, {"step": "GaussianNoise", "noise_std": 0.1}, {"step": "TextMemory", "temperature": 0.5}]
     assert step_entries(method, STEPS) == entries
     assert step_entries({"steps": entries}, STEPS) == entries  # whole entries stay as they are
-    with pytest.raises(ValueError, match=r"alignment.sigma is an option of no step .*; theirs: estimate, noise_std"):
+    with pytest.raises(ValueError, match=r"alignment.sigma is an option of no step .*; known: estimate, noise_std"):
         step_entries({"steps": ["GaussianNoise"], "sigma": 1}, STEPS)
     with pytest.raises(ValueError, match="Unknown alignment step 'Whiten'"):
         step_entries({"steps": ["Whiten"]}, STEPS)

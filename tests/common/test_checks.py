@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import FrozenInstanceError, asdict, replace
+from inspect import signature
 from typing import Literal
 
 import pytest
 from pydantic import Field, field_validator, model_validator
 
-from common.checks import checked_dataclass
+from common.checks import Count, checked_dataclass, checked_options
 
 
 @checked_dataclass(prefix="loop.")
@@ -68,3 +69,17 @@ def test_it_is_a_dataclass():
 def test_errors_are_one_sentence(options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Options(**options)
+
+
+class Network:
+    @checked_options("model.")
+    def __init__(self, dim: int, width: Count = 8, kind: Literal["mlp", "linear"] = "mlp"):
+        self.options = (dim, width, kind)
+
+
+def test_the_arguments_of_a_constructor_are_checked():
+    assert Network(3, 4).options == (3, 4, "mlp") and str(signature(Network)).startswith("(dim: 'int'")
+    with pytest.raises(ValueError, match=r"^model\.width=0 must be greater than or equal to 1; model\.kind='cnn' must"):
+        Network(3, 0, kind="cnn")
+    with pytest.raises(ValueError, match=r"^model\.dim is missing; there is no option model\.depth=2$"):
+        Network(depth=2)

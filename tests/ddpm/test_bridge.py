@@ -1,6 +1,7 @@
 """The bridge against a slow re-derivation of the reference's loop, and its place in an alignment."""
 
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -72,9 +73,9 @@ def slow_bridge(model, row, start, steps, eta, noises) -> np.ndarray:
             state = state + sigma * noises[number].double().numpy()
 
 
-@pytest.mark.parametrize("objective, renormalize", KINDS)
+@pytest.mark.parametrize(("objective", "renormalize"), KINDS)
 @pytest.mark.parametrize(
-    "start, steps, eta", [(600, 5, 0.0), (400, 7, 0.0), (600, 5, 0.7), (1000, 10, 1.0), (3, 3, 0.5)]
+    ("start", "steps", "eta"), [(600, 5, 0.0), (400, 7, 0.0), (600, 5, 0.7), (1000, 10, 1.0), (3, 3, 0.5)]
 )
 def test_bridge_is_the_references_loop(objective, renormalize, start, steps, eta):
     model, rows = diffusion(objective, renormalize, embed_scale=2.0), unit_rows()
@@ -87,7 +88,7 @@ def test_bridge_is_the_references_loop(objective, renormalize, start, steps, eta
 
 
 @pytest.mark.parametrize(
-    "start, expected",
+    ("start", "expected"),
     [(400, [399, 319, 239, 159, 79, -1]), (600, [599, 479, 359, 239, 119, -1])],
 )
 def test_times_are_the_references(start, expected):
@@ -127,8 +128,8 @@ class Oracle(nn.Module):
         return self.clean if process.objective == "pred_x0" else process.predict_v(self.clean, times, noise)
 
 
-@pytest.mark.parametrize("objective, renormalize", KINDS)
-@pytest.mark.parametrize("start, steps, eta", [(1, 1, 0.0), (400, 1, 0.0), (400, 5, 1.0), (900, 50, 0.0)])
+@pytest.mark.parametrize(("objective", "renormalize"), KINDS)
+@pytest.mark.parametrize(("start", "steps", "eta"), [(1, 1, 0.0), (400, 1, 0.0), (400, 5, 1.0), (900, 50, 0.0)])
 def test_a_perfect_denoiser_recovers_the_rows_from_any_step(objective, renormalize, start, steps, eta):
     model, rows = diffusion(objective, renormalize), unit_rows()
     model.process.model = Oracle(model.process, model.embed_scale * rows)
@@ -136,7 +137,7 @@ def test_a_perfect_denoiser_recovers_the_rows_from_any_step(objective, renormali
     torch.testing.assert_close(reverse_diffusion(model, states, start, steps, eta, sequence()), rows, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("objective, renormalize", KINDS)
+@pytest.mark.parametrize(("objective", "renormalize"), KINDS)
 def test_one_step_is_the_normalised_prediction(objective, renormalize):
     model, states = diffusion(objective, renormalize), unit_rows()
     predicted = model.ddim_step(states, 599, -1)
@@ -178,19 +179,19 @@ def test_a_training_parent_does_not_bring_dropout_or_gradients_into_the_bridge()
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
-        ({"image_timestep": 1001}, ["image_timestep=1001", "1..1000", "alignment.image_timestep"]),
-        ({"image_timestep": 0}, ["image_timestep=0", "alignment.image_timestep"]),
-        ({"text_timestep": 1000}, ["text_timestep=1000", "1..999", "alignment.text_timestep"]),
-        ({"text_steps": 0}, ["text_steps=0", "alignment.text_steps"]),
-        ({"image_timestep": 4, "image_steps": 5}, ["image_steps=5", "1..image_timestep=4"]),
-        ({"eta": -0.1}, ["eta=-0.1", "alignment.eta"]),
-        ({"eta": 1.5}, ["eta=1.5", "0..1"]),
+        ({"image_timestep": 1001}, ["alignment.image_timestep=1001", "1..1000"]),
+        ({"image_timestep": 0}, ["alignment.image_timestep=0", "equal to 1"]),
+        ({"text_timestep": 1000}, ["alignment.text_timestep=1000", "1..999"]),
+        ({"text_steps": 0}, ["alignment.text_steps=0", "equal to 1"]),
+        ({"image_timestep": 4, "image_steps": 5}, ["alignment.image_steps=5", "1..alignment.image_timestep=4"]),
+        ({"eta": -0.1}, ["alignment.eta=-0.1", "greater than or equal to 0"]),
+        ({"eta": 1.5}, ["alignment.eta=1.5", "less than or equal to 1"]),
     ],
 )
 def test_refusals_name_value_and_option(options, words):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         DiffusionBridge(diffusion().options(), **options)
     assert all(word in str(error.value) for word in words)
 
@@ -236,7 +237,7 @@ def test_other_steps_before_the_bridge_are_refused(make_store, trained_on):
     store = make_store(dim=DIM)
     folder = trained_on(store)
     for preceding in ([{"step": "Normalize"}], [*CHAIN[:2]], []):
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ValueError, match="DiffusionBridge is after") as error:
             Alignment.from_store(chain(folder, preceding), STEPS, store)
         assert all(word in str(error.value) for word in (str(folder), "Center(dim=16)", "alignment.steps"))
 
@@ -248,7 +249,7 @@ def test_another_text_mean_is_refused_and_another_image_mean_is_not(make_store, 
     preceding[1].image_mean += 0.5
     DiffusionBridge.from_store(store, preceding, diffusion=str(folder))
     preceding[1].text_mean += 0.01
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="text mean") as error:
         DiffusionBridge.from_store(store, preceding, diffusion=str(folder))
     assert all(word in str(error.value) for word in (str(store.path), str(folder), "text mean"))
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -108,7 +109,7 @@ def test_start_noise_and_v_turn_into_one_another(schedule, time):
     torch.testing.assert_close(process.predict_noise_from_start(noisy, times, start), noise, **close)
 
 
-@pytest.mark.parametrize("objective, schedule", EVERY)
+@pytest.mark.parametrize(("objective", "schedule"), EVERY)
 def test_snr_weighting_is_the_packages_default(objective, schedule):
     package = GaussianDiffusion1D(
         nn.Identity(), seq_length=DIM, channels=1, self_condition=False, objective=objective, beta_schedule=schedule
@@ -140,7 +141,7 @@ def test_the_same_x0_error_costs_the_same_whatever_the_objective(weighting, sche
         torch.testing.assert_close(model(rows, times, noise).double(), expected, rtol=2e-3, atol=0)
 
 
-@pytest.mark.parametrize("objective, schedule", EVERY)
+@pytest.mark.parametrize(("objective", "schedule"), EVERY)
 def test_losses_are_finite_per_row_and_independent_of_the_batch(objective, schedule):
     model = diffusion(objective, schedule)
     times, noise = torch.tensor([0, 1, 500, 998, 999]), torch.randn(5, DIM)
@@ -180,20 +181,20 @@ def test_bf16_autocast_keeps_the_schedules_arithmetic_in_float32(objective):
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
-        ({"objective": "pred_x"}, ["'pred_x'", "diffusion.objective", "pred_x0"]),
-        ({"schedule": "sigmoid"}, ["'sigmoid'", "diffusion.schedule"]),
-        ({"loss_weighting": "p2"}, ["'p2'", "diffusion.loss_weighting", "min-snr"]),
-        ({"embed_scale": 0.0}, ["embed_scale=0.0", "diffusion.embed_scale"]),
-        ({"timesteps": 1}, ["timesteps=1", "diffusion.timesteps"]),
+        ({"objective": "pred_x"}, ["diffusion.objective='pred_x'", "pred_x0"]),
+        ({"schedule": "sigmoid"}, ["diffusion.schedule='sigmoid'", "cosine"]),
+        ({"loss_weighting": "p2"}, ["diffusion.loss_weighting='p2'", "min-snr"]),
+        ({"embed_scale": 0.0}, ["diffusion.embed_scale=0.0", "greater than 0 or 'sqrt_dim'"]),
+        ({"timesteps": 1}, ["diffusion.timesteps=1", "greater than or equal to 2"]),
         ({"objective": "pred_noise", "renormalize_state": True}, ["pred_noise", "renormalize_state=false"]),
         ({"objective": "pred_v", "renormalize_state": True}, ["pred_v", "renormalize_state=false"]),
         ({"prefix": [{"step": "Center", "dim": DIM}]}, ["end with Normalize"]),
     ],
 )
 def test_refusals_name_value_and_option(options, words):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         TextDiffusion(DIM, MLP, **options)
     assert all(word in str(error.value) for word in words)
 

@@ -58,10 +58,10 @@ def test_rows_are_drawn_by_the_seed_with_their_own_texts(config):
     ("overrides", "message"),
     [
         (["alignments=[nope]"], "'nope' is neither a config"),
-        (["alignments=[c1,c1]"], "two of the name 'c1'"),
+        (["alignments=[c1,c1]"], "two named 'c1'"),
         (["split=train"], "no images of split 'train'"),
         (["max_images=2"], "max_images=2 must be null or at least 4"),
-        (["variance_share=2"], "variance_share=2 must lie"),
+        (["variance_share=2"], "variance_share=2 must be between"),
     ],
 )
 def test_bad_options_are_refused(config, overrides, message):

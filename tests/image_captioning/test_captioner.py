@@ -54,7 +54,7 @@ def test_mlp_mapper_has_clipcaps_widths():
     ("options", "sentence"),
     [
         ({"kind": "cnn"}, "Unknown mapper 'cnn'"),
-        ({"kind": "linear", "layers": 3}, "linear does not take"),
+        ({"kind": "linear", "layers": 3}, r"no option decoder\.mapper\.layers=3"),
         ({"kind": "transformer", "heads": 5}, "heads=5"),
         ({"kind": "mlp", "prefix_length": 0}, "prefix_length=0"),
     ],

@@ -23,7 +23,7 @@ MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"s
 
 @pytest.fixture
 def exported(make_store, tmp_path, compose):
-    """(a captioner with a text memory, its export, the store)"""
+    """(a captioner with a text memory, its export, the store)."""
     store = make_store()
     alignment = Alignment.from_store(MEMORY, STEPS, store)
     tokenizer = train_tokenizer(store.captions("train"))

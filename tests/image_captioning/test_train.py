@@ -22,8 +22,9 @@ from embedding_space.write_store import write_store
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
+from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
-from image_captioning.training_run import _aligned_once, _paired, choose, train
+from image_captioning.training_run import train
 from training.batches import StepRandom
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"] * 6
@@ -65,7 +66,9 @@ def test_loss_of_two_processes_is_that_of_one_and_the_mean_over_tokens(task):
         ]
         torch.testing.assert_close(sum(halves) / 2, whole)
         numbers = task.order.batch(step)
-        embeddings = task.training.embeddings(task.captioner, numbers, StepRandom(0, step, 8, slice(0, 8)).normal_like)
+        embeddings = task.training.embeddings(
+            task.captioner.alignment, numbers, StepRandom(0, step, 8, slice(0, 8)).normal_like
+        )
         tokens, mask = task.training.tokens.batch(numbers)
         logits = task.captioner.logits(embeddings, tokens)
         torch.testing.assert_close(torch.nn.functional.cross_entropy(logits[mask], tokens[mask]), whole)
@@ -106,7 +109,7 @@ def test_noise_is_fresh_each_epoch_and_reproducible(task):
 
 def test_the_validation_loss_is_repeatable_and_a_mean_over_tokens(task):
     task = task()
-    losses = {task._loss(task.captioner, task.training) for _ in range(2)}
+    losses = {task.loss_per_token(task.captioner, task.training) for _ in range(2)}
     assert len(losses) == 1
     aligned = Examples(
         task.captioner.alignment.training_side(task.training.rows, torch.zeros_like), task.training.tokens, aligned=True
@@ -114,7 +117,7 @@ def test_the_validation_loss_is_repeatable_and_a_mean_over_tokens(task):
     tokens, mask = aligned.tokens.batch(torch.arange(len(CAPTIONS)))
     logits = task.captioner.logits(aligned.rows, tokens)
     expected = torch.nn.functional.cross_entropy(logits[mask], tokens[mask]).item()
-    assert task._loss(task.captioner, aligned) == pytest.approx(expected, rel=1e-5)
+    assert task.loss_per_token(task.captioner, aligned) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_tiny_world_is_learnt_and_captioned_from_its_folder(config, tmp_path, capsys):
@@ -182,10 +185,10 @@ def test_paired_inputs_are_the_aligned_images_of_the_captions(config, make_capti
     captioner = make_captioner()
     tokens = CaptionTokens.encode(store.captions("val"), captioner.tokenizer, 40)
     chosen = torch.tensor([5, 30])
-    examples = _paired(captioner, store, "val", tokens, chosen)
+    examples = Examples.load(CaptionSelection(store, "val", chosen), tokens, captioner.alignment, "pairs")
     rows = store.tables.captions["image_row"].take(store.tables.caption_rows("val")[chosen.numpy()]).to_numpy()
     expected = captioner.alignment.inference_side(store._read("images", rows))
-    torch.testing.assert_close(examples.embeddings(captioner, torch.arange(2), None), expected)
+    torch.testing.assert_close(examples.embeddings(captioner.alignment, torch.arange(2), torch.randn_like), expected)
 
 
 def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_captioner):
@@ -194,14 +197,16 @@ def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_capt
     captioner.alignment = Alignment.from_store(expand_steps(config().alignment, STEPS), STEPS, store)
     tokens = CaptionTokens.encode(store.captions("train"), captioner.tokenizer, 40)
     raw = Examples(store.texts("train", torch.float16), tokens)
-    once, again = (_aligned_once(captioner, raw, seed=0) for _ in range(2))
+    once, again = (raw.aligned_once(captioner.alignment, seed=0) for _ in range(2))
     assert torch.equal(once.rows, again.rows) and once.rows.dtype == torch.float16
-    assert not torch.equal(once.rows, _aligned_once(captioner, raw, seed=1).rows)
+    assert not torch.equal(once.rows, raw.aligned_once(captioner.alignment, seed=1).rows)
     clean = captioner.alignment.clean_side(raw.rows)
     kept = torch.nn.functional.cosine_similarity(once.rows.float(), clean)
     fresh = torch.nn.functional.cosine_similarity(captioner.alignment.training_side(raw.rows, torch.randn_like), clean)
     assert kept.max() < 0.999 and abs(kept.mean() - fresh.mean()) < 0.05
-    assert torch.equal(once.embeddings(captioner, torch.tensor([3, 3]), None), once.rows[[3, 3]].float())
+    assert torch.equal(
+        once.embeddings(captioner.alignment, torch.tensor([3, 3]), torch.randn_like), once.rows[[3, 3]].float()
+    )
     assert train(config("text_noise=once", "loop.steps=2"))["text_loss"] > 0
 
 
@@ -216,14 +221,14 @@ def test_epochs_say_how_long_to_train(config, tmp_path):
 
 def test_without_a_validation_split_some_training_texts_are_held_out(config, tmp_path):
     made = config("validation_split=null", "loop.steps=2")
-    chosen = choose(made, EmbeddingStore(made.store))
-    assert chosen.split == chosen.validation_split == "train"
-    assert torch.cat([chosen.rows, chosen.validation_rows]).sort().values.tolist() == list(range(200))
-    assert len(chosen.validation_rows) == 20
+    training, validation = select_captions(made, EmbeddingStore(made.store))
+    assert training.split == validation.split == "train"
+    assert torch.cat([training.rows, validation.rows]).sort().values.tolist() == list(range(200))
+    assert len(validation.rows) == 20
     train(made)
     assert Captioner.load(made.output_dir).provenance["captions"] == 180
     for bad in ("validation_captions=null", "validation_captions=200", "train_on=pairs"):
-        with pytest.raises(ValueError, match="validation_split=null holds validation_captions="):
+        with pytest.raises(ValueError, match="validation_split=null holds out validation_captions="):
             train(config("validation_split=null", bad))
 
 
@@ -256,21 +261,21 @@ def test_all_captions_of_an_image_are_held_out_together(config):
     made = config("validation_split=null")
     store = EmbeddingStore(made.store)
     store.manifest = replace(store.manifest, text_split="val")
-    chosen = choose(made, store)
+    training, validation = select_captions(made, store)
     images = store.pairs("val")
-    held, trained = (set(images[rows].tolist()) for rows in (chosen.validation_rows, chosen.rows))
-    assert len(chosen.validation_rows) == 20 and len(held) == 10  # two captions each
+    held, trained = (set(images[part.rows].tolist()) for part in (validation, training))
+    assert len(validation.rows) == 20 and len(held) == 10  # two captions each
     assert len(held | trained) == 40 and not held & trained
-    assert torch.equal(chosen.validation_rows, choose(made, store).validation_rows)
+    assert torch.equal(validation.rows, select_captions(made, store)[1].rows)
     other = config("validation_split=null", "seed=1")
-    assert not torch.equal(chosen.validation_rows, choose(other, store).validation_rows)
+    assert not torch.equal(validation.rows, select_captions(other, store)[1].rows)
     with pytest.raises(ValueError, match="validation_captions=79 leave no image of split 'val' to train on"):
-        choose(config("validation_split=null", "validation_captions=79"), store)
+        select_captions(config("validation_split=null", "validation_captions=79"), store)
 
 
 def test_captions_without_images_are_held_out_one_by_one(config):
     store = EmbeddingStore(config().store)
-    alone = choose(config("validation_split=null"), store).validation_rows
+    alone = select_captions(config("validation_split=null"), store)[1].rows
     assert torch.equal(alone, drawn_rows(200, 20, 0, 5))
     groups = store.tables.image_groups("val+train")
     assert groups[:6].tolist() == [0, 0, 1, 1, 2, 2] and groups[80:].tolist() == list(range(40, 240))

@@ -99,7 +99,7 @@ def test_by_default_coordinates_have_unit_mean_square():
         ({"drop_condition": 1.0}, "drop_condition=1.0"),
         ({"embed_scale": 0}, "embed_scale=0"),
         ({"timesteps": 1}, "timesteps=1"),
-        ({"denoiser": {"layers": 3}}, "does not take the options"),
+        ({"denoiser": {"layers": 3}}, r"no option model\.cdim\.denoiser\.layers=3"),
         ({"denoiser": {"depth": 0}}, "depth=0"),
     ],
 )

@@ -107,7 +107,10 @@ def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tm
         (("seeds=[0,0]",), "seeds="),
         (("+variants.odd={of: nothing}", "rows=[odd]"), "is no variant that is trained"),
         (("+variants.odd={train: []}", "rows=[odd]"), "must have training or of"),
-        (("+variants.odd={of: ced, sampling: {gama: 1}}", "rows=[odd]"), r"variants\.odd: .*no option 'gama'"),
+        (
+            ("+variants.odd={of: ced, sampling: {gama: 1}}", "rows=[odd]"),
+            r"variants\.odd: .*no option sampling\.gama=1",
+        ),
         (
             ("+variants.odd={of: ced, tune: {gamma: 0.5}}", "rows=[odd]"),
             r"variants\.odd: tune\.gamma=0\.5 must be a list",

@@ -20,8 +20,8 @@ from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.training_run import train as train_captioner
-from modality_translation.baselines import Linear, Mean, NearestNeighbours
-from modality_translation.measure import measure, measure_untranslated, share_above
+from modality_translation.baselines import Linear, Mean, NearestNeighbors
+from modality_translation.measure import share_above, translation_metrics, untranslated_metrics
 from modality_translation.pairs import PairedStores
 from modality_translation.step import ModalityTranslation, check_encoder
 from modality_translation.task import TranslationTask
@@ -50,7 +50,7 @@ def test_training_learns_between_two_widths_and_leaves_a_loadable_translation(co
     translation = load_translation(tmp_path / "run")
     assert translation.dims == {"images": 24, "texts": 12} and translation.provenance["uses_pairs"] is True
     stores = PairedStores(configured.towers().path, configured.towers().path)
-    found = measure(translation, stores.pairs("val"), DIRECTIONS)
+    found = translation_metrics(translation, stores.pairs("val"), DIRECTIONS)
     assert found["image_to_text"]["similarity"] == pytest.approx(figures["sim_txt"], abs=1e-5)
     untrained = train(configured("untrained", alone, towers=True, steps=1))
     assert figures["sim_txt"] > untrained["sim_txt"] + 0.1 and figures["sim_img"] > untrained["sim_img"] + 0.1
@@ -126,7 +126,7 @@ def test_two_encoders_share_a_data_set_and_other_tables_are_refused(configured, 
 def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configured, monkeypatch):
     stores = PairedStores(configured.towers().path, configured.towers().path)
     training, validation = stores.pairs("pretrain"), stores.pairs("val")
-    nearest = NearestNeighbours(training, 3)
+    nearest = NearestNeighbors(training, 3)
     for image, made in zip(
         validation.images[:5], nearest.translate(validation.images[:5], "image_to_text"), strict=True
     ):
@@ -139,13 +139,14 @@ def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configu
     torch.testing.assert_close(by_caption[7], slow)
     monkeypatch.setattr("modality_translation.baselines.SIMILARITIES_AT_ONCE", 1)
     torch.testing.assert_close(nearest.translate(validation.texts, "text_to_image"), by_caption)
-    with pytest.raises(ValueError, match=r"neighbours=49 must lie in 1\.\.48"):
-        NearestNeighbours(training, 49)
+    with pytest.raises(ValueError, match=r"neighbours=49 must be in 1\.\.48"):
+        NearestNeighbors(training, 49)
     made = Mean(training).translate(validation.texts, "text_to_image")
     torch.testing.assert_close(made[3], F.normalize(training.images[training.image_row].mean(0), dim=-1))
     linear = {ridge: Linear(training, ridge) for ridge in (1e3, 1e-3)}
     similarity = {
-        ridge: measure(each, validation, DIRECTIONS)["image_to_text"]["similarity"] for ridge, each in linear.items()
+        ridge: translation_metrics(each, validation, DIRECTIONS)["image_to_text"]["similarity"]
+        for ridge, each in linear.items()
     }
     assert similarity[1e-3] > similarity[1e3] and best_of(linear, validation, "image_to_text") == 1e-3
 
@@ -158,10 +159,10 @@ def test_measures_of_a_perfect_translation_and_of_a_joint_space(configured):
         def translate(self, rows, direction, **sampling):
             return pairs.images[pairs.image_row] if direction == "text_to_image" else pairs.texts[::2]
 
-    found = measure(Perfect(), pairs, ("text_to_image",))["text_to_image"]
+    found = translation_metrics(Perfect(), pairs, ("text_to_image",))["text_to_image"]
     assert found["similarity"] == pytest.approx(1, abs=1e-5) and found["median_rank"] < 3
     assert share_above(Perfect(), pairs, "text_to_image", 0.99) == 1
-    plain = measure_untranslated(pairs)
+    plain = untranslated_metrics(pairs)
     assert plain["image_to_text"]["similarity"] == pytest.approx(
         (pairs.images[pairs.image_row] * pairs.texts).sum(-1).mean().item(), abs=1e-5
     )
@@ -175,7 +176,9 @@ def test_the_grids_best_is_chosen_under_the_settings_it_is_measured_with(configu
     grid = {"gamma": [0.0, 1.0], "guidance_scale": [0.0, 2.0]}
     chosen = best_sampling(translation, pairs, "image_to_text", grid)
     scores = {
-        (gamma, scale): measure(translation, pairs, DIRECTIONS, gamma=gamma, guidance_scale=scale)["image_to_text"]
+        (gamma, scale): translation_metrics(translation, pairs, DIRECTIONS, gamma=gamma, guidance_scale=scale)[
+            "image_to_text"
+        ]
         for gamma in (0.0, 1.0)
         for scale in (0.0, 2.0)
     }
@@ -253,8 +256,8 @@ def test_the_step_holds_what_its_terms_need(configured, tmp_path, terms):
     made = load_translation(tmp_path / "run").translate(images, "image_to_text", terms=terms)
     torch.testing.assert_close(rebuilt.eval().inference_side(images), made, rtol=0, atol=1e-3)
     train(configured("one", f"sampling.terms={terms}", "model.projection=joint", "model.ridge=0"))
+    step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
     with pytest.raises(ValueError, match=f"terms=both needs a part .*sampling.terms={terms}"):
-        step = {**step, "translation": str(tmp_path / "one"), "terms": "both"}
         Alignment.from_store([NORMALIZE, step, NORMALIZE], STEPS, configured.store)
 
 

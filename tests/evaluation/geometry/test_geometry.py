@@ -13,8 +13,8 @@ from scipy import stats
 
 from alignment.chain import Alignment
 from evaluation.geometry.analysis import analyze
-from evaluation.geometry.gap import gap_figures, paired_gap_figures
-from evaluation.geometry.residuals import anderson_darling, gaussianity, residual_figures
+from evaluation.geometry.gap import gap_statistics, paired_gap_statistics
+from evaluation.geometry.residuals import anderson_darling, gaussianity, residual_statistics
 from evaluation.geometry.sample import Embeddings
 from evaluation.geometry.similarity import linear_cka, pair_alignment, separability, uniformity
 from evaluation.geometry.spread import effective_dimension, entropy_rank, participation_ratio, principal_axes
@@ -36,7 +36,7 @@ def pairs_with_a_gap(images: int = 300, dim: int = 12, sd: float = 0.1) -> Embed
 
 def test_the_gap_is_found_with_its_length_and_direction():
     embeddings = pairs_with_a_gap()
-    found = gap_figures(embeddings, 0.99, 5000)
+    found = gap_statistics(embeddings, 0.99, 5000)
     assert found["distance_of_means"] == pytest.approx(3, abs=0.02)
     images = found["orthogonality"]["images"]
     assert images["span_dimensions"] == 6 and images["angle_to_span_degrees"] == pytest.approx(90, abs=1)
@@ -44,7 +44,7 @@ def test_the_gap_is_found_with_its_length_and_direction():
     assert sum(images["cosine_to_differences"]["histogram"]) == pytest.approx(1)
     both = embeddings.image_row, embeddings.texts
     slow = torch.stack([embeddings.images[row] - text for row, text in zip(*both, strict=True)])
-    own = paired_gap_figures(embeddings)
+    own = paired_gap_statistics(embeddings)
     assert own["length"]["mean"] == pytest.approx(slow.norm(dim=1).mean().item(), rel=1e-5)
     assert own["length"]["sd"] == pytest.approx(slow.norm(dim=1).std().item(), rel=1e-4)
     assert own["cosine_to_mean_gap"]["mean"] == pytest.approx(
@@ -56,13 +56,13 @@ def test_the_gap_is_found_with_its_length_and_direction():
 
 def test_a_gap_within_the_span_has_no_angle_to_it():
     rows = normal(400, 6)
-    found = gap_figures(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)
+    found = gap_statistics(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)
     assert found["orthogonality"]["images"]["angle_to_span_degrees"] == pytest.approx(0, abs=0.1)
 
 
 def test_residuals_are_the_noise_that_was_added():
     embeddings = pairs_with_a_gap(images=2000, sd=0.1)
-    found = residual_figures(embeddings, 0.99, 20_000)
+    found = residual_statistics(embeddings, 0.99, 20_000)
     assert found["sd_rms"] == pytest.approx(0.1, rel=0.02) and len(found["sd"]) == 12
     assert found["cosine"]["sd"] == pytest.approx(found["cosine"]["sd_if_isotropic"], rel=0.05)
     assert found["gaussianity"]["samples"] == 2000  # one pair an image
@@ -116,9 +116,9 @@ def test_cka_is_blind_to_rotation_and_scale_and_low_between_strangers():
     rows = normal(500, 6)
     rotation = torch.linalg.qr(normal(6, 6, seed=2)).Q
     assert linear_cka(rows, 3 * rows @ rotation + 1) == pytest.approx(1, abs=1e-6)
-    centred = rows - rows.mean(0)
+    centered = rows - rows.mean(0)
     other = normal(500, 4, seed=3)
-    kernel, other_kernel = centred @ centred.T, (other - other.mean(0)) @ (other - other.mean(0)).T
+    kernel, other_kernel = centered @ centered.T, (other - other.mean(0)) @ (other - other.mean(0)).T
     slow = (kernel * other_kernel).sum() / kernel.norm() / other_kernel.norm()
     assert linear_cka(rows, other) == pytest.approx(slow.item(), rel=1e-4) and linear_cka(rows, other) < 0.05
 
@@ -172,7 +172,7 @@ def test_bad_rows_and_options_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             Embeddings(*arguments)
-    with pytest.raises(ValueError, match="variance_share=1 must lie"):
+    with pytest.raises(ValueError, match="variance_share=1 must be between"):
         analyze(Embeddings(rows, rows), variance_share=1)
     with pytest.raises(ValueError, match="draws=1 must be"):
         analyze(Embeddings(rows, rows), draws=1)

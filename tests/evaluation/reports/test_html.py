@@ -112,11 +112,11 @@ def test_pca_axes_are_those_of_the_first_panel_and_show_its_gap():
     texts[:, 0] -= 0.5
     images[:, 0] += 0.5
     stretched = torch.diag(torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 40]))  # varies most where the first panel does not
-    centred = (texts - texts.mean(0)) @ stretched, (images - images.mean(0)) @ stretched
-    figure = plot_embedding_pca({"before\n1.0 apart": (texts, images), "centred": centred})
-    before, centred = figure.axes
+    centered = (texts - texts.mean(0)) @ stretched, (images - images.mean(0)) @ stretched
+    figure = plot_embedding_pca({"before\n1.0 apart": (texts, images), "centred": centered})
+    before, centered = figure.axes
     assert before.get_title() == "before\n1.0 apart" and before.get_ylabel().endswith("of variance in before")
-    assert before.get_xlim() == centred.get_xlim()
+    assert before.get_xlim() == centered.get_xlim()
     text_points, image_points = (collection.get_offsets() for collection in before.collections)
     assert len(text_points) == 600 and len(image_points) == 50
     distance = abs(text_points.mean(0) - image_points.mean(0))

@@ -66,7 +66,9 @@ def test_the_dashboard_gets_the_table_and_the_gallery(folder, compose, monkeypat
             logged["ended"] = True
 
     monkeypatch.setattr(evaluation.reports.report_command, "Accelerator", Dashboard)
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Image=lambda picture: ("picture", picture.size)))
+    monkeypatch.setitem(
+        sys.modules, "wandb", SimpleNamespace(__spec__=True, Image=lambda image: ("picture", image.size))
+    )
     report(compose("report", f"comparison={folder}", "picture_side=45", "tracker=wandb", "tracker.mode=offline"))
     assert logged["mode"] == "offline" and logged["ended"]
     columns, rows = logged["results"]

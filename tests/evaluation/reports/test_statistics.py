@@ -97,8 +97,8 @@ def test_intervals_cover_the_true_mean_about_as_often_as_they_say_and_are_the_sa
     [
         (np.ones((2, 5)), np.ones((2, 4)), r"\(2, 5\) and \(2, 4\)"),
         (np.ones((2, 5)), np.ones((3, 5)), "same seeds and images"),
-        (np.ones(5), np.ones(5), "one of each at least"),
-        (np.ones((2, 0)), np.ones((2, 0)), "one of each at least"),
+        (np.ones(5), np.ones(5), "at least one of each"),
+        (np.ones((2, 0)), np.ones((2, 0)), "at least one of each"),
         (np.array([[1.0, np.nan]]), np.ones((1, 2)), "ours must be finite, but 1 of"),
     ],
 )

@@ -49,9 +49,9 @@ def test_the_image_side_takes_the_place_of_the_alignments_own(evaluated):
     assert [(point["options"]["alignment.image_timestep"], point["values"]) for point in points] == [
         (300, [40.0]), (500, [50.0]),
     ]  # fmt: skip
-    assert own.figure("gap.paired_cosine") == 0.4
+    assert own.metric("gap.paired_cosine") == 0.4
     with pytest.raises(ValueError, match=r"metric=gap\.nothing is not in .*which has CIDEr, SPICE"):
-        own.figure("gap.nothing")
+        own.metric("gap.nothing")
     with pytest.raises(ValueError, match="metric=SPICE could not run in"):
         sweep_runs([own], [], "SPICE")
 
