@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignment.auto import estimate_noise_std, rows_for_estimate
+from alignment.auto_noise import estimate_noise_std, rows_for_estimate
 from alignment.step import Step
 from common.checks import NotNegative, checked_options
 

@@ -19,11 +19,11 @@ from common.provenance import run_facts
 from comparison.method_result import MethodResult
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
-from comparison.stages import experiment_override
+from comparison.trainings import experiment_override
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.scoring import Scoring, named, split_references
+from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_tables import cider_intervals
 from evaluation.reports.plots import save_plot

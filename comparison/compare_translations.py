@@ -17,7 +17,7 @@ from common.device import best_device
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
-from comparison.stages import TrainingStage, experiment_override, stage_config
+from comparison.trainings import TrainingStage, experiment_override, stage_config
 from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbors
 from modality_translation.measure import SIMILARITY, translation_metrics, untranslated_metrics

@@ -23,7 +23,7 @@ from comparison.runs import MethodRuns, shared_trainings
 from ddpm.bridge import load_text_diffusion, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_tables import cider_intervals

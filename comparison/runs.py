@@ -16,9 +16,9 @@ from common.plain import plain
 from common.stages import Stage, StageClock
 from comparison.method_result import MethodResult
 from comparison.methods import Method
-from comparison.stages import KINDS, TrainingStage, stage_config
+from comparison.trainings import KINDS, TrainingStage, stage_config
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import ORACLES
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner

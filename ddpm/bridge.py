@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignment.auto import rows_for_estimate
+from alignment.auto_noise import rows_for_estimate
 from alignment.step import NormalSampler, Step
 from common.checkpoint import load_checkpoint
 from common.checks import Count, Share, checked_options
-from ddpm.auto import estimate_image_timestep
+from ddpm.auto_timestep import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
 from ddpm.sampling import ddim_times
 from embedding_space.store import EmbeddingStore

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.delimited import table_rows
+from common.csv_files import table_rows
 from common.text_files import ObjectsByLine, first_line, json_lines, read_json
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")

@@ -20,7 +20,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.score_file import score_file
-from evaluation.captions.scoring import Scoring, named
+from evaluation.captions.scoring_options import Scoring, named
 from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner

@@ -13,7 +13,7 @@ from common.files import write_whole
 from evaluation.captions.evaluation_folder import EvaluationFolder
 from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood, Seconds
 from evaluation.captions.score_split import split_scorer
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import remaining_gap
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding

@@ -15,7 +15,7 @@ from alignment.steps import Center
 from common.config import drop_nulls
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.scoring import ReferenceSet, split_references
+from evaluation.captions.scoring_options import ReferenceSet, split_references
 from evaluation.captions.training_text import TrainingSource
 from image_captioning.captioner import Captioner, checkpoint_sha256
 

@@ -40,7 +40,7 @@ def main() -> None:
         fail(error)
 
     def run(config: DictConfig) -> dict[str, str]:
-        from image_captioning.caption import caption
+        from image_captioning.caption_photos import caption
 
         return caption(config, paths)
 

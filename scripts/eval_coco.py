@@ -12,8 +12,8 @@ import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
 from common.cli import command
 
 
-def run(config: DictConfig) -> dict:
-    """Evaluate as `configs/eval_coco.yaml` says, print the table and return what `scores.json` holds."""
+def run(config: DictConfig) -> object:
+    """Evaluate as `configs/eval_coco.yaml` says, print the table and return the result."""
     from image_captioning.eval_coco import evaluate
 
     return evaluate(config)

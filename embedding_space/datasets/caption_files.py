@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.delimited import table_rows
+from common.csv_files import table_rows
 from common.text_files import first_line, json_lines, numbered_lines, parse_json, read_json
 from embedding_space.datasets.records import Taken, checked_id, checked_split, entries_of, field
 from embedding_space.splits import SPELLINGS, canonical_split, is_held_out

@@ -22,8 +22,8 @@ from common.characters import one_line
 from common.files import file_sha256
 from common.paths import find_local_folder
 from embedding_space.encoders.base import Encoder
-from embedding_space.encoders.checkpoints import read_weights
 from embedding_space.encoders.quick_gelu import OPENAI_KEYS, check_activation, check_folder, is_torchscript
+from embedding_space.encoders.weight_files import read_weights
 
 LOCAL = "local-dir:"
 BIG_VISION = (".npz", ".npy")  # SigLIP's own files, which open_clip converts

@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from common.characters import one_line
 from common.paths import PACKAGE, find_in_package, find_local_folder
-from embedding_space.encoders.checkpoints import read_weights
+from embedding_space.encoders.weight_files import read_weights
 from embedding_space.encoders.weights import check_weights, hash_weights
 
 IMAGE_POOLINGS = ("mean", "max", "cls", "logits")

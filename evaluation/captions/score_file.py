@@ -13,7 +13,7 @@ from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.references import read_reference_file
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.scorer import Scorer
-from evaluation.captions.scoring import CLIP_SCORE, ReferenceSet, Scoring
+from evaluation.captions.scoring_options import CLIP_SCORE, ReferenceSet, Scoring
 from evaluation.captions.training_text import TrainingSource
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.scorer import Scorer
-from evaluation.captions.scoring import ReferenceSet, Scoring, split_references
+from evaluation.captions.scoring_options import ReferenceSet, Scoring, split_references
 from evaluation.captions.training_text import TrainingSource
 
 

@@ -16,7 +16,7 @@ from evaluation.captions.extra_scores import with_clip_scores, with_text_statist
 from evaluation.captions.metrics import METRICS, CaptionScores, score_captions
 from evaluation.captions.metrics import NAMES as CAPTION_NAMES
 from evaluation.captions.result import EvaluationResult, LeftOut, PartResult, Seconds
-from evaluation.captions.scoring import ALL_METRICS, CLIP_SCORE, ReferenceSet, Scoring
+from evaluation.captions.scoring_options import ALL_METRICS, CLIP_SCORE, ReferenceSet, Scoring
 from evaluation.captions.training_text import TrainingSource
 
 _NAMES = {**CAPTION_NAMES, CLIP_SCORE: CLIP_NAMES}  # {metric: the names of its values}

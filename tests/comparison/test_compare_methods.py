@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from common.hints import with_hint
 from comparison.compare_methods import compare
 from comparison.methods import find_methods
-from comparison.stages import TRAIN
+from comparison.trainings import TRAIN
 from embedding_space.write_store import write_store
 
 DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]

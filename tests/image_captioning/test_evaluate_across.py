@@ -12,7 +12,7 @@ from alignment.chain import Alignment
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables, write_tables
 from evaluation.captions.result import EvaluatedOn
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner

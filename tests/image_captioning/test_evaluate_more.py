@@ -9,7 +9,7 @@ import torch
 
 from evaluation.captions import clip_score, metrics
 from evaluation.captions.clip_score import ClipScoreFacts, ClipScoring
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.captions.tables import metrics_table
 from image_captioning.eval_coco import clip_scoring
 from image_captioning.eval_coco import evaluate as evaluate_command

@@ -13,7 +13,7 @@ from embedding_space.write_store import write_store
 from evaluation.captions import metrics, scorer
 from evaluation.captions.java import JavaError
 from evaluation.captions.result import LeftOut
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.captions.tables import metrics_table
 from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import evaluate_captioner

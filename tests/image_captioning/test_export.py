@@ -10,7 +10,7 @@ import torch
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner

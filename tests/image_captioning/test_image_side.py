@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignment.chain import Alignment
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.inference_inputs import InferenceInputs

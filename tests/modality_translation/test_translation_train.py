@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner

@@ -10,20 +10,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import image_captioning.caption_photos as caption_script
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-import image_captioning.caption as caption_script
 from common.hints import with_hint
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.result import EvaluationResult
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import results_table
-from image_captioning.caption import caption, find_pictures
+from image_captioning.caption_photos import caption, find_pictures
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import evaluate_captioner

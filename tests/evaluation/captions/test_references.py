@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evaluation.captions.naming import named_as, names_of
 from evaluation.captions.references import read_reference_file
-from evaluation.captions.scoring import ReferenceSet
+from evaluation.captions.scoring_options import ReferenceSet
 
 COCO = {
     "images": [{"id": n, "file_name": f"COCO_val2014_{n:012}.jpg"} for n in (1, 2, 3)],

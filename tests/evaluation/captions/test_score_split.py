@@ -7,7 +7,7 @@ import pytest
 from evaluation.captions import metrics
 from evaluation.captions.metrics import score_captions
 from evaluation.captions.score_split import score_split
-from evaluation.captions.scoring import Scoring
+from evaluation.captions.scoring_options import Scoring
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alignment.auto import EstimationRows, estimate_noise_std, rows_for_estimate
+from alignment.auto_noise import EstimationRows, estimate_noise_std, rows_for_estimate
 from alignment.chain import Alignment
 from image_captioning.alignments import STEPS
 

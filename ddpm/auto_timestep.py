@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from alignment.auto import BY_NEARNESS, EstimationRows, fixed_noise, no_level
+from alignment.auto_noise import BY_NEARNESS, EstimationRows, fixed_noise, no_level
 from ddpm.diffusion import TextDiffusion
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alignment.auto import EstimationRows
+from alignment.auto_noise import EstimationRows
 from alignment.chain import Alignment
-from ddpm.auto import estimate_image_timestep
+from ddpm.auto_timestep import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
 from image_captioning.alignments import STEPS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_captioning.caption import keep_earlier
+from image_captioning.caption_photos import keep_earlier
 
 
 def test_captions_of_earlier_runs_are_kept_under_another_name(tmp_path, capsys):
