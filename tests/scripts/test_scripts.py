@@ -300,7 +300,7 @@ def test_caption_says_when_there_is_nothing_to_caption(demo, compose, tmp_path):
     config = compose(
         "caption", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}/o"
     )
-    with pytest.raises(ValueError, match="name files or folders"):
+    with pytest.raises(ValueError, match="give files or folders"):
         caption(config, [])
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(ValueError, match="None of the 1 pictures"):
