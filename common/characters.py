@@ -1,4 +1,4 @@
-"""Text as other programs can hold it: no half surrogate pairs, such as "\\ud83d", which UTF-8 lacks; one line."""
+r"""Text for other programs: on one line, without half surrogate pairs such as "\ud83d", which UTF-8 lacks."""
 
 from __future__ import annotations
 

@@ -79,8 +79,7 @@ def checked_options(prefix: str = "") -> Callable[[Function], Function]:
 
 
 def readable(error: ValidationError, prefix: str = "") -> ValueError:
-    """pydantic's error in one sentence, which names each option, its value and what it must be: `loop.steps=0 must be
-    greater than or equal to 1`.
+    """An error of pydantic in one sentence, which names each option, its value and what it must be.
 
     Args:
         prefix: of the options' names.

@@ -30,8 +30,8 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
     """The command line of `run`, which takes the composed `configs/<stage>.yaml`.
 
     Bad input prints one sentence and exits with 1, an interrupt (or SIGTERM) exits with 130;
-    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead. With -m, a job that fails is told at once and at
-    the end, and the others run.
+    `DIFFUSION_BRIDGE_TRACEBACK=1` shows the whole traceback instead. With -m, a job that fails is reported at once and
+    at the end, and the others still run.
     """
     jobs = Jobs()
 
@@ -55,7 +55,7 @@ def command(stage: str, run: Callable[[DictConfig], object]) -> Callable[[], Non
         quote_paths()
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # schedulers send SIGTERM; torchrun's processes get both from it
             signal.signal(signal.SIGTERM, _as_interrupt)
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra ends the program itself, and advises to add what is misspelt
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra ends the program, with advice to add misspelled keys
         try:
             sys.argv[1:] = stage_experiments(stage, sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=stage)(guarded)()
@@ -95,15 +95,15 @@ PATH_KEYS = (
 
 
 def quote_paths() -> None:
-    """Quote the values of options that are paths in sys.argv, for Hydra's grammar refuses many names of files.
+    """Quote the values of options in sys.argv that are paths, because Hydra's grammar refuses many names of files.
 
-    What does not exist and looks like more than a name (quoted already, a list, an interpolation, null) is left alone.
+    Values are left alone that do not exist and look like more than a name: quoted, a list, an interpolation, null.
     """
     for index, argument in enumerate(sys.argv):
         key, equals, value = argument.partition("=")
-        plain = value != "null" and not set(value) & {"'", '"', ",", "$"}
-        plain = plain and not (key.startswith("dataset.") and value.startswith("["))
-        if equals and key in PATH_KEYS and (plain or exists(value)):
+        is_name = value != "null" and not set(value) & {"'", '"', ",", "$"}
+        is_name = is_name and not (key.startswith("dataset.") and value.startswith("["))
+        if equals and key in PATH_KEYS and (is_name or exists(value)):
             sys.argv[index] = override(key, value)
 
 

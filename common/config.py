@@ -17,9 +17,10 @@ from common.plain import plain
 
 
 def compose_config(stage: str, *overrides: str) -> DictConfig:
-    """`configs/<stage>.yaml` with Hydra overrides: compose_config("ddpm", "dataset=demo", "seed=1").
+    """`configs/<stage>.yaml` with Hydra overrides, such as "dataset=demo" and "seed=1"; also within a `hydra.main`.
 
-    Works within a `hydra.main` too. Raises ValueError for an unknown key, group or choice, and as `fit_options`.
+    Raises:
+        ValueError: a key, group or choice is unknown, or as `fit_options`.
     """
     outer = GlobalHydra.instance().hydra  # of the hydra.main that may be running
     GlobalHydra.instance().clear()
@@ -37,7 +38,7 @@ def compose_config(stage: str, *overrides: str) -> DictConfig:
 
 
 def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
-    """What is wrong with a command line, in the place of Hydra's words, which advise to add a misspelt key with a +."""
+    """What is wrong with a command line, instead of Hydra's advice to add a misspelled key with a +."""
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[0]
         return f"{error.override}: {reason}; quote what holds = or brackets twice, as in 'ddpm=[\"loop.steps=3\"]'"
@@ -51,7 +52,7 @@ def explain(stage: str, overrides: Iterable[str], error: HydraException) -> str:
         return (
             f"{key} is an option that configs/{stage}.yaml and its parts leave out: add it with a +, as in +{key}=..."
         )
-    others = [given for given in overrides if "=" in given and given.partition("=")[0] != key]
+    others = [text for text in overrides if "=" in text and text.partition("=")[0] != key]
     for near in (others, []):
         try:
             return no_option(key, stage, keys(plain(compose_config(stage, *near), resolve=False)))
@@ -72,16 +73,18 @@ def _choices(stage: str) -> list[str]:
 
 
 def stage_experiments(stage: str, arguments: Iterable[str]) -> list[str]:
-    """The overrides with `experiment=NAME` put as this stage has it, `experiment=NAME/<stage>`; others as they are.
+    """The overrides, with `experiment=NAME/<stage>` instead of `experiment=NAME`.
 
     An experiment is a folder `configs/experiment/NAME/` with a config for each stage that it has settings for, so that
-    one name serves the commands of all stages; `data.yaml` there is what they share. Raises ValueError when it has no
-    config for this stage.
+    one name serves the commands of all stages. They share `data.yaml` there.
+
+    Raises:
+        ValueError: the experiment has no config for this stage.
     """
     overrides = []
     for argument in arguments:
         key, _, name = argument.partition("=")
-        name = name.removesuffix(f"/{stage}")  # put so already in the commands that manifests keep
+        name = name.removesuffix(f"/{stage}")  # as in the commands that manifests keep
         if key != "experiment" or name in ("", "null"):
             overrides.append(argument)
             continue
@@ -103,8 +106,8 @@ def _experiment_stages(stage: str, name: str) -> list[str]:
     return stages
 
 
-def given(options: Mapping) -> dict:
-    """The options that are not null, which stands for "as it is"."""
+def drop_nulls(options: Mapping) -> dict:
+    """The options that are not null."""
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -44,7 +44,7 @@ def table_rows(path: Path, known: Collection[str], exact: bool = False) -> Itera
     """
     line = first_line(path)
     if line.lstrip().startswith(("{", "[")):
-        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (an object a line) or .json")
+        raise ValueError(f"{path} holds JSON, no table: call it .jsonl (one object per line) or .json")
     delimiter = find_delimiter(line, known, TAB if path.name.lower().removesuffix(".gz").endswith(".tsv") else COMMA)
     header = _cells(line, delimiter)
     named = [name for name in header if name]
@@ -85,12 +85,12 @@ def _unquoted(cell: str) -> str:
 
 def _wrong_count(path: Path, number: int, cells: list[str], header: list[str], delimiter: str) -> str:
     columns = ", ".join(header)
-    told = f"{path}, line {number} has {len(cells)} fields, its header {len(header)} ({columns[:200]})"
+    counts = f"{path}, line {number} has {len(cells)} fields, its header {len(header)} ({columns[:200]})"
     if len(cells) < len(header):
-        return f"{told}: the line is cut, or lacks a field or a {NAMES[delimiter]}"
+        return f"{counts}: the line is cut, or lacks a field or a {NAMES[delimiter]}"
     if delimiter in QUOTING:
-        return f'{told}: quote the caption, as in photo.jpg{delimiter}"a man{delimiter} sitting"'
-    return f"{told}: a field must not hold a {NAMES[delimiter]}"
+        return f'{counts}: quote the caption, as in photo.jpg{delimiter}"a man{delimiter} sitting"'
+    return f"{counts}: a field must not hold a {NAMES[delimiter]}"
 
 
 def _quoting_rows(path: Path, delimiter: str, columns: int, exact: bool) -> Iterator[tuple[int, list[str]]]:

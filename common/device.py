@@ -26,8 +26,10 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # as Linux names t
 def best_device() -> torch.device:
     """CUDA where there is a GPU, else the CPU; the environment variable DIFFUSION_BRIDGE_DEVICE (cpu, cuda, mps) wins.
 
-    Apple's mps has to be asked for, since nothing was tested on it. CUDA_VISIBLE_DEVICES says which GPU.
-    Raises ValueError when the variable names no device of this machine.
+    Apple's mps is used only on request, since nothing was tested on it. CUDA_VISIBLE_DEVICES chooses the GPU.
+
+    Raises:
+        ValueError: the variable names no device of this machine.
     """
     name = os.environ.get(DEVICE_VARIABLE) or ("cuda" if torch.cuda.is_available() else "cpu")
     if ":" in name:
@@ -58,7 +60,10 @@ def choose_precision(precision: str | None, device: torch.device, option: str = 
         precision: one of `PRECISIONS`; "no" and null are fp32, as older configs have it.
         option: what set it, for messages.
 
-    Raises ValueError for another value. Warns of bf16 on a CPU that emulates it.
+    Warns of bf16 on a CPU that emulates it.
+
+    Raises:
+        ValueError: the precision is unknown.
     """
     precision = "fp32" if precision in (None, "no") else precision
     if precision not in PRECISIONS:

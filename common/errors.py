@@ -1,4 +1,4 @@
-"""Errors that a command helps with: they say what is wrong in the library's terms, `common.hints` names the command."""
+"""Errors that a command can help with. They say what is wrong in Python's terms; `common.hints` names the command."""
 
 from __future__ import annotations
 

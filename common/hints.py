@@ -23,7 +23,7 @@ TRAINING_OPTIONS = {
 
 
 def with_hint(error: BaseException) -> str:
-    """The error's sentence, with the command that helps with it or with the error that caused it."""
+    """The error's sentence, with the command that helps with it or with its cause."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining)):
         cause = cause.__cause__
@@ -38,20 +38,20 @@ def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
             f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "
             "says, if they are your own"
         )
-    return f"{f'delete {error.store} and ' if error.again else ''}run {preparing(error.store, *error.options)}"
+    return f"{f'delete {error.store} and ' if error.again else ''}run {prepare_command(error.store, *error.options)}"
 
 
 def warn_of_text_split(store: Path, prepared: str, wanted: str) -> None:
-    """Say that training reads the texts that the store was prepared with, if the options name another split."""
+    """Warn, if the options name another split, that training reads the texts that the store was prepared with."""
     if prepared != wanted:
         logger.warning(
             "dataset.text_split=%s has no effect on training: %s was prepared with %s, and that is trained on. For the "
             "other run %s, into another folder (dataset.name=...)",
-            wanted, store, prepared, preparing(store, f"dataset.text_split={wanted}"),
+            wanted, store, prepared, prepare_command(store, f"dataset.text_split={wanted}"),
         )  # fmt: skip
 
 
-def preparing(store: Path, *options: str) -> str:
+def prepare_command(store: Path, *options: str) -> str:
     """The command that makes the embeddings in `store`, `<root of the data set>/<name of the encoder>`.
 
     Args:
@@ -78,7 +78,7 @@ def dataset_options(root: Path) -> str:
 
 
 def _placed(root: Path, choice: str) -> str:
-    """`choice` with the data set's name and folder, where these are not what it has by itself."""
+    """`choice` with the data set's name and folder, where they differ from its defaults."""
     named = choice == "dataset=tables"
     usual = Path(os.environ.get("DIFFUSION_BRIDGE_DATA", "data")) / root.name
     return (

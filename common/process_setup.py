@@ -15,16 +15,16 @@ _ALLOCATOR_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRI
 
 
 def set_up_process() -> None:
-    """Make the settings below. What the user has set stays as it is; a second call changes nothing."""
+    """Make the settings below. The user's own settings stay; a second call changes nothing."""
     wait_passively()
     limit_threads()
     keep_freed_memory()
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_MININTERVAL", "30")  # seconds: a log shall not fill with progress bars
+        os.environ.setdefault("TQDM_MININTERVAL", "30")  # seconds: progress bars must not fill a log
 
 
 def wait_passively() -> None:
-    """Let idle OpenMP threads soon sleep instead of spin, for spinning threads starve any other process on the cores.
+    """Let idle OpenMP threads sleep soon, because spinning threads starve other processes on the cores.
 
     OpenMP libraries read the environment once, when they are loaded.
     """

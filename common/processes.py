@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Processes:
     """This process among those that were started together; the only one where none were.
 
-    They talk over gloo, with GPUs too, for they only tell one another how they fared.
+    They talk over gloo, with GPUs too, since they only report errors to one another.
 
     Attributes:
         rank: this process's number, from 0, the main one's.

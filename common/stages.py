@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage that is planned.
+    """A planned stage.
 
-    label: what the line calls it. kind: stages of one kind take about as long. seconds: how long it is thought to take
-        before any stage of its kind was measured; 0 for one that is done already.
+    Attributes:
+        label: what the line calls it.
+        kind: stages of one kind take about equally long.
+        seconds: the expected duration before any stage of its kind was measured; 0 for a stage that is done already.
     """
 
     label: str
@@ -37,7 +39,7 @@ class StageClock:
 
     @contextmanager
     def stage(self, label: str) -> Iterator[None]:
-        """Run the next stage of the plan, which must have this label. Raises ValueError for another one."""
+        """Run the next stage of the plan. Raises ValueError when it has another label."""
         expected = self.plan[self._done] if self._done < len(self.plan) else None
         if expected is None or expected.label != label:
             raise ValueError(f"The next stage is {expected and expected.label!r}, not {label!r}")
@@ -49,8 +51,8 @@ class StageClock:
             self._measured[expected.kind].append(seconds)
             self._ratios.append((seconds, expected.seconds))
         left = self.seconds_left()
-        told = f", about {in_words(left)} left" if left >= 1 else ""
-        print(f"[{self._done}/{len(self.plan)}] {label} ... {as_clock(seconds)}{told}", flush=True)
+        rest = f", about {in_words(left)} left" if left >= 1 else ""
+        print(f"[{self._done}/{len(self.plan)}] {label} ... {as_clock(seconds)}{rest}", flush=True)
 
     def seconds_left(self) -> float:
         """The expected seconds of the stages to come: as long as the measured ones of their kind took, or else as

@@ -13,7 +13,7 @@ from common.hints import with_hint
 
 
 class Jobs:
-    """Counts a command line's jobs and those that failed; with -m the others run all the same."""
+    """Counts a command line's jobs and those that failed; with -m the others still run."""
 
     def __init__(self):
         self._count, self._failed = 0, []
@@ -23,9 +23,10 @@ class Jobs:
         self._count += 1
 
     def fail(self, error: Exception, ours: bool) -> None:
-        """Tell what ended the job, at once; then the program ends with 1, but with -m.
+        """Report at once what ended the job; without -m, end the program with 1.
 
-        ours: the error is a mistake of ours: its frames are shown.
+        Args:
+            ours: whether the error is a mistake of the program, whose traceback is shown.
         """
         if ours:
             traceback.print_exception(error)
@@ -39,7 +40,7 @@ class Jobs:
             sys.exit(1)
         job = f"job {self._count} ({' '.join(HydraConfig.get().overrides.task)})"
         self._failed.append(f"{job}: {with_hint(error) if not ours else type(error).__name__}")
-        print(f"Error in {job}: {with_hint(error)}. The other jobs run all the same", file=sys.stderr)
+        print(f"Error in {job}: {with_hint(error)}. The other jobs still run", file=sys.stderr)
 
     def close(self) -> None:
         """After the last job: end the program with 1 if any failed, naming them."""

@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         first, *more = re.split(r"[\r\n]+", text.strip(), maxsplit=1)
         if more and _is_object(first):
-            raise ObjectsByLine(f"{error}. It holds an object a line: call it .jsonl") from error
+            raise ObjectsByLine(f"{error}. It holds one object per line: call it .jsonl") from error
         raise
 
 

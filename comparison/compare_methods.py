@@ -14,6 +14,7 @@ from pandas import DataFrame
 
 from common.config import compose_config
 from common.files import write_whole
+from common.plain import plain
 from common.provenance import run_facts
 from comparison.method_result import MethodResult
 from comparison.methods import STAGES, find_methods
@@ -63,7 +64,7 @@ def compare(config: DictConfig) -> dict:
         "title": f"Captioning methods on {config.dataset.name}",
         "summary": f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
         f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images:,} images.",
-        "config": OmegaConf.to_container(config, resolve=True),
+        "config": plain(config),
         "store": store.hash,
         "store_path": str(store.path),
         "split": config.split,
@@ -135,7 +136,7 @@ def _with_fewer_captions(
         if value == 1:
             fewer[label] = 100.0, method_runs
             continue
-        count = max(1, round(everything * value)) if share else value
+        count = max(1, round(everything * value)) if share else int(value)
         few = with_fewer_captions(store, count, f"{store.path.parent}_{name}")
         runs = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
         runs.check(config.seeds)
@@ -156,23 +157,23 @@ def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> dict:
 
 
 def _method_runs(config: DictConfig) -> MethodRuns:
-    plain = OmegaConf.to_container(config, resolve=True)
-    if not plain["decodings"] or len(set(plain["decodings"])) != len(plain["decodings"]):
-        raise ValueError(f"decodings={plain['decodings']} must name at least one, each once")
-    configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in plain["decodings"]}
-    groups = {group: plain[group] for group in ("dataset", "encoder")}
+    options = plain(config)
+    if not options["decodings"] or len(set(options["decodings"])) != len(options["decodings"]):
+        raise ValueError(f"decodings={options['decodings']} must name at least one, each once")
+    configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in options["decodings"]}
+    groups = {group: options[group] for group in ("dataset", "encoder")}
     overrides = {
-        stage: [*experiment_override(stage, config.stage_experiment, groups), *plain[option]]
+        stage: [*experiment_override(stage, config.stage_experiment, groups), *options[option]]
         for stage, option in STAGES.items()
     }
     return MethodRuns(
         name=config.name,
         runs_dir=config.runs_dir,
         store=Path(config.store),
-        methods=find_methods(plain["methods"], plain["oracles"], plain["variants"]),
+        methods=find_methods(options["methods"], options["oracles"], options["variants"]),
         decodings={name: Decoding(**options) for name, options in configs.items()},
         split=config.split,
-        scoring=Scoring(tuple(plain["metrics"]), config.cache_dir),
+        scoring=Scoring(tuple(options["metrics"]), config.cache_dir),
         overrides=overrides,
         groups=groups,
     )
@@ -186,7 +187,8 @@ def _notes(config: DictConfig, images: int, runs: list[MethodResult]) -> list[st
         f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "
         f"over seeds; they hold for these trained models. The smallest p to be had so is {2 / (RESAMPLES + 1):.2g}.",
     ]
-    for dataset, left_out in {run.result.evaluated_on.dataset: run.result.left_out for run in runs}.items():
+    evaluated = {run.result.evaluated_on.dataset: run.result.left_out for run in runs if run.result.evaluated_on}
+    for dataset, left_out in evaluated.items():
         if left_out:
             notes.append(f"Left out, as they have no captions: {named(left_out.image_ids)} of {dataset}.")
     if config.baseline is not None:

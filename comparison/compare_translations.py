@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from common.device import best_device
 from common.files import write_whole
+from common.plain import plain
 from common.provenance import run_facts
 from comparison.stages import TrainingStage, experiment_override, stage_config
 from evaluation.reports.translation_tables import translation_table
@@ -43,7 +44,7 @@ class Variant:
 
 def find_variants(config: DictConfig) -> list[Variant]:
     """The variants among `rows`, and those of the sweeps. Raises ValueError for unknown names, keys and values."""
-    known = OmegaConf.to_container(config.variants, resolve=True)
+    known = plain(config.variants)
     for name, options in known.items():
         if set(options) - set(KEYS) or ("training" in options) == ("of" in options):
             raise ValueError(f"variants.{name} must have training or of, and none but {', '.join(KEYS)}; got {options}")
@@ -60,7 +61,7 @@ def find_variants(config: DictConfig) -> list[Variant]:
     variants = [variant(name) for name in config.rows if name not in BASELINES]
     if config.sweep_of is not None:
         base = variant(config.sweep_of)
-        for option, values in OmegaConf.to_container(config.sweeps).items():
+        for option, values in plain(config.sweeps).items():
             for value in values:
                 sampling = {**base.sampling, option: value}
                 tune = {name: grid for name, grid in base.tune.items() if name != option}
@@ -95,7 +96,7 @@ def compare(config: DictConfig) -> dict:
     runs.sort(key=lambda run: order.index(run["row"]))  # the order of seeds stays
     results = {
         **facts,
-        "config": OmegaConf.to_container(config, resolve=True),
+        "config": plain(config),
         **stores.hashes,
         "uses_pairs": True,
         "pairs": {"training": len(training.texts), "validation": len(validation.texts), "test": len(test.texts)},

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from common.config import compose_config, override
+from common.plain import plain
 from common.provenance import run_facts
 from common.stages import Stage, StageClock
 from comparison.methods import STAGES, find_methods
@@ -65,7 +66,7 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
             **facts,
             "title": "Captioning images after training on text alone",
             "summary": SUMMARY.format(train=train, test=test),
-            "config": OmegaConf.to_container(config, resolve=True),
+            "config": plain(config),
             "world": world["world_hash"],
             "store": store.hash,
             "store_path": str(store.path),

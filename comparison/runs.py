@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
+from common.plain import plain
 from common.stages import Stage, StageClock
 from comparison.method_result import MethodResult
 from comparison.methods import Method
@@ -133,13 +134,14 @@ class MethodRuns:
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
             result = evaluate_captioner(captioner, inputs, folder, decoding, self.scoring, existing="reuse")
+            captioning_seconds = (result.seconds and result.seconds.captioning) or 0.0
             yield MethodResult(
                 result=result,
                 method=method.name,
                 seed=seed,
                 decoding_name=label,
                 evaluation=folder,
-                total_seconds=sum(summary["seconds"] for summary in summaries) + result.seconds.captioning,
+                total_seconds=sum(summary["seconds"] for summary in summaries) + captioning_seconds,
                 alignment=method.alignment,
                 trained_as=leader.name,
                 training_device=summaries[-1].get("device"),  # runs of earlier versions did not say
@@ -160,7 +162,7 @@ class MethodRuns:
 
     def _training_key(self, method: Method, seed: int) -> str:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
-        config = OmegaConf.to_container(self._captioner_config(method, seed), resolve=True)
+        config = plain(self._captioner_config(method, seed))
         steps = training_side(config.pop("alignment")["steps"], STEPS)
         for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
             config.pop(key, None)
@@ -181,7 +183,7 @@ class MethodRuns:
         return f"{self.runs_dir}/evaluation/{self.name}_{method.name}_seed{seed}_{ending}"
 
     def _steps(self, method: Method, seed: int) -> list[dict]:
-        return OmegaConf.to_container(self._captioner_config(method, seed).alignment, resolve=True)["steps"]
+        return plain(self._captioner_config(method, seed).alignment)["steps"]
 
     def _ddpm_config(self, method: Method, seed: int) -> DictConfig:
         config = self._config("ddpm", method, seed, self.diffusion_dir(method, seed))

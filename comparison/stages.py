@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import compose_config
 from common.paths import CONFIGS
+from common.plain import plain
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
 from modality_translation.training_run import train as train_translation
@@ -78,7 +79,7 @@ def experiment_override(stage: str, name: str | None, groups: Mapping[str, Mappi
     path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
     if name is None or not path.is_file():
         return []
-    settings = OmegaConf.to_container(OmegaConf.load(path))
+    settings = plain(OmegaConf.load(path))
     for group, chosen in (groups or {}).items():
         for key, value in settings.get(group, {}).items():
             if chosen.get(key) != value:

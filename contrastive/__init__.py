@@ -1,1 +1,1 @@
-"""Training a dual encoder of one's own with the contrastive loss."""
+"""Training a dual encoder with the contrastive loss."""

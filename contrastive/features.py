@@ -71,8 +71,8 @@ class Augmentation:
     def view(self, picture: Image.Image, row: int, view: int, preprocess: Preprocess) -> Tensor:
         """(3, S, S): view number `view` of the picture in row `row`, as the tower takes it.
 
-        Mirrored after the tower's crop, as encoders with `mirror` do it: before, a crop of an odd margin would lie one
-        pixel aside.
+        Pictures are mirrored after the tower's crop, as in encoders with `mirror`. Before it, an odd margin would shift
+        the crop by one pixel.
         """
         if view < 2:
             pixels = preprocess(picture)
@@ -94,7 +94,8 @@ class FrozenFeatures:
         augmentation: which views `images` makes.
         processes: they share the work.
 
-    Raises ValueError when a picture cannot be read, in all processes.
+    Raises:
+        ValueError: a picture cannot be read; all processes raise it.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class FrozenFeatures:
         shard_rows: int,
         encode: Callable[[int, int], Iterator[Tensor]],
     ) -> Tensor:
-        """Compute what is missing, each process every so many-th shard, and read all of it."""
+        """Compute the missing shards, each process its share, and read all of them."""
         known = {
             **self.encoder.description,
             "augmentation": asdict(self.augmentation) | {"views": None},  # more views change no view
@@ -161,8 +162,8 @@ class FrozenFeatures:
             range(start, min(start + shard_rows, rows)): folder / f"{start:09d}.npy"
             for start in range(0, rows, shard_rows)
         }
-        own = list(shards.items())[self.processes.rank :: self.processes.count]
-        missing = {rows: shard for rows, shard in own if not shard.exists()}
+        share = list(shards.items())[self.processes.rank :: self.processes.count]
+        missing = {rows: shard for rows, shard in share if not shard.exists()}
 
         def compute() -> None:
             hidden = not missing or self.processes.rank > 0

@@ -18,7 +18,7 @@ from training.loop import Loop
 
 
 def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
-    """As configs/model/clip.yaml says. Raises ValueError for batch statistics on several processes of a CPU."""
+    """The setup of configs/model/clip.yaml. Raises ValueError for batch statistics on several processes of a CPU."""
     options = plain(config.model)
     del options["kind"]
     preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
@@ -32,7 +32,7 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     tokenizer = train_word_tokenizer(captions, options.pop("vocabulary_size"))
     torch.manual_seed(config.seed)
     model_config = complete_config(options, tokenizer)
-    # Convolutions are nearly twice as fast on pictures whose channels lie innermost.
+    # Convolutions are nearly twice as fast when channels are the innermost dimension.
     model = open_clip.CLIP(**model_config).to(memory_format=torch.channels_last)
     if processes > 1:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

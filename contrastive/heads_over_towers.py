@@ -27,7 +27,7 @@ class FeaturePairs(Pairs):
 
     Args:
         features: where they come from.
-        views: of each picture; a step draws one of them afresh for each. At least 2 for heads with `mirror`.
+        views: of each picture; each step draws one of them. At least 2 for heads with `mirror`.
 
     Attributes:
         images: (N, views, F) float16.
@@ -50,7 +50,7 @@ class FeaturePairs(Pairs):
 
 
 def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
-    """As configs/model/heads.yaml says. Raises ValueError when `encoder` is not a pair of towers without heads."""
+    """The setup of configs/model/heads.yaml. Raises ValueError when `encoder` is not a pair of towers without heads."""
     options = config.model
     encoder_options = plain(config.encoder) if config.get("encoder") else {}
     if encoder_options.get("kind") != "towers" or encoder_options.get("heads"):

@@ -1,4 +1,4 @@
-"""The manifest of a trained dual encoder: what it takes to make the same weights again, and what they reach."""
+"""The manifest of a trained dual encoder: how to make the same weights again, and their metrics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from common.provenance import run_facts
 
 
 def write_manifest(
-    weights: Path, config: DictConfig, tables_hash: str, figures: dict[str, float], report: dict[str, float] | None
+    weights: Path, config: DictConfig, tables_hash: str, metrics: dict[str, float], report: dict[str, float] | None
 ) -> None:
-    """`manifest.json` beside the file `weights`: command, seed, data, figures on validation data, its hash.
+    """`manifest.json` beside the file `weights`: command, seed, data, metrics and hash.
 
-    report: figures on `config.report_split`, which had no part in training or in choosing the weights.
+    Args:
+        metrics: on validation data.
+        report: metrics on `config.report_split`, which was used neither to train nor to choose the weights.
     """
-    world = Path(config.dataset.root) / "world.json"  # there if the data set is a generated one
+    world = Path(config.dataset.root) / "world.json"  # exists if the data set is generated
     manifest = {
         **run_facts(),
         "seed": config.seed,
@@ -28,7 +30,7 @@ def write_manifest(
         "uses_pairs": True,
         "pairs_split": config.dataset.pairs_split,
         "metrics_split": config.validation_split,
-        "metrics": figures,
+        "metrics": metrics,
         **({"report_split": config.report_split, "report_metrics": report} if report else {}),
         "sha256": file_sha256(weights),
     }

@@ -1,4 +1,4 @@
-"""Image-text pairs of one split: which caption belongs to which picture, and what the training batches are made of."""
+"""Image-text pairs of one split: which caption belongs to which picture, and the training batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.batches import StepRandom
 
 
 class Pairs(ABC):
-    """The pairs of one split, N pictures and their M captions; what a picture and a caption are, subclasses say.
+    """The pairs of one split, N pictures and their M captions. Subclasses define what a picture and a caption are.
 
     Attributes:
         image_rows: (N,) row numbers in the images' table.
@@ -22,7 +22,8 @@ class Pairs(ABC):
         owner: (M,) int64, each caption's picture.
         first: (N + 1,) int64: the captions of picture n are first[n] to first[n + 1].
 
-    Raises ValueError when a picture has no caption.
+    Raises:
+        ValueError: a picture has no caption.
     """
 
     def __init__(self, tables: Tables, split: str, device: torch.device):
@@ -44,13 +45,13 @@ class Pairs(ABC):
         return len(self.image_rows)
 
     def choose_captions(self, pictures: Tensor, random: StepRandom) -> Tensor:
-        """(B,) picture numbers -> (B,) numbers of one caption of each, drawn afresh."""
+        """(B,) picture numbers -> (B,) numbers of one random caption of each."""
         first = self.first[pictures]
         return first + random.integers(2**31) % (self.first[pictures + 1] - first)
 
     @abstractmethod
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
-        """(B,) picture numbers -> the model's two inputs for them, augmented afresh, and captions drawn afresh."""
+        """(B,) picture numbers -> the model's two inputs: newly augmented pictures and newly drawn captions."""
 
     @abstractmethod
     def encode(self, model: Any) -> tuple[Tensor, Tensor]:

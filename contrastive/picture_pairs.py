@@ -1,4 +1,4 @@
-"""Pairs of pixels and tokens on the device: decoded and tokenised once, augmented afresh each step."""
+"""Pairs of pixels and tokens on the device: decoded and tokenized once, augmented at each step."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class PicturePairs(Pairs):
     Args:
         context_length: tokens; longer captions are cut, with a warning that counts them.
         image_size: pixels.
-        mean, std: of each colour channel, from 0 to 1; pictures are normalised with them.
-        shift_pixels: in training, pictures are moved by up to so many pixels each way.
+        mean, std: of each color channel, from 0 to 1; pictures are normalized with them.
+        shift_pixels: the greatest shift of training pictures, in each direction.
 
     Attributes:
         pictures: (N, 3, S, S) uint8.
@@ -78,7 +78,7 @@ class PicturePairs(Pairs):
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """A picture file -> (3, size, size) uint8: the shorter side resized, the centre cropped."""
+    """A picture file -> (3, size, size) uint8: the shorter side resized, the center cropped."""
     picture = pil_to_tensor(open_picture(path))
     if picture.shape[-2:] != (size, size):
         picture = center_crop(resize(picture, [size], antialias=True), [size, size])

@@ -14,13 +14,14 @@ from contrastive.pairs import Pairs
 
 @dataclass(frozen=True)
 class Setup:
-    """A model to train and how it is fed, kept and read back.
+    """A model to train, its data, and how it is saved and loaded.
 
-    model: `model(images, texts)` gives unit rows twice and the logits' scale; has `logit_scale`, `encode_image` and
-        `encode_text`.
-    pairs: the pairs of a split, on the device.
-    save, load: into a folder and out of it.
-    weights: the file in that folder which holds the weights.
+    Attributes:
+        model: `model(images, texts)` gives unit rows twice and the logits' scale. It has `logit_scale`, `encode_image`
+            and `encode_text`.
+        pairs: the pairs of a split, on the device.
+        save, load: write a model into a folder, and read it back.
+        weights: the name of the file of weights in that folder.
     """
 
     model: nn.Module

@@ -29,7 +29,8 @@ class ContrastiveTask:
         save: writes a model into a folder.
         ranks: (rank, world size).
 
-    Raises ValueError when a batch would hold a picture twice, which the loss would take for two.
+    Raises:
+        ValueError: a batch would hold a picture twice, which the loss would count as two.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class ContrastiveTask:
 
 
 def measure(model: Any, pairs: Pairs) -> dict[str, float]:
-    """Retrieval among the pairs both ways, and how the two modalities lie.
+    """Retrieval among the pairs in both directions, and the geometry of the two modalities.
 
-    `retrieval_error` is 1 - the mean of the six recalls, for `loop.keep`, which takes the lowest; `centred_cosine` is
-    the pairs' cosine when each modality's mean over these pairs is taken off.
+    `retrieval_error` is 1 - the mean of the six recalls, for `loop.keep`, which keeps the lowest. `centred_cosine` is
+    the pairs' cosine after each modality's mean over these pairs is subtracted.
     """
     images, texts = (F.normalize(rows.float(), dim=-1) for rows in pairs.encode(model))
     embeddings = (images, texts, pairs.owner)

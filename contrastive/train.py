@@ -8,13 +8,11 @@ from common.cli import command
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
+    """Train as `configs/contrastive.yaml` says; returns the validation metrics of the last evaluation."""
     from contrastive.training_run import train as run
 
     return run(config)
 
 
-main = command("contrastive", train)
-
 if __name__ == "__main__":
-    main()
+    command("contrastive", train)()

@@ -26,7 +26,7 @@ KINDS = {"clip": clip_from_scratch, "heads": heads_over_towers}
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/contrastive.yaml` says; returns the validation figures of the last evaluation."""
+    """Train as `configs/contrastive.yaml` says; returns the validation metrics of the last evaluation."""
     make_setup = look_up(config.model.kind, KINDS, "kind of model", "model.kind")
     tables = read_tables(Path(config.dataset.root))
     refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
@@ -54,15 +54,15 @@ def train(config: DictConfig) -> dict[str, float]:
     )
     report_pairs = setup.pairs(config.report_split) if config.report_split else None
     if state == "finished":  # and interrupted before its manifest
-        figures = reuse_run(config.output_dir)
+        metrics = reuse_run(config.output_dir)
     else:
-        figures = loop.fit(setup.model, task, resume=state == "unfinished")
+        metrics = loop.fit(setup.model, task, resume=state == "unfinished")
     if loop.accelerator.is_main_process:
         report = None
         if report_pairs:
             with torch.no_grad():
                 report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
             print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
-        reached = {name: value for name, value in figures.items() if isinstance(value, float) and name != "seconds"}
+        reached = {name: value for name, value in metrics.items() if isinstance(value, float) and name != "seconds"}
         write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)
-    return figures
+    return metrics

@@ -1,4 +1,4 @@
-"""A word-level tokenizer of one's own corpus, for text towers trained from scratch."""
+"""A word-level tokenizer trained on a corpus, for text towers trained from scratch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<start>", "<end>"
 
 
 def train_word_tokenizer(texts: Iterable[str], words: int) -> PreTrainedTokenizerFast:
-    """Learn the most frequent `words` (special tokens included) of `texts`, lower-cased; punctuation stands alone.
+    """Learn the most frequent `words` (special tokens included) of `texts`, lower-cased; punctuation marks are words.
 
     Encoding puts START first and END last. Ids: PAD 0, UNKNOWN 1, START 2, END 3.
     """
@@ -23,8 +23,7 @@ def train_word_tokenizer(texts: Iterable[str], words: int) -> PreTrainedTokenize
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (START, END)],
+        single=f"{START} $A {END}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (START, END)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END

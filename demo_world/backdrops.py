@@ -14,7 +14,7 @@ from demo_world.places import PLACES, WEATHERS
 from demo_world.scene import REFERENCE
 
 OVERSAMPLING = 3
-SKY = {  # weather -> colours at the top and at the horizon
+SKY = {  # weather -> colors at the top and at the horizon
     "clear": ((122, 190, 240), (205, 232, 250)),
     "sunny": ((92, 176, 246), (214, 238, 252)),
     "cloudy": ((150, 166, 182), (200, 208, 214)),
@@ -23,7 +23,7 @@ SKY = {  # weather -> colours at the top and at the horizon
     "night": ((14, 20, 52), (44, 56, 104)),
     "sunset": ((238, 120, 84), (253, 206, 120)),
 }
-LIGHT = {  # weather -> factors on the colours of the ground
+LIGHT = {  # weather -> factors on the colors of the ground
     "clear": (1.0, 1.0, 1.0),
     "sunny": (1.06, 1.04, 0.98),
     "cloudy": (0.9, 0.91, 0.93),
@@ -44,21 +44,21 @@ class _Canvas:
         self.image = Image.new("RGB", (self.side, self.side))
         self.draw = ImageDraw.Draw(self.image)
 
-    def lit(self, colour) -> tuple[int, ...]:
-        return tuple(int(min(255, c * f)) for c, f in zip(colour, self.light, strict=True))
+    def lit(self, color) -> tuple[int, ...]:
+        return tuple(int(min(255, c * f)) for c, f in zip(color, self.light, strict=True))
 
     def scaled(self, points) -> list[tuple[float, float]]:
         return [(x * self.unit, y * self.unit) for x, y in points]
 
-    def polygon(self, points, colour) -> None:
-        self.draw.polygon(self.scaled(points), fill=self.lit(colour))
+    def polygon(self, points, color) -> None:
+        self.draw.polygon(self.scaled(points), fill=self.lit(color))
 
-    def box(self, x0, y0, x1, y1, colour, lit=True) -> None:
+    def box(self, x0, y0, x1, y1, color, lit=True) -> None:
         if x1 > x0 and y1 > y0:
-            self.draw.rectangle(self.scaled([(x0, y0), (x1, y1)]), fill=self.lit(colour) if lit else colour)
+            self.draw.rectangle(self.scaled([(x0, y0), (x1, y1)]), fill=self.lit(color) if lit else color)
 
-    def ellipse(self, x, y, rx, ry, colour, lit=True) -> None:
-        self.draw.ellipse(self.scaled([(x - rx, y - ry), (x + rx, y + ry)]), fill=self.lit(colour) if lit else colour)
+    def ellipse(self, x, y, rx, ry, color, lit=True) -> None:
+        self.draw.ellipse(self.scaled([(x - rx, y - ry), (x + rx, y + ry)]), fill=self.lit(color) if lit else color)
 
     def gradient(self, y0, y1, top, bottom) -> None:
         first, last = round(y0 * self.unit), round(y1 * self.unit)
@@ -72,16 +72,16 @@ class _Canvas:
     def ground(self, y0, top, bottom, y1=REFERENCE) -> None:
         self.gradient(y0, y1, self.lit(top), self.lit(bottom))
 
-    def ridge(self, rng, base, low, high, step, colour) -> None:
+    def ridge(self, rng, base, low, high, step, color) -> None:
         """A skyline from `base` upwards, between `low` and `high` units tall."""
         xs = np.arange(-step, REFERENCE + 2 * step, step) + rng.uniform(-step / 2, step / 2)
         tops = [(x, base - rng.uniform(low, high)) for x in xs]
-        self.polygon([(-20, base + 1), *tops, (REFERENCE + 20, base + 1)], colour)
+        self.polygon([(-20, base + 1), *tops, (REFERENCE + 20, base + 1)], color)
 
 
-def _cloud(canvas: _Canvas, rng: np.random.Generator, x: float, y: float, colour) -> None:
+def _cloud(canvas: _Canvas, rng: np.random.Generator, x: float, y: float, color) -> None:
     for dx, dy, r in ((-6, 1, 4), (0, -1.5, 5.5), (6, 1, 4), (0, 2, 4.5)):
-        canvas.ellipse(x + dx + rng.uniform(-1, 1), y + dy, r * 1.25, r * 0.8, colour, lit=False)
+        canvas.ellipse(x + dx + rng.uniform(-1, 1), y + dy, r * 1.25, r * 0.8, color, lit=False)
 
 
 def _sky(canvas: _Canvas, rng: np.random.Generator, weather: str, variant: int, horizon: float) -> None:
@@ -104,9 +104,9 @@ def _sky(canvas: _Canvas, rng: np.random.Generator, weather: str, variant: int, 
         for k in range(4):
             _cloud(canvas, rng, 10 + 25 * k + rng.uniform(-7, 7), rng.uniform(5, 17), (232, 235, 238))
     elif weather in ("rainy", "snowing"):
-        colour = (84, 94, 108) if weather == "rainy" else (224, 230, 236)
+        color = (84, 94, 108) if weather == "rainy" else (224, 230, 236)
         for k in range(4):
-            _cloud(canvas, rng, 8 + 27 * k + rng.uniform(-5, 5), rng.uniform(2, 8), colour)
+            _cloud(canvas, rng, 8 + 27 * k + rng.uniform(-5, 5), rng.uniform(2, 8), color)
     elif weather == "night":
         for _ in range(26):
             x, y, r = rng.uniform(2, 94), rng.uniform(2, max(horizon - 3, 12)), rng.uniform(0.35, 0.75)
@@ -272,29 +272,17 @@ def _mountains(canvas: _Canvas, rng: np.random.Generator) -> None:
         canvas.ellipse(x, y, r * 1.5, r * 0.8, (142, 140, 136))
 
 
-_PAINTERS = {
-    "beach": _beach,
-    "forest": _forest,
-    "city": _city,
-    "desert": _desert,
-    "snow": _snow,
-    "meadow": _meadow,
-    "lake": _lake,
-    "underwater": _underwater,
-    "farm": _farm,
-    "mountains": _mountains,
-}
-_HORIZON = {
-    "beach": 44,
-    "forest": 62,
-    "city": 62,
-    "desert": 56,
-    "snow": 54,
-    "meadow": 56,
-    "lake": 43,
-    "underwater": 0,
-    "farm": 55,
-    "mountains": 61,
+_PAINTERS = {  # place -> what paints it, and its horizon
+    "beach": (_beach, 44),
+    "forest": (_forest, 62),
+    "city": (_city, 62),
+    "desert": (_desert, 56),
+    "snow": (_snow, 54),
+    "meadow": (_meadow, 56),
+    "lake": (_lake, 43),
+    "underwater": (_underwater, 0),
+    "farm": (_farm, 55),
+    "mountains": (_mountains, 61),
 }
 
 
@@ -308,8 +296,9 @@ def backdrop(place: str, weather: str, variant: int, size: int) -> Image.Image:
     """The empty place, an RGB image of size x size pixels. Do not draw on it: it is shared."""
     rng = _rng(place, weather, variant)
     canvas = _Canvas(size, weather)
-    _sky(canvas, rng, weather, variant, _HORIZON[place])
-    _PAINTERS[place](canvas, rng)
+    paint, horizon = _PAINTERS[place]
+    _sky(canvas, rng, weather, variant, horizon)
+    paint(canvas, rng)
     return canvas.image.resize((size, size), Image.Resampling.BOX)
 
 

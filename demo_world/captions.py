@@ -11,8 +11,8 @@ from demo_world.places import PLACE, WEATHER
 from demo_world.scene import Group, Scene
 
 CAPTIONS = 5  # a scene
-LEFT_OF = 0.12  # least distance between centres, in picture widths, that is called left or right
-ABOVE = 0.3  # greatest sideways distance between centres at which something in the sky is called above something
+LEFT_OF = 0.12  # least distance between centers, in picture widths, that is called left or right
+ABOVE = 0.3  # greatest sideways distance between centers at which something in the sky is called above something
 
 _COUNTS = {
     2: (("two", 0.85), ("a pair of", 0.15)),
@@ -57,8 +57,8 @@ class _Writer:
         words = []
         if group.size is not None and self.chance(0.75):
             words.append(self.pick(_SIZES[group.size]))
-        if group.colour is not None and self.chance(0.75 if len(noun.colours) > 1 else 0.15):
-            words.append(group.colour)
+        if group.color is not None and self.chance(0.75 if len(noun.colors) > 1 else 0.15):
+            words.append(group.color)
         words.append(one if group.count == 1 else many)
         if group.count == 1:
             return f"{article(words[0])} {' '.join(words)}"

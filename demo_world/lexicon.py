@@ -1,4 +1,4 @@
-"""What the world is made of: nouns with their sprites and habits, verbs and colours.
+"""What the world is made of: nouns with their sprites and habits, verbs and colors.
 
 `aspect` (width / height of the trimmed sprite) is written here, and not measured, so that sampling a scene needs
 no renderer: the text-only split is never drawn. A test compares the column with the sprites.
@@ -7,9 +7,11 @@ no renderer: the text-only split is never drawn. A test compares the column with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-# colour name -> (main fill, shade fill): OpenMoji's own palette
-COLOURS: dict[str, tuple[str, str]] = {
+Paint = tuple[str, str]  # main fill, shade fill
+# color name -> paint: OpenMoji's palette
+COLORS: dict[str, Paint] = {
     "red": ("#ea5a47", "#d22f27"),
     "orange": ("#f4aa41", "#e27022"),
     "yellow": ("#fcea2b", "#f1b31c"),
@@ -57,10 +59,12 @@ MOVING = frozenset({"walk", "run", "crawl", "wander", "ride", "drive", "ski"})  
 class Noun:
     """One kind of thing.
 
-    height: nominal height in pixels of a 96-pixel picture. places: letters of `places.PLACES` where it may be.
-    zone: "ground", "water" (on the surface), "deep" (under water) or "sky". paint: the fill colours (main, shade)
-    of the sprite that a colour replaces; none if the colour is fixed. colours: the colours it comes in, the first
-    being the sprite's own; a single one is simply true of it; none at all is never named.
+    Attributes:
+        height: nominal height in pixels of a 96-pixel picture.
+        places: letters of `places.PLACES` where it may be.
+        zone: "ground", "water" (on the surface), "deep" (under water) or "sky".
+        paint: the fill colors (main, shade) of the sprite that a color replaces; none if the color is fixed.
+        colors: the possible colors, the sprite's first. A single one is fixed; without any, no color is named.
     """
 
     name: str
@@ -71,23 +75,15 @@ class Noun:
     zone: str
     places: str
     verbs: tuple[str, ...]
-    colours: tuple[str, ...] = ()
-    paint: tuple[str, str] | None = None
+    colors: tuple[str, ...] = ()
+    paint: Paint | None = None
     synonyms: tuple[tuple[str, str], ...] = ()  # (singular, plural)
     most: int = 4  # of them in a picture
     never: tuple[str, ...] = ()  # weathers in which it is not seen
 
 
-def _paint(words: str) -> tuple[str, str] | None:
-    """The fill colors of a color's name or of "main shade"; None for no words."""
-    if words in COLOURS or not words:
-        return COLOURS.get(words)
-    main, shade = words.split()
-    return main, shade
-
-
 def _noun(
-    name, sprite, aspect, height, zone, places, verbs, colours="", paint="", plural="", also="", most=4, never=""
+    name, sprite, aspect, height, zone, places, verbs, colors="", paint="", plural="", also="", most=4, never=""
 ) -> Noun:
     synonyms = []
     for words in filter(None, also.split(",")):
@@ -102,8 +98,8 @@ def _noun(
         zone=zone,
         places=places,
         verbs=tuple(verbs.split()),
-        colours=tuple(colours.split()),
-        paint=_paint(paint),
+        colors=tuple(colors.split()),
+        paint=cast(Paint | None, COLORS.get(paint) or tuple(paint.split()) or None),
         synonyms=tuple(synonyms),
         most=most,
         never=tuple(never.split()),

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 class Place:
     """A backdrop. Phrases are whole, with their prepositions, so that grammar cannot go wrong.
 
-    names: to put an adjective before ("a sunny {name}"). at: where things on the ground are; afloat: things on (or
-    in) its water; around: both together; across: where moving things go; over: where flying things
-    are. weathers: which may be there.
+    Attributes:
+        names: nouns, so that an adjective can precede them ("a sunny {name}").
+        at: where things on the ground are.
+        over: where flying things are.
+        across: where moving things go.
+        afloat: where things on or in its water are.
+        around: where things on the ground and in the water are.
+        weathers: the possible ones.
     """
 
     name: str
@@ -123,7 +128,7 @@ PLACE: dict[str, Place] = {place.name: place for place in PLACES}
 
 @dataclass(frozen=True)
 class Weather:
-    """phrases come after a place; adjective stands before its name; after, where no adjective will do, behind it."""
+    """`phrases` follow a place; `adjective` precedes its name; `after` follows the name where no adjective fits."""
 
     name: str
     chance: float

@@ -1,4 +1,7 @@
-"""A contact sheet of scenes with their captions: python -m demo_world.preview sheet.png --scenes 24 --split test"""
+"""A contact sheet of scenes with their captions.
+
+python -m demo_world.preview sheet.png --scenes 24 --split test
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from demo_world.render import IMAGE_SIZE, render
-from demo_world.sprites import LICENCE
+from demo_world.sprites import LICENSE
 from demo_world.world import SPLITS, scene_and_captions
 
 CELL = (470, 152)  # pixels
 
 
 def contact_sheet(seed: int, split: str, start: int, scenes: int, columns: int = 3) -> Image.Image:
-    """Scenes start to start + scenes of a split, each beside its five captions, over the licence line."""
+    """Scenes start to start + scenes of a split, each beside its five captions, over the license line."""
     rows = -(-scenes // columns)
     sheet = Image.new("RGB", (columns * CELL[0], rows * CELL[1] + 24), "white")
     draw = ImageDraw.Draw(sheet)
@@ -27,11 +30,12 @@ def contact_sheet(seed: int, split: str, start: int, scenes: int, columns: int =
         sheet.paste(picture, (x + 4, y + 4))
         text = "\n".join("\n  ".join(textwrap.wrap(caption, 52)) for caption in captions)
         draw.multiline_text((x + 154, y + 6), text, fill="black", spacing=2)
-    draw.text((4, rows * CELL[1] + 6), LICENCE, fill="black")
+    draw.text((4, rows * CELL[1] + 6), LICENSE, fill="black")
     return sheet
 
 
 def main() -> None:
+    """Write the sheet that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path, help="the PNG to write")
     parser.add_argument("--scenes", type=int, default=24)

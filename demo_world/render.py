@@ -9,7 +9,7 @@ from demo_world.lexicon import NOUN
 from demo_world.scene import Scene
 from demo_world.sprites import sprite
 
-IMAGE_SIZE = 96  # pixels; things are sized to be recognised at this size
+IMAGE_SIZE = 96  # pixels; things are sized to be recognized at this size
 DARK = frozenset({"forest", "underwater", "city"})  # backdrops on which black contours need a light rim
 
 
@@ -19,7 +19,7 @@ def render(scene: Scene, size: int = IMAGE_SIZE) -> np.ndarray:
     outlined = scene.weather == "night" or scene.place in DARK
     things = [(thing.y, thing.x, group, thing) for group in scene.groups for thing in group.things]
     for _, _, group, thing in sorted(things, key=lambda entry: entry[:2]):
-        picture = sprite(NOUN[group.noun], group.colour, max(6, round(thing.height * size)), thing.mirrored, outlined)
+        picture = sprite(NOUN[group.noun], group.color, max(6, round(thing.height * size)), thing.mirrored, outlined)
         corner = (round(thing.x * size - picture.width / 2), round(thing.y * size) - picture.height + 1)
         image.paste(picture, corner, picture)
     falling = precipitation(scene.weather, scene.backdrop, size)

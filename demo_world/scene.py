@@ -15,13 +15,13 @@ GAP, MOST_GAP = 4.0, 14.0  # reference pixels between groups: at least, and at m
 SPREAD = {1: 1.0, 2: 1.6, 3: 1.8, 4: 1.8}  # width of a block of so many, in widths of one
 NARROW = 0.75  # things of a smaller aspect stand in one row, however many
 LEAST_SCALE = 0.68  # a scene that would have to shrink further loses a group
-LEAST_SHRUNK = 24  # pixels: lower things would not be recognised if they were small
+LEAST_SHRUNK = 24  # pixels: lower things would not be recognized if they were small
 BIG, SMALL = 1.35, 0.66  # factors on a noun's height that captions may call big and small
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One sprite: x of its centre, y of its feet (0 is the top) and its height, as fractions of the picture."""
+    """One sprite: x of its center, y of its feet (0 is the top) and its height, as fractions of the picture."""
 
     x: float
     y: float
@@ -31,10 +31,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Group:
-    """Things of one kind, colour and size, side by side. `colour` is None where the noun has no colour to name."""
+    """Things of one kind, color and size, side by side. `color` is None where the noun has no color to name."""
 
     noun: str
-    colour: str | None
+    color: str | None
     size: str | None  # "big", "small" or None
     things: tuple[Thing, ...]
 
@@ -122,8 +122,8 @@ def _draw_noun(rng: np.random.Generator, weighted: list[tuple[Noun, float]], tak
     return _choose(rng, [noun for noun, _ in left], [weight for _, weight in left])
 
 
-def _colour(rng: np.random.Generator, noun: Noun) -> str | None:
-    return noun.colours[int(rng.integers(len(noun.colours)))] if noun.colours else None
+def _color(rng: np.random.Generator, noun: Noun) -> str | None:
+    return noun.colors[int(rng.integers(len(noun.colors)))] if noun.colors else None
 
 
 def _widths(kinds: list[tuple[Noun, int]], heights: list[float]) -> list[float]:
@@ -162,7 +162,7 @@ def _lay_out(rng: np.random.Generator, kinds: list[tuple[Noun, int]]) -> list[Gr
     for position, gap in zip(order, [*gaps, 0.0], strict=True):
         noun, count = kinds[position]
         things = _block(rng, noun, count, cursor, widths[position], heights[position])
-        groups[position] = Group(noun.name, _colour(rng, noun), sizes[position], things)
+        groups[position] = Group(noun.name, _color(rng, noun), sizes[position], things)
         cursor += widths[position] + GAP + gap
     return [groups[position] for position in range(len(kinds))]
 
@@ -206,4 +206,4 @@ def _in_the_sky(rng: np.random.Generator, noun: Noun, count: int, left: float, r
         Thing((left + wide * (0.5 + 1.1 * k)) / REFERENCE, (feet + drop) / REFERENCE, height / REFERENCE, mirrored)
         for k, drop in enumerate(drops)
     )
-    return Group(noun.name, _colour(rng, noun), None, things)
+    return Group(noun.name, _color(rng, noun), None, things)

@@ -23,11 +23,11 @@ from common.files import whole_file, write_whole
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import Scene, sample_scene
-from demo_world.sprites import LICENCE, PINNED, require_packages
+from demo_world.sprites import LICENSE, PINNED, require_packages
 from embedding_space.tables import CAPTION_SCHEMA, IMAGE_SCHEMA
 
 SPLITS = {"pretrain": 0, "train": 1, "val": 2, "test": 3}  # the codes seed the scenes: never change one
-IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" are only told, never drawn
+IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" have captions and no pictures
 HASHED_SCENES = 256
 CHUNK = 4096  # scenes held in memory at a time
 SCENES_WORTH_PROCESSES = 5000  # each process first draws all sprites, for some seconds
@@ -62,12 +62,15 @@ def write_demo_world(
 ) -> dict:
     """Write the world to `root` and return what `world.json` says; a finished world of the same settings is kept.
 
-    pretrain, train, val, test: numbers of scenes. Writes `images/<split>/<nnnnnn>.png`, `images.parquet`,
-    `captions.parquet` and, last, `world.json`. Captions of "train", the text-only corpus, that equal a caption of
-    val or test word for word are left out of the corpus.
+    Writes `images/<split>/<nnnnnn>.png`, `images.parquet`, `captions.parquet` and, last, `world.json`. Captions of
+    "train", the text-only corpus, that equal a caption of val or test word for word are left out of the corpus.
 
-    Raises ImportError if the sprite packages are missing or have other versions, and ValueError for impossible
-    settings or if `root` holds a world of other settings.
+    Args:
+        pretrain, train, val, test: numbers of scenes.
+
+    Raises:
+        ImportError: the sprite packages are missing or have other versions.
+        ValueError: a setting is impossible, or `root` holds a world of other settings.
     """
     root = Path(root)
     scenes = {"pretrain": pretrain, "train": train, "val": val, "test": test}
@@ -75,7 +78,7 @@ def write_demo_world(
         if count < 0:
             raise ValueError(f"{split}_scenes={count} is negative: give 0 or more")
     if image_size < 32:
-        raise ValueError(f"image_size={image_size} is too small to recognise anything: give 32 or more (default 96)")
+        raise ValueError(f"image_size={image_size} is too small to recognize anything: give 32 or more (default 96)")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more")
     require_packages()
@@ -102,7 +105,7 @@ def write_demo_world(
         # the share of val and test captions that occur word for word in the corpus
         "heldout_overlap_before": _share(heldout, written["overlapping"]),
         "heldout_overlap_after": 0.0,
-        "licence": LICENCE,
+        "licence": LICENSE,
     }
     write_whole(root / "world.json", json.dumps(note, indent=2) + "\n")
     return note

@@ -1,4 +1,4 @@
-"""A store as if the data set had fewer captions to learn from: for the question how many a method needs."""
+"""A store as if the data set had fewer captions to learn from, to measure how many a method needs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
 
     The others go to the split `left_out`, so that neither a decoder nor a diffusion model, a text memory or the text
     mean sees them; images, their mean and held-out captions stay. The captions are drawn by `seed`, and those of a
-    smaller count are among those of a larger one. The arrays are linked, not copied, where the file system can. What
-    was made before is re-used.
+    smaller count are among those of a larger one. Arrays are linked where the file system can, else copied. An existing
+    store is re-used.
 
-    Raises ValueError when `count` is not between 1 and the number of captions, or `root` holds something else.
+    Raises:
+        ValueError: `count` is not between 1 and the number of captions, or `root` holds something else.
     """
     rows = store.tables.caption_rows(store.text_split)
     if not 1 <= count <= len(rows):
@@ -39,10 +40,10 @@ def with_fewer_captions(store: EmbeddingStore, count: int, root: str | Path, see
     made = {"store": store.hash, "captions": count, "seed": seed}
     root, path = Path(root), Path(root) / store.path.name
     if (path / "manifest.json").exists():
-        found = EmbeddingStore(path)
-        if found.manifest.fewer_captions != made:
-            raise ValueError(f"{path} holds {found.manifest.fewer_captions}, not {made}: delete {root}")
-        return found
+        earlier = EmbeddingStore(path)
+        if earlier.manifest.fewer_captions != made:
+            raise ValueError(f"{path} holds {earlier.manifest.fewer_captions}, not {made}: delete {root}")
+        return earlier
     order = np.random.default_rng(seed).permutation(len(rows))
     splits = np.array(store.tables.captions["split"].to_pylist(), dtype=object)
     splits[rows[order[count:]]] = LEFT_OUT
@@ -76,8 +77,8 @@ def _write_tables(store: EmbeddingStore, splits: np.ndarray, root: Path) -> None
     images, captions = store.tables.images, store.tables.captions
     paths = [(away / path).as_posix() for path in images["path"].to_pylist()]
     images = images.set_column(images.schema.get_field_index("path"), "path", pa.array(paths, pa.string()))
-    own = pa.array(splits.tolist(), pa.string())
-    captions = captions.set_column(captions.schema.get_field_index("split"), "split", own)
+    new_splits = pa.array(splits.tolist(), pa.string())
+    captions = captions.set_column(captions.schema.get_field_index("split"), "split", new_splits)
     write_tables(root, images.to_pylist(), captions.to_pylist())
 
 

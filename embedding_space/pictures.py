@@ -13,19 +13,20 @@ from common.warn import warn_once
 PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
 SIGNED, WHITE_IS_ZERO = 2, 0
 SCALED_BY_PILLOW = ("PPM", "JPEG2000")  # whatever their range was, to that of 16 bits
-REMEDY = "save it with 8 bits a channel"
+REMEDY = "save it with 8 bits per channel"
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """A picture file, whole, as RGB with 8 bits a channel, turned the way its camera was held.
+    """A whole picture file as RGB with 8 bits per channel, rotated the way its camera was held.
 
-    Transparent parts lie over white. Of an animation or of several pages, it is the first. CMYK becomes RGB without its
-    color profile. Brightness keeps its place in the range that the file's numbers have: 16 bits are 0 to 65,535 and
-    floating-point numbers 0 to 1. A gray picture of 16 or 32 bits none of whose values is above 4,095 (255) is
-    read as one of 12 bits (8 bits), as cameras and scanners store it, with a warning.
+    Transparent parts are put over white. Of an animation or of several pages, the first is read. CMYK becomes RGB
+    without its color profile. Values are scaled by the range of the file's numbers: 16 bits are 0 to 65,535 and
+    floating-point numbers 0 to 1. A gray picture of 16 or 32 bits without values above 4,095 (255) is read as one of 12
+    bits (8 bits), as cameras and scanners store it, with a warning.
 
-    Raises ValueError for a file that is no picture, is cut off or far too large, or whose numbers have no known range,
-    FileNotFoundError when there is none.
+    Raises:
+        ValueError: the file is no picture, is cut off or far too large, or its numbers have no known range.
+        FileNotFoundError: there is no such file.
     """
     try:
         with Image.open(path) as opened:

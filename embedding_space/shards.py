@@ -1,4 +1,4 @@
-"""Shards: the rows of a store that are encoded and written at a time, so that an interruption loses little."""
+"""Shards: the rows of a store that are encoded and written together, so that an interruption loses little."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from common.files import whole_file, write_whole
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows `rows` of `images` (and their patches) or of `texts`, in `folder`: an array each, and then a JSON file that
-    says that they are whole."""
+    """Rows `rows` of `images` (and their patches) or of `texts`, in `folder`: one array each, and a JSON file, written
+    last, that says that they are whole."""
 
     folder: Path
     modality: str
@@ -53,7 +53,7 @@ class Shard:
         write_whole(self._path(self.modality, "json"), json.dumps(facts))
 
     def read(self, array: str) -> np.ndarray:
-        """One array, verified. Raises ValueError when it is not what was written; it is then made anew next time."""
+        """One array, verified. Raises ValueError when it is not what was written; the next run makes it again."""
         facts, path = self.facts, self._path(array, "npy")
         if facts is None or not path.exists():
             self._path(self.modality, "json").unlink(missing_ok=True)
@@ -67,7 +67,7 @@ class Shard:
             part = np.empty(0)
         if hashlib.sha256(part.tobytes()).hexdigest() != facts["sha256"].get(array):
             self._path(self.modality, "json").unlink()
-            raise ValueError(f"{path} is not what was written there: run the same command again, which makes it anew")
+            raise ValueError(f"{path} is not what was written there: run the same command again, which makes it again")
         return part
 
 

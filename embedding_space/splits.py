@@ -21,13 +21,14 @@ TRAIN_WITH_VAL = re.compile(r"train(?:ing)?[^a-z]*val(?:id|idation)?[^a-z]*")
 
 
 def canonical_split(name: str) -> str:
-    """What a split is, whatever a data set calls it. Tables keep the names as they are written.
+    """The common name of a split, whatever a data set calls it. Tables keep the written names.
 
     A name that means train, val or test is just that: `Training`, `train2014`; `VALID`, `validation`, `dev`, `val2017`;
     `Testing`, `test_set`. All other names stay, in lower case: `testA`, `minival`, `eval` and `restval` may be beside
     the usual ones. A part, what follows `/`, stays behind the name: `Val/In-Domain` is `val/in-domain`.
 
-    Raises ValueError for what is no name: not text, blank, or with a `+`, which joins names.
+    Raises:
+        ValueError: the name is not text, is blank, or has a `+`, which joins names.
     """
     if not isinstance(name, str) or "+" in name or not name.partition("/")[0].strip():
         raise ValueError(f"{name!r} is no name of a split: use text such as train, val or test, without +")
@@ -52,7 +53,8 @@ def is_of_split(written: str, name: str) -> bool:
 def split_names(split: str) -> list[str]:
     """The names, in lower case, of the splits that an expression such as `train+extra` is the union of.
 
-    Raises ValueError for an empty name.
+    Raises:
+        ValueError: a name is empty.
     """
     names = str(split).split("+")
     if not all(name.strip() for name in names):
@@ -70,7 +72,7 @@ def is_held_out(split: str) -> bool:
 
 
 def refuse_held_out(option: str, split: str | None) -> None:
-    """Raise a ValueError for validation and test data, in whatever spelling, as what a model or a mean is made of."""
+    """Raise ValueError when the split that a model or a mean is made of holds validation or test data."""
     if split is not None and is_held_out(split):
         raise ValueError(
             f"{option}={split}: training data and means must not come from held-out data; name a training split, or "

@@ -20,7 +20,7 @@ from embedding_space.tables import Tables, read_tables
 
 
 class PatchTokens:
-    """Patch tokens of N images, left on disk: index it with rows to read (B, P, D) float32 of those."""
+    """Patch tokens of N images, left on disk: indexing with rows reads (B, P, D) float32."""
 
     def __init__(self, array: np.ndarray, rows: np.ndarray):
         self._array, self._rows = array, rows
@@ -39,7 +39,7 @@ class EmbeddingStore:
     Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; where it was prepared with
     `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
     `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: `manifest.dim`
-    is None, and `manifest.dims` has the width of each modality, be they equal or not.
+    is None, and `manifest.dims` gives each modality's width.
 
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
@@ -64,13 +64,13 @@ class EmbeddingStore:
         if self.manifest.patches:
             expected["patches"] = (self.manifest.rows["images"], *self.manifest.patches)
         for name, shape in expected.items():
-            found = self._array(name).shape
-            if found != shape:
-                raise self._damaged(f"{name}.npy", f"it has shape {found}, the manifest says {shape}")
+            actual = self._array(name).shape
+            if actual != shape:
+                raise self._damaged(f"{name}.npy", f"it has shape {actual}, the manifest says {shape}")
 
     @property
     def joint(self) -> bool:
-        """Whether images and texts lie in one space: see `Encoder.joint`."""
+        """Whether images and texts share one space: see `Encoder.joint`."""
         return self.manifest.dim is not None
 
     @property
@@ -92,7 +92,7 @@ class EmbeddingStore:
 
     @cached_property
     def tables(self) -> Tables:
-        """The data set's tables; refused when they are not those that were encoded."""
+        """The data set's tables. Raises StaleStore when they are not those that were encoded."""
         tables = read_tables(self.path.parent)
         if tables.hash != self.manifest.tables_hash:
             raise StaleStore(self.path, self.manifest.tables_hash, tables.hash)

@@ -1,4 +1,4 @@
-"""A data set's two tables: images.parquet and captions.parquet, one row an image or a caption."""
+"""A data set's two tables: images.parquet and captions.parquet, one row per image or caption."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ ROWS_AT_ONCE = 16_384
 class Tables:
     """The tables of one data set; either may be empty (text-only corpora, plain image folders).
 
-    images: `image_id`, `path` (relative to `root`), `split`.
-    captions: `caption_id`, `image_row` (null for text without an image), `caption`, `split`.
+    Attributes:
+        images: `image_id`, `path` (relative to `root`), `split`.
+        captions: `caption_id`, `image_row` (null for text without an image), `caption`, `split`.
 
     Wherever a split is named, `a+b` is the union of the splits a and b, and `a` includes its parts `a/…` (NoCaps:
     `val` is `val/in-domain`, `val/near-domain` and `val/out-domain`), all in table order. `train`, `val` and
     `test` include what is marked with another spelling of them (`Test`, `testing`), see `splits.canonical_split`.
 
-    left_out: rows of images that no split is to have, nor their captions: those that could not be read.
+    Attributes:
+        left_out: rows of images that no split is to have, nor their captions: those that could not be read.
     """
 
     root: Path
@@ -77,26 +79,27 @@ class Tables:
         return [name for name in pc.unique(self.images["split"].take(rows)).to_pylist() if "/" in name]
 
     def image_paths(self, rows: np.ndarray) -> list[Path]:
-        """Absolute or root-relative paths of the given image rows."""
+        """Absolute or root-relative paths of these image rows."""
         return [self.root / path for path in self.images["path"].take(pa.array(rows)).to_pylist()]
 
     def pairs(self, split: str) -> np.ndarray:
         """(M,) int64: for each caption of `split`, the position of its image among the images of `split`.
 
-        Raises ValueError when a caption of the split has no image there.
+        Raises:
+            ValueError: a caption of the split has no image there.
         """
         wanted = self.captions["image_row"].take(pa.array(self.caption_rows(split)))
         if wanted.null_count:
             raise ValueError(f"Split {split!r} of {self.root} holds captions without images; it has no pairs")
         image_rows, wanted = self.image_rows(split), wanted.to_numpy()
-        found = np.searchsorted(image_rows, wanted).clip(max=len(image_rows) - 1)
-        if (image_rows[found] != wanted).any():
+        positions = np.searchsorted(image_rows, wanted).clip(max=len(image_rows) - 1)
+        if (image_rows[positions] != wanted).any():
             raise ValueError(f"Captions of split {split!r} of {self.root} belong to images of another split")
-        return found
+        return positions
 
     def image_groups(self, split: str) -> np.ndarray:
-        """(M,) int64 from 0 without gaps: a number for each caption of `split`, which it shares with the other captions
-        of its image; a caption without an image has one of its own."""
+        """(M,) int64 from 0 without gaps: a number per caption of `split`, shared by an image's captions; a caption
+        without an image has a unique one."""
         image_rows = self.captions["image_row"].take(pa.array(self.caption_rows(split)))
         image_rows = pc.fill_null(image_rows, -1).to_numpy().copy()
         alone = image_rows < 0
@@ -110,16 +113,18 @@ class Tables:
         by_row: dict[int, list[str]] = {int(row): [] for row in rows}
         _, chosen = _unknown(self.captions, split)
         splits = pa.array(chosen, pa.string())  # none, where the images of the split have no captions
-        own = pc.and_(pc.is_in(self.captions["image_row"], pa.array(rows)), pc.is_in(self.captions["split"], splits))
-        captions = self.captions.filter(own)
+        is_reference = pc.and_(
+            pc.is_in(self.captions["image_row"], pa.array(rows)), pc.is_in(self.captions["split"], splits)
+        )
+        captions = self.captions.filter(is_reference)
         for row, caption in zip(captions["image_row"].to_pylist(), captions["caption"].to_pylist(), strict=True):
             by_row[row].append(caption)
         return {image_id: by_row[int(row)] for image_id, row in zip(ids, rows, strict=True)}
 
 
 def _unknown(table: pa.Table, split: str) -> tuple[list[str], list[str]]:
-    """The names in the expression `split` that the table has no rows of, and the values of its split column that the
-    others stand for."""
+    """The names in the expression `split` without rows in the table, and the values of its split column that the other
+    names mean."""
     there = [value for value in pc.unique(table["split"]).to_pylist() if value is not None]
     names = split_names(split)
     unknown = [name for name in names if not any(is_of_split(value, name) for value in there)]
@@ -236,8 +241,11 @@ def _check_utf8(name: str, column: str, value: str, row: dict) -> None:
 
 
 def write_tables(root: Path, images: Iterable[dict], captions: Iterable[dict]) -> Tables:
-    """Write both tables under `root`, each whole or not at all; rows may come from generators, of which no more than a
-    batch is held. Raises ValueError for empty captions and bad rows."""
+    """Write both tables under `root`, each whole or not at all. Rows may come from generators, read in batches.
+
+    Raises:
+        ValueError: a caption is empty, or a row is bad.
+    """
     with TableWriter(root) as writer:
         for row in images:
             writer.image(**row)
@@ -282,11 +290,9 @@ def _check_split(path: Path, split: str) -> None:
 
 
 def _check(tables: Tables) -> None:
-    for name, table in (("images", tables.images), ("captions", tables.captions)):
-        for split in pc.unique(table["split"]).to_pylist():
-            if split is not None:
-                _check_split(tables.root / f"{name}.parquet", split)
     for name, table, key in (("images", tables.images, "image_id"), ("captions", tables.captions, "caption_id")):
+        for split in pc.unique(table["split"].drop_null()).to_pylist():
+            _check_split(tables.root / f"{name}.parquet", split)
         for column in set(SCHEMAS[name].names) - {"image_row", "caption"}:
             if table[column].null_count:
                 raise ValueError(f"A row of {name}.parquet in {tables.root} has no {column}")
@@ -295,7 +301,7 @@ def _check(tables: Tables) -> None:
             repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
             splits = pc.unique(table["split"].filter(pc.equal(table[key], repeated))).to_pylist()
             raise ValueError(
-                f"The {key} {repeated.as_py()!r} stands more than once in the tables of {tables.root} "
+                f"The {key} {repeated.as_py()!r} occurs more than once in the tables of {tables.root} "
                 f"(split {' and '.join(splits)}): ids must be unique, and no two splits may share an image"
             )
     if pc.any(pc.equal(pc.utf8_trim_whitespace(tables.images["image_id"]), "")).as_py():

@@ -47,18 +47,18 @@ def write_store(
 ) -> EmbeddingStore:
     """Encode the tables in `root` into `root/name`, or re-use the store there when it holds just that.
 
-    Each process encodes its share of the shards; the main one joins and verifies them. The store's bytes do not depend
-    on how many there are, nor on interruptions; an interrupted encoding may go on with another number of them.
+    Each process encodes its share of the shards; the main one joins and verifies them. The store's bytes depend neither
+    on the number of processes nor on interruptions, and an interrupted encoding may resume with another number.
 
     Args:
         root: the data set's folder, with its tables; the same one for all processes.
-        encoder: what encodes; its `description` identifies it.
+        encoder: its `description` identifies it.
         name: the store's folder name.
         text_split: the split that is the text-only training corpus; the text mean is over it.
         image_mean_split: the split of unpaired training images that the image mean is over; None for no image mean.
         patches: keep patch tokens, too (`Encoder.patch_features`).
-        max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, for then
-            the path to them must be wrong.
+        max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, since the
+            path to them must be wrong.
 
     Raises:
         ValueError: the folder holds something else, a mean would be over held-out data, an embedding is not finite, too
@@ -136,8 +136,10 @@ def _plan(
 
 
 def _in_precision_of(planned: StoreManifest, *earlier: Path) -> StoreManifest:
-    """`planned` in the precision of the first of these files that is there: other hardware chose another one, which is
-    no reason to encode anew."""
+    """`planned` in the precision of the first of these files that exists.
+
+    Other hardware may have chosen another precision, which is no reason to encode again.
+    """
     path = next((path for path in earlier if path.exists()), None)
     if path is None:
         return planned
@@ -165,7 +167,7 @@ def _reuse(final: Path, planned: StoreManifest) -> EmbeddingStore:
 
 
 def _open_partial(partial: Path, planned: StoreManifest) -> None:
-    """Go on in an interrupted store's folder if it is of the same encoding, else begin it anew."""
+    """Resume an interrupted store's folder if it is of the same encoding, else start it again."""
     path, identity = partial / "identity.json", json.dumps(planned.identity())
     if not path.exists() or path.read_text() != identity:
         shutil.rmtree(partial, ignore_errors=True)
@@ -200,28 +202,29 @@ def _bar(modality: str, shards: list[Shard], missing: list[Shard], processes: Pr
 
 
 def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
-    """Encode this process's share of the image shards that are not there yet, or that hold images which were
-    unreadable and no longer are."""
+    """Encode this process's share of the image shards that are missing, or hold images that were unreadable and no
+    longer are."""
     paths = _Column(tables.images["path"], tables.root.joinpath)
-    own = shards[processes.rank :: processes.count]
-    missing = [shard for shard in own if shard.facts is None or _mended(paths, shard.facts["unreadable"])]
-    with _bar("images", own, missing, processes) as bar:
+    share = shards[processes.rank :: processes.count]
+    missing = [shard for shard in share if shard.facts is None or _can_be_read_now(paths, shard.facts["unreadable"])]
+    with _bar("images", share, missing, processes) as bar:
         encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
-        for shard, found in zip(missing, encoded, strict=True):
-            _write_images(shard, found, tables, encoder.dim_of("images"))
+        for shard, images in zip(missing, encoded, strict=True):
+            _write_images(shard, images, tables, encoder.dim_of("images"))
 
 
-def _write_images(shard: Shard, found: EncodedImages, tables: Tables, dim: int) -> None:
+def _write_images(shard: Shard, encoded: EncodedImages, tables: Tables, dim: int) -> None:
+    kept, ids = encoded.kept, tables.images["image_id"]
     arrays: dict[str, np.ndarray] = {"images": np.zeros((len(shard.rows), dim), np.float16)}
-    arrays["images"][found.kept] = _unit_rows(found.rows, shard, "images", tables.images["image_id"], found.kept)
-    if found.patches is not None:
-        arrays["patches"] = np.zeros((len(shard.rows), *found.patches.shape[1:]), np.float16)
-        arrays["patches"][found.kept] = found.patches.numpy()
-    lost = sorted(set(range(len(shard.rows))) - set(found.kept))
-    shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, found.reasons, strict=True)})
+    arrays["images"][kept] = _unit_rows(encoded.rows, shard, "images", ids, kept)
+    if encoded.patches is not None:
+        arrays["patches"] = np.zeros((len(shard.rows), *encoded.patches.shape[1:]), np.float16)
+        arrays["patches"][kept] = encoded.patches.numpy()
+    lost = sorted(set(range(len(shard.rows))) - set(kept))
+    shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, encoded.reasons, strict=True)})
 
 
-def _mended(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
+def _can_be_read_now(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
     for row in unreadable:
         try:
             open_picture(paths[int(row)])
@@ -232,10 +235,10 @@ def _mended(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
 
 
 def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
-    """Encode this process's share of the text shards that are not there yet."""
-    own = shards[processes.rank :: processes.count]
-    missing = [shard for shard in own if shard.facts is None]
-    with _bar("texts", own, missing, processes) as bar:
+    """Encode this process's share of the text shards that are missing."""
+    share = shards[processes.rank :: processes.count]
+    missing = [shard for shard in share if shard.facts is None]
+    with _bar("texts", share, missing, processes) as bar:
         captions = _Column(tables.captions["caption"])
         encoded = encoder.encode_text_shards(captions, [shard.rows for shard in missing], bar.update)
         for shard, rows in zip(missing, encoded, strict=True):
@@ -255,22 +258,22 @@ def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, 
 
 
 def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dict[int, str]:
-    """{row: reason} of the images that could not be read. Refuses too many, and splits that none are left of."""
+    """{row: reason} of the unreadable images. Too many are refused, and so is a split that has no others."""
     written = [shard.facts for shard in shards]
     unreadable = {int(row): reason for facts in written if facts for row, reason in facts["unreadable"].items()}
     if not unreadable:
         return {}
     reason = next(iter(unreadable.values()))
-    told = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
+    summary = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
     if len(unreadable) > max_fraction * len(tables.images):
         raise ValueError(
-            f"{told}. Mend or remove them, or allow it with max_unreadable_fraction (now {max_fraction:g}); what could "
-            "be read is kept"
+            f"{summary}. Repair or remove them, or allow it with max_unreadable_fraction (now {max_fraction:g}); what "
+            "could be read is kept"
         )
     splits = tables.images["split"].to_pylist()
     empty = sorted(set(splits) - {split for row, split in enumerate(splits) if row not in unreadable})
     if empty:
-        raise ValueError(f"{told}. No image of split {empty[0]!r} is left: mend dataset.root")
+        raise ValueError(f"{summary}. No image of split {empty[0]!r} is left: correct dataset.root")
     return unreadable
 
 
@@ -287,8 +290,8 @@ def _join(
     dim = planned.dim_of(modality)
     total = torch.zeros(dim, dtype=torch.float64)
     for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
-        own = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
-        total += F.normalize(torch.from_numpy(part[own].astype(np.float64)), dim=-1).sum(dim=0)
+        rows_of_shard = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
+        total += F.normalize(torch.from_numpy(part[rows_of_shard].astype(np.float64)), dim=-1).sum(dim=0)
     if len(chosen):
         means[f"{kind}_mean"] = (total / len(chosen)).float()
     if modality == "images" and planned.patches:
@@ -313,8 +316,8 @@ def _finish(
         ids, paths = tables.images["image_id"], tables.images["path"]
         with (partial / "unreadable.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
             for row, reason in unreadable.items():
-                told = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
-                file.write(json.dumps(told, ensure_ascii=False) + "\n")
+                line = {"image_id": ids[row].as_py(), "path": paths[row].as_py(), "reason": reason}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
     manifest = replace(
         planned,
         hash=digest,
@@ -329,6 +332,6 @@ def _finish(
 
 
 def _clean_up(final: Path) -> None:
-    """Remove what a finished store was made from; an interrupt may have left it."""
+    """Remove the parts that a finished store was made from; an interrupt may have left them."""
     shutil.rmtree(final / "shards", ignore_errors=True)
     (final / "identity.json").unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from common.config import given
+from common.config import drop_nulls
 from embedding_space.encoders.load import reload_encoder
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
@@ -61,7 +61,7 @@ def caption(config: DictConfig, paths: list[Path]) -> dict[str, str]:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise ValueError(f"No pictures in {where}: give files or folders, as in python scripts/caption.py photo.jpg")
     captioner = Captioner.load(config.checkpoint)
-    encoder = reload_encoder(captioner.image_encoder_description, **given(config.encoder))
+    encoder = reload_encoder(captioner.image_encoder_description, **drop_nulls(config.encoder))
     captioner.to(encoder.device)
     rows, kept, unreadable = encoder.encode_readable_images(pictures, progress=len(pictures) > 1)
     for reason in unreadable:

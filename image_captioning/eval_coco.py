@@ -15,6 +15,7 @@ import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
 from alignment.chain import Alignment
 from alignment.options import expand_steps
 from common.config import compose_config
+from common.plain import plain
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
 from evaluation.captions.result import EvaluationResult
@@ -60,7 +61,7 @@ def evaluate(config: DictConfig) -> EvaluationResult:
 
 def clip_scoring(config: DictConfig) -> ClipScoring:
     """`clip_score.*`, with the store that `clip_score.encoder` names. Raises ValueError where both are given."""
-    options = OmegaConf.to_container(config.clip_score, resolve=True)
+    options = plain(config.clip_score)
     encoder = options.pop("encoder")
     if encoder is not None:
         if options["store"] is not None:
@@ -96,8 +97,8 @@ def _track(config: DictConfig, result: EvaluationResult, output_dir: Path) -> No
     if tracker.name == "none":
         return
     accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, output_dir, OmegaConf.to_container(config, resolve=True))
+    start_tracker(accelerator, tracker, output_dir, plain(config))
     known = {name: value for name, value in result.metrics.items() if value is not None}
-    accelerator.log({**known, **asdict(result.diversity), **(asdict(result.gap) if result.gap else {})})
+    accelerator.log(known | {k: v for part in (result.diversity, result.gap) if part for k, v in asdict(part).items()})
     tracker.log_tables(accelerator, {"metrics": (["metric", "value"], [list(item) for item in known.items()])}, step=0)
     accelerator.end_training()

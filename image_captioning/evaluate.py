@@ -11,7 +11,7 @@ from alignment.chain import in_parts
 from common.device import choose_precision, computing_on
 from common.files import write_whole
 from evaluation.captions.evaluation_folder import EvaluationFolder
-from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood
+from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood, Seconds
 from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring import Scoring
 from evaluation.embeddings.retrieval import remaining_gap
@@ -87,7 +87,7 @@ def evaluate_captioner(
         image_mean=image_mean,
         precision=precision,
         device=computing_on(captioner.device, precision),
-        seconds=replace(result.seconds, captioning=seconds),
+        seconds=Seconds(result.seconds and result.seconds.scoring, seconds),
         inputs=recorded,
         image_alignment=inputs.alignment and inputs.alignment.options(),
         uses_pairs=uses_pairs,

@@ -20,6 +20,7 @@ import image_captioning.run_names  # noqa: F401, registers ${embeddings_name:...
 from alignment.chain import Alignment, in_parts
 from common.device import best_device
 from common.files import write_whole
+from common.plain import plain
 from common.provenance import run_facts
 from embedding_space.store import EmbeddingStore
 from evaluation.embeddings.classification import Classification
@@ -47,7 +48,7 @@ def evaluate(config: DictConfig) -> dict:
         )
     results = {
         **run_facts(),
-        "config": OmegaConf.to_container(config, resolve=True),
+        "config": plain(config),
         "evaluated_on": {"dataset": config.dataset.name, "split": config.split},
         "images": images,
     }
@@ -95,7 +96,7 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
             AlignmentScores(
                 name,
                 alignment is not None and uses_pairs(alignment),
-                retrieve(aligned, text_side(texts), image_rows) if has_captions else None,
+                None if texts is None or image_rows is None else retrieve(aligned, text_side(texts), image_rows),
                 task and task.score(aligned[task.rows.to(device)], text_side(prompts)),
             )
         )
@@ -136,7 +137,7 @@ def _translation(
     translation, stores = load_translation(config.translation), PairedStores(config.image_store, config.text_store)
     for side in ("images", "texts") if has_captions else ("images",):
         check_encoder(translation, side, stores.encoders[side], config[f"{side[:-1]}_store"], config.translation)
-    sampling = OmegaConf.to_container(config.sampling)
+    sampling = plain(config.sampling)
     results = {
         "trained_on": translation.provenance,
         **stores.hashes,

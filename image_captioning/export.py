@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
-from common.config import given
+from common.config import drop_nulls
 from common.files import file_sha256
 from common.provenance import run_facts
 from image_captioning.captioner import Captioner, checkpoint_sha256
@@ -34,7 +34,7 @@ def export(config: DictConfig) -> Path:
     to = Path(config.to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
         raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
-    captioner, image_side = Captioner.load(config.checkpoint).cpu(), given(config.image_side)
+    captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
     steps = [step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps]

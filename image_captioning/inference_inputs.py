@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignment.chain import Alignment
 from alignment.steps import Center
-from common.config import given
+from common.config import drop_nulls
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring import ReferenceSet, split_references
@@ -75,7 +75,7 @@ class InferenceInputs:
             "caption_from": self.caption_from,
             "image_mean_from": self.image_mean_from,
             "alignment": self.alignment and self.alignment.hash,
-            "image_side": given(self.image_side),
+            "image_side": drop_nulls(self.image_side),
             "precision": self.precision,
             "training_store": self.training_store and str(self.training_store),
         }
@@ -90,11 +90,11 @@ class InferenceInputs:
         chain = captioner.alignment
         if self.alignment is not None:
             chain.check_training_side(self.alignment, captioner.dim)
-            means = [step.image_mean for step in chain.steps if type(step) is Center]
+            means = [step.image_mean for step in chain.steps if isinstance(step, Center)]
             chain = self.alignment
             if means and chain.centers_images:
                 chain = chain.with_image_mean(means[0])
-        chain = chain.with_inference_options(given(self.image_side)).to(captioner.device)
+        chain = chain.with_inference_options(drop_nulls(self.image_side)).to(captioner.device)
         if self.image_mean_from == "store":
             origin = self.store.path.parent.name, self.store.manifest.image_mean_split, self.store.hash
             chain = chain.with_image_mean(self.store.mean("image"))

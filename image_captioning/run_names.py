@@ -10,8 +10,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from common.config import given
+from common.config import drop_nulls
 from common.paths import PRETRAINED
+from common.plain import plain
 
 
 def run_name(
@@ -28,7 +29,7 @@ def run_name(
         name += "_image_mean_from_store" if image_mean_from == "store" else ""
         name += f"_through_{alignment}" if alignment else ""
         name += f"_translated_by_{Path(translation).name}" if translation else ""
-        name += "".join(f"_{option}{value}" for option, value in given(image_side).items())
+        name += "".join(f"_{option}{value}" for option, value in drop_nulls(image_side).items())
         name += f"_{precision}" if precision != "auto" else ""
     return re.sub(r"[^\w.-]+", "-", name)
 
@@ -55,7 +56,7 @@ def _decoding_label(options: DictConfig) -> str:
     from image_captioning.generation import Decoding  # brings torch, too
 
     try:
-        return Decoding(**options).label
+        return Decoding(**plain(options)).label
     except (TypeError, ValueError):  # the evaluation will say what is wrong with them
         return str(options.get("strategy"))
 

@@ -17,7 +17,5 @@ def run(config: DictConfig) -> dict:
     return analyze_geometry(config)
 
 
-main = command("analyze_geometry", run)
-
 if __name__ == "__main__":
-    main()
+    command("analyze_geometry", run)()

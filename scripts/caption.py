@@ -16,8 +16,10 @@ from common.cli import command, exists, fail
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Split command-line arguments into existing files or folders and the rest, which is for Hydra.
 
-    A name may hold anything, `=` and quotes included: what exists is a picture. Raises FileNotFoundError for an
-    argument that is neither there nor an option.
+    A name may hold anything, `=` and quotes included: what exists is a picture.
+
+    Raises:
+        FileNotFoundError: an argument neither exists nor is an option.
     """
     paths, options = [], []
     for argument in arguments:
@@ -31,6 +33,7 @@ def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def main() -> None:
+    """The command line: pictures, and options of `configs/caption.yaml`."""
     try:
         paths, sys.argv[1:] = take_paths(sys.argv[1:])
     except FileNotFoundError as error:

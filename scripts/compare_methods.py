@@ -18,7 +18,5 @@ def run(config: DictConfig) -> dict:
     return compare(config)
 
 
-main = command("compare_methods", run)
-
 if __name__ == "__main__":
-    main()
+    command("compare_methods", run)()

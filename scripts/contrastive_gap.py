@@ -17,7 +17,5 @@ def run(config: DictConfig) -> dict:
     return contrastive_gap(config)
 
 
-main = command("contrastive_gap", run)
-
 if __name__ == "__main__":
-    main()
+    command("contrastive_gap", run)()

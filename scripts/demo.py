@@ -24,7 +24,5 @@ def run(config: DictConfig) -> dict:
     return run_demo(config, prepare_store)
 
 
-main = command("demo", run)
-
 if __name__ == "__main__":
-    main()
+    command("demo", run)()

@@ -19,7 +19,5 @@ def run(config: DictConfig) -> dict:
     return evaluate(config)
 
 
-main = command("eval_coco", run)
-
 if __name__ == "__main__":
-    main()
+    command("eval_coco", run)()

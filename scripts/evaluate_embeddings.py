@@ -20,7 +20,5 @@ def run(config: DictConfig) -> dict:
     return evaluate(config)
 
 
-main = command("evaluate_embeddings", run)
-
 if __name__ == "__main__":
-    main()
+    command("evaluate_embeddings", run)()

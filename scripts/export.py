@@ -17,7 +17,5 @@ def run(config: DictConfig) -> object:
     return export(config)
 
 
-main = command("export", run)
-
 if __name__ == "__main__":
-    main()
+    command("export", run)()

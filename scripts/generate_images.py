@@ -22,6 +22,7 @@ def take_sentences(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def main() -> None:
+    """The command line: sentences, and options of `configs/generate_images.yaml`."""
     sentences, sys.argv[1:] = take_sentences(sys.argv[1:])
 
     def run(config: DictConfig) -> dict:

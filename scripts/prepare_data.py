@@ -24,7 +24,7 @@ DOWNLOAD = (None, False, True, "only")
 
 
 def prepare(config: DictConfig) -> EmbeddingStore | None:
-    """Prepare as `configs/prepare_data.yaml` says; what is there already is re-used. None when nothing is encoded."""
+    """Prepare as `configs/prepare_data.yaml` says, re-using what exists. Returns None when nothing is encoded."""
     from common.processes import Processes
     from embedding_space.encoders.load import load_encoder
     from embedding_space.peers.importer import import_files
@@ -93,7 +93,7 @@ def _summary(store: EmbeddingStore) -> str:
 
 
 def _make_tables(dataset: DictConfig) -> None:
-    """Write the data set's tables; the demo world's here, for it is a room above."""
+    """Write the data set's tables; the demo world's here, since its room is above `embedding_space`."""
     if dataset.kind == "demo_world":
         # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
         from demo_world.world import write_demo_world
@@ -101,7 +101,7 @@ def _make_tables(dataset: DictConfig) -> None:
         splits = {split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")}
         world = write_demo_world(Path(dataset.root), **splits, seed=dataset.seed, image_size=dataset.image_size)
         print(
-            f"{dataset.root}: {world['heldout_overlap_before']:.1%} of the validation and test captions stood word for "
+            f"{dataset.root}: {world['heldout_overlap_before']:.1%} of the validation and test captions were word for "
             f"word in the text corpus; {world['corpus_captions_dropped']:,} captions were dropped from it, which "
             f"leaves {world['heldout_overlap_after']:.1%}"
         )
@@ -111,7 +111,5 @@ def _make_tables(dataset: DictConfig) -> None:
         make_tables(dataset)
 
 
-main = command("prepare_data", prepare)
-
 if __name__ == "__main__":
-    main()
+    command("prepare_data", prepare)()

@@ -18,7 +18,5 @@ def run(config: DictConfig) -> object:
     return report(config)
 
 
-main = command("report", run)
-
 if __name__ == "__main__":
-    main()
+    command("report", run)()

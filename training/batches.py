@@ -1,4 +1,4 @@
-"""Order and random numbers of training steps: of (seed, step) alone, whatever processes or interruptions there are."""
+"""Order and random numbers of training steps. They depend on (seed, step), not on processes or interruptions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from common.randomness import mixed_seed
 
 
 class StepRandom:
-    """The random numbers of one step: drawn for the global batch, of which this process keeps its rows.
+    """The random numbers of one step, drawn for the global batch; this process keeps its rows.
 
     Args:
         seed: the run's seed.
-        step: the optimiser step, from 0.
+        step: the optimizer step, from 0.
         global_rows: rows of the global batch.
         rows: the slice of the global batch that this process (and micro-batch) works on.
     """
@@ -28,11 +28,7 @@ class StepRandom:
     def normal_like(self, like: Tensor) -> Tensor:
         """Standard normal noise (rows, ...) of `like`'s shape, dtype and device."""
         noise = torch.randn(
-            self.global_rows,
-            *like.shape[1:],
-            generator=self._generator,
-            device=self.device,
-            dtype=torch.float32,
+            self.global_rows, *like.shape[1:], generator=self._generator, device=self.device, dtype=torch.float32
         )
         return noise[self.rows].to(like)
 
@@ -42,10 +38,10 @@ class StepRandom:
 
 
 class EpochOrder:
-    """Which items make the global batch of each step: every item once an epoch, in a fresh order each epoch.
+    """Which items make the global batch of each step: every item once per epoch, in a new order each epoch.
 
-    A last batch that would be short is dropped; its items have their turn in another epoch. With `lengths`, items of
-    similar length share a batch: shuffled items are sorted within pools of `POOL` batches, then batches shuffled.
+    A short last batch is dropped; other epochs have its items. With `lengths`, items of similar length share a batch:
+    shuffled items are sorted within pools of `POOL` batches, then the batches are shuffled.
 
     Args:
         items: how many there are. Fewer than a batch are repeated until they fill one.

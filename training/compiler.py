@@ -1,4 +1,4 @@
-"""Whether torch.compile works on this machine: it needs a compiler of the system's beside torch."""
+"""Whether torch.compile works on this machine: it needs a C++ compiler beside torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import torch
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile and run something small on `device`. Raises ValueError, with what to install, when that fails.
+    """Compile and run a small function on `device`.
 
-    Otherwise a missing compiler would show as a long trace in the first training step.
+    Otherwise a missing compiler would show as a long traceback in the first training step.
+
+    Raises:
+        ValueError: that fails; the sentence says what to install.
     """
     try:
         torch.compile(lambda x: (x + 1).sin(), fullgraph=True)(torch.ones(8, device=device))

@@ -1,4 +1,4 @@
-"""The one training loop. A stage brings a model and a Task; precision, processes, checkpoints and logs are here."""
+"""The one training loop: precision, processes, checkpoints and logs. A stage brings a model and a Task."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from training.tracking import Tracker, finish_trackers, start_tracker
 
 @dataclass
 class Evaluation:
-    """What a Task's `evaluate` returns: figures, and tables (columns, rows of JSON values) such as sample captions."""
+    """What a Task's `evaluate` returns: metrics, and tables (columns, rows of JSON values) such as sample captions."""
 
     metrics: dict[str, float]
     tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
@@ -66,9 +66,10 @@ class Task(Protocol[TaskModel]):
 
 
 class Loop:
-    """Owns accelerate: make it first, put the data on `device`, then `fit`.
+    """Owns accelerate: create it first, put the data on `device`, then call `fit`.
 
-    Raises ValueError when the global batch does not divide among processes and micro-batches.
+    Raises:
+        ValueError: the global batch does not divide among processes and micro-batches.
     """
 
     def __init__(self, config: LoopConfig, output_dir: str | Path, tracker: Tracker | None = None):
@@ -105,11 +106,13 @@ class Loop:
         return self.accelerator.device
 
     def fit(self, model: Model, task: Task[Model], resume: bool = False) -> dict[str, float]:
-        """Train, from the folder's resume state if `resume`; returns the last evaluation's figures.
+        """Train, from the folder's resume state if `resume`; returns the last evaluation's metrics.
 
-        The folder ends with the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables, and
-        `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt.
-        Raises ValueError, and writes no checkpoint, when loss, weights or the figure of `keep` stop being finite.
+        The folder then holds the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables,
+        and `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt.
+
+        Raises:
+            ValueError: loss, weights or the metric of `keep` are no longer finite; no checkpoint is written then.
         """
         config, accelerator = self.config, self.accelerator
         model.to(self.device)
@@ -137,31 +140,23 @@ class Loop:
             accelerator.wait_for_everyone()
         start_tracker(accelerator, self.tracker, self.output_dir, asdict(config))
         try:
-            figures = self._train(wrapped, prepared, task, state)
+            metrics = self._train(wrapped, prepared, task, state)
         finally:
             finish_trackers(accelerator)
         if accelerator.is_main_process:
-            samples = state.step * config.batch_size
-            finish_run(
-                self.output_dir,
-                {
-                    "steps": state.step,
-                    "samples": samples,
-                    "seconds": round(state.seconds, 1),
-                    "precision": state.precision,
-                    "device": computing_on(self.device, self.precision),
-                    **figures,
-                },
-            )
+            samples, seconds = state.step * config.batch_size, round(state.seconds, 1)
+            summary: dict[str, Any] = {"steps": state.step, "samples": samples, "seconds": seconds}
+            where = {"precision": state.precision, "device": computing_on(self.device, self.precision)}
+            finish_run(self.output_dir, {**summary, **where, **metrics})
         accelerator.wait_for_everyone()
         atexit.register(_leave_group)  # not after an error: the other processes would be waited for
-        return figures
+        return metrics
 
     def _train(self, wrapped: nn.Module, prepared: Any, task: Task[Any], state: _State) -> dict[str, float]:
-        """Steps from `state.step` to the end; `wrapped` and `prepared` are accelerate's model and optimiser."""
+        """Steps from `state.step` to the end; `wrapped` and `prepared` are accelerate's model and optimizer."""
         config, accelerator = self.config, self.accelerator
         averaged = state.ema.ema_model if state.ema else state.model
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         began, began_step, seconds_before = time.perf_counter(), state.step, state.seconds
         bar = tqdm(
             total=config.steps, initial=state.step, desc=self.output_dir.name, unit="step",
@@ -193,16 +188,16 @@ class Loop:
                     self._log(state.step, {**scalars, **speed})
                     bar.set_postfix(loss=f"{scalars['loss']:.4f}", refresh=False)
                 if evaluate:
-                    figures = self._evaluate(averaged, task, state.step)
-                    self._keep(averaged, task, figures, state.step)
+                    metrics = self._evaluate(averaged, task, state.step)
+                    self._keep(averaged, task, metrics, state.step)
                 if checkpoint:
                     self._checkpoint(averaged, task, state)
                 if stop:
                     raise KeyboardInterrupt(
                         f"Checkpoint at step {state.step} of {config.steps} in {self.output_dir}: "
-                        "the same command goes on from there."
+                        "the same command resumes there."
                     )
-        return figures
+        return metrics
 
     def _step(self, model: nn.Module, optimizer: Any, task: Task[Any], step: int) -> dict[str, Tensor]:
         config, accelerator = self.config, self.accelerator
@@ -243,7 +238,7 @@ class Loop:
         if broken:
             raise ValueError(
                 f"{broken} at step {state.step}: lower loop.learning_rate (now {self.config.learning_rate}) "
-                "or set loop.precision=fp32; checkpoints so far stand"
+                "or set loop.precision=fp32; earlier checkpoints are kept"
             )
 
     @torch.no_grad()
@@ -259,24 +254,24 @@ class Loop:
                 self.tracker.log_tables(self.accelerator, evaluation.tables, step)
         return evaluation.metrics
 
-    def _keep(self, model: nn.Module, task: Task[Any], figures: dict[str, float], step: int) -> None:
+    def _keep(self, model: nn.Module, task: Task[Any], metrics: dict[str, float], step: int) -> None:
         """Write the weights if they are the ones to keep so far."""
         keep = self.config.keep
         if keep == "last":
             better = step == self.config.steps
-        elif keep not in figures:
+        elif keep not in metrics:
             raise ValueError(
-                f"keep={keep!r} (option loop.keep) is neither 'last' nor one of this stage's figures: "
-                f"{', '.join(figures)}"
+                f"keep={keep!r} (option loop.keep) is neither 'last' nor one of this stage's metrics: "
+                f"{', '.join(metrics)}"
             )
-        elif not math.isfinite(figures[keep]):
+        elif not math.isfinite(metrics[keep]):
             raise ValueError(
-                f"{keep} is {figures[keep]} at step {step} and cannot choose the weights: "
+                f"{keep} is {metrics[keep]} at step {step} and cannot choose the weights: "
                 "lower loop.learning_rate, or set loop.keep=last"
             )
         else:
-            better = figures[keep] < self._best
-            self._best = min(self._best, figures[keep])
+            better = metrics[keep] < self._best
+            self._best = min(self._best, metrics[keep])
         if better and self.accelerator.is_main_process:
             task.save(model, self.output_dir)
 
@@ -287,10 +282,10 @@ class Loop:
             state.save(self.output_dir / RESUME, self._best)  # last: it says that the folder can be resumed
         self.accelerator.wait_for_everyone()
 
-    def _log(self, step: int, figures: dict[str, float]) -> None:
+    def _log(self, step: int, metrics: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
-            self._append(METRICS, {"step": step, **figures})
-        self.accelerator.log(figures, step=step)
+            self._append(METRICS, {"step": step, **metrics})
+        self.accelerator.log(metrics, step=step)
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self.output_dir / name).open("a") as file:
@@ -299,7 +294,7 @@ class Loop:
 
 @dataclass
 class _State:
-    """All that a run needs to go on exactly: tensors and plain containers, read back with weights_only=True."""
+    """All that a run needs to resume exactly: tensors and plain containers, read back with weights_only=True."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -311,9 +306,9 @@ class _State:
 
     def save(self, path: Path, best: float) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {"step": self.step, "seconds": self.seconds, "precision": self.precision, "best": best}
+        progress = {"step": self.step, "seconds": self.seconds, "precision": self.precision, "best": best}
         with whole_file(path) as temporary:
-            torch.save({**own, **parts}, temporary)
+            torch.save({**progress, **parts}, temporary)
 
     def load(self, path: Path) -> float:
         try:
@@ -323,9 +318,9 @@ class _State:
             self.step, self.seconds = saved["step"], saved["seconds"]
             before = saved.get("precision", self.precision)  # runs of earlier versions did not say
         except Exception as error:  # a truncated or foreign file fails in many ways; all mean the same to the user
-            raise ValueError(f"{path} cannot be resumed from ({error}): start afresh with overwrite=true") from error
+            raise ValueError(f"{path} cannot be resumed from ({error}): start again with overwrite=true") from error
         if self.precision not in before:
-            print(f"{path.parent.name}: begun in {before}, goes on in {self.precision}", file=sys.stderr)
+            print(f"{path.parent.name}: started in {before}, continues in {self.precision}", file=sys.stderr)
             before += f", {self.precision}"
         self.precision = before
         return saved["best"]
@@ -340,7 +335,7 @@ def _is_due(step: int, every: int | None) -> bool:
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    """Remove what later steps wrote, which a resumed run writes again, and the line that a kill cut short."""
+    """Remove the lines of later steps, which a resumed run writes again, and a line that a kill cut short."""
     if not path.exists():
         return
     lines = path.read_text().splitlines()
@@ -352,7 +347,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
 
 
 def _leave_group() -> None:
-    """At exit, if the processes' group still stands: torch warns of one that is not left."""
+    """At exit: leave the group of processes, since torch warns of one that is not left."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

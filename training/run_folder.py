@@ -1,4 +1,4 @@
-"""Run folders: what a command's output folder holds, and whether a run there is new, unfinished or done."""
+"""Run folders: what a command's output folder holds, and whether its run is new, unfinished or finished."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.files import write_whole
 
 FINISHED = "finished.json"
 RESUME = "resume.pt"
-METRICS = "metrics.jsonl"  # a line {"step", figure: number, ...} for each logged step and each evaluation
+METRICS = "metrics.jsonl"  # a line {"step", metric: number, ...} for each logged step and each evaluation
 TABLES = "tables.jsonl"  # a line {"step", table: {"columns", "rows"}, ...} for each evaluation that made tables
 
 # They say where and how far a run goes on, not what it computes.
@@ -26,9 +26,12 @@ def open_run(
     """Prepare a run folder and say in what state it is: 'new', 'unfinished' (resume it) or 'finished' (re-use it).
 
     The resolved config is written as `config.yaml`, with the hashes of what the run reads under `inputs`: the same
-    command on other data is another run. A folder that holds a run of another configuration is refused
-    with a ValueError naming the first difference, unless `overwrite`, which starts afresh. A new run finds no state
-    and no figures of an earlier one. All processes of a run may call this at the same time.
+    command on other data is another run. `overwrite` starts again: a new run keeps no state and no metrics of an
+    earlier one. All processes of a run may call this at the same time.
+
+    Raises:
+        ValueError: the folder holds a run of another configuration, and `overwrite` is false; the sentence names the
+            first difference.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +58,10 @@ def open_run(
 
 
 def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
-    """How the run in a folder, finished or not, differs from `config`, for which `open_run` would refuse the folder;
-    None where there is no run or no difference. What the run read (`inputs`) is not compared."""
+    """The difference between the run in a folder, finished or not, and `config`, for which `open_run` would refuse it.
+
+    None where there is no run or no difference. What the run read (`inputs`) is not compared.
+    """
     folder = Path(output_dir)
     if not (folder / "config.yaml").exists() or not any((folder / name).exists() for name in (FINISHED, RESUME)):
         return None
@@ -66,15 +71,15 @@ def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:
 
 
 def reuse_run(output_dir: str | Path) -> dict[str, float]:
-    """Say that the run in this folder is finished, and return its closing figures."""
-    figures = json.loads((Path(output_dir) / FINISHED).read_text())
-    where = f" on {figures['device']}" if "device" in figures else ""
+    """Say that the run in this folder is finished, and return its final metrics."""
+    metrics = json.loads((Path(output_dir) / FINISHED).read_text())
+    where = f" on {metrics['device']}" if "device" in metrics else ""
     print(f"Already trained{where}: {output_dir} (train it again with overwrite=true)")
-    return figures
+    return metrics
 
 
 def finish_run(output_dir: str | Path, summary: dict) -> None:
-    """Mark the run as done, with its closing figures; its resume state is no longer needed."""
+    """Mark the run as finished, with its final metrics, and remove its resume state."""
     folder = Path(output_dir)
     write_whole(folder / FINISHED, json.dumps(summary, indent=2) + "\n")
     (folder / RESUME).unlink(missing_ok=True)
@@ -97,6 +102,6 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
 
 
 def _same_precision(before: object, now: object) -> bool:
-    """What `auto` means is for the hardware to say: it takes what is there. A precision that is asked for is not what
-    `auto` may have been. fp32 was called "no"."""
+    """`auto` accepts any earlier precision, since the hardware decides it; a requested precision does not accept an
+    earlier `auto`. fp32 was called "no"."""
     return now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))

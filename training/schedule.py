@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the optimiser's parameter groups."""
+"""Learning-rate schedules and the optimizer's parameter groups."""
 
 from __future__ import annotations
 

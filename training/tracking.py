@@ -15,7 +15,7 @@ from common.extras import require
 
 @checked_dataclass("tracker.")
 class Tracker:
-    """Options `tracker.*`. `metrics.jsonl` is written whatever the tracker.
+    """Options `tracker.*`. `metrics.jsonl` is written with any tracker.
 
     Raises:
         ValueError: the name is unknown.
@@ -25,7 +25,7 @@ class Tracker:
     name: Literal["none", "wandb"] = "none"
     project: str = "diffusion-bridge"
     run_name: str | None = None
-    # online, offline or disabled; by default what WANDB_MODE says, else online when a W&B key is known, else offline
+    # online, offline or disabled; by default WANDB_MODE, else online when a W&B key is known, else offline
     mode: str | None = None
 
     def __post_init__(self):
@@ -33,7 +33,7 @@ class Tracker:
             require("wandb")
 
     def log_tables(self, accelerator: Accelerator, tables: dict[str, tuple[list, list[list]]], step: int) -> None:
-        """Send tables (columns, rows), such as sample captions, to the dashboard; cells may be pictures of PIL."""
+        """Send tables (columns, rows), such as sample captions, to the dashboard; cells may be PIL images."""
         if self.name == "wandb":
             import wandb  # it takes seconds, and few runs have a dashboard
 

@@ -1,3 +1,3 @@
-"""Readers of published data sets and of files of one's own: what they yield becomes a data set's two tables."""
+"""Readers of published data sets and of the user's files; what they yield becomes a data set's two tables."""
 
 from embedding_space.datasets.make import make_tables as make_tables

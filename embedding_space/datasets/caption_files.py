@@ -1,6 +1,6 @@
-"""Files of captions in whatever format: JSONL, JSON, CSV, TSV, `|`-separated, Flickr's token files, a caption a line.
+"""Files of captions: JSONL, JSON, CSV, TSV, `|`-separated, Flickr's token files, or one caption per line.
 
-The ending says what a file is, and its content must agree; where the ending says nothing (.txt), its first line does.
+The ending says what a file is, and its content must agree. Where the ending says nothing (.txt), the first line does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNREAD = (
     ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".db", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".md",
     ".rtf", ".doc", ".docx", ".pdf", ".py", ".mat", ".srt", ".vtt",
 )  # fmt: skip
-# What others call a split; not read, but heeded, as all names with `split` in them are.
+# Other names of a split. They are not read, but checked, as are all names with `split` in them.
 SPLIT_NAMES = ("set", "subset", "partition", "phase", "fold", "mode", "stage", "usage")
 HEADERS = ("captions", "text", "sentence", "sentences", "comment")  # beside the options' own keys
 IMAGE_NAMES = {"image_name": "comment", "file_name": "text"}  # Flickr30k's results.csv, Hugging Face's metadata
@@ -41,11 +41,12 @@ NAMED_PICTURE = re.compile(r"\s*[^\s,;|]+\.(?:jpe?g|png|webp|bmp|gif|tiff?)(?:#\
 class Keys:
     """The keys, or columns, of an entry's image, its caption and its split.
 
-    image: where it is `image` and there is none, `image_name` and `file_name` are taken for it.
-    text: one key, or several. Where it is one, its numbered fellows (`caption_1`, `caption_2`) are read, too; where it
-        is `caption` and there is none, the `comment` beside `image_name` and the `text` beside `file_name` are.
-    split: entries may lack it; upper-case letters do not count where it is `split`. image may be lacking, too, where
-        only text is read.
+    Attributes:
+        image: where it is `image` and there is none, `image_name` and `file_name` are used instead.
+        text: one key, or several. Beside one key, numbered ones (`caption_1`, `caption_2`) are read, too. Where it is
+            `caption` and there is none, the `comment` beside `image_name` and the `text` beside `file_name` are read.
+        split: entries may lack it; where it is `split`, its case does not matter. Where only text is read, image may be
+            missing, too.
     """
 
     image: str | None
@@ -54,7 +55,7 @@ class Keys:
 
     @property
     def known(self) -> set[str]:
-        """Names of columns by which a header is recognised."""
+        """Names of columns by which a header is recognized."""
         texts = [self.text] if isinstance(self.text, str) else self.text or []
         return {*filter(None, (self.image, *texts)), *(f"{text}_{n}" for text in texts for n in (0, 1)), *IMAGE_NAMES}
 
@@ -69,7 +70,7 @@ class Keys:
         if not isinstance(self.text, str):
             return [name for name in self.text or () if name in entry]
         numbered = re.compile(rf"{re.escape(self.text)}[ _-]?(\d+)")
-        numbers = {name: int(found[1]) for name in entry if (found := numbered.fullmatch(name))}
+        numbers = {name: int(match[1]) for name in entry if (match := numbered.fullmatch(name))}
         names = [self.text] * (self.text in entry) + sorted(numbers, key=numbers.__getitem__)
         if not names and self.text == "caption":
             names = [text for image, text in IMAGE_NAMES.items() if image in entry and text in entry][:1]
@@ -84,7 +85,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one line, row or object says, as it is written. image: id or file name; fields: all keys."""
+    """One line, row or object as it is written: `image` is an id or a file name, `fields` are all keys."""
 
     where: str
     captions: list[Any]
@@ -94,9 +95,10 @@ class Entry:
 
 
 def kind_of(path: Path, keys: Keys) -> str:
-    """`jsonl`, `json`, `table`, `token`, or `text`: a caption a line. Raises ValueError for an ending of other files.
+    """`jsonl`, `json`, `table`, `token`, or `text` (one caption per line). `.gz` does not count as an ending.
 
-    `.gz` is no ending of its own.
+    Raises:
+        ValueError: the ending is that of other files.
     """
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending in UNREAD:
@@ -116,15 +118,16 @@ def kind_of(path: Path, keys: Keys) -> str:
 def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
     """The entries of a file of captions; counts them and names their columns in `taken`.
 
-    Raises ValueError with file and line for what cannot be read as what the file is.
+    Raises:
+        ValueError: the file, or a line of it, cannot be read as what the file is; the sentence names the line.
     """
     kind = kind_of(path, keys)
     if kind == "text":
         for number, line in numbered_lines(path):
             if not taken.rows and line.strip().lower() in {*keys.known, *HEADERS}:
                 raise ValueError(
-                    f"{path}, line {number} is a header ({line.strip()}), and the file is read as a caption a line: "
-                    "remove that line, or call the file .csv or .tsv"
+                    f"{path}, line {number} is a header ({line.strip()}), and the file is read as one caption per "
+                    "line: remove that line, or call the file .csv or .tsv"
                 )
             if not taken.rows:
                 _check_first(path, number, line)
@@ -146,7 +149,7 @@ def read_entries(path: Path, keys: Keys, taken: Taken) -> Iterator[Entry]:
 
 
 def _check_columns(path: Path, keys: Keys, taken: Taken) -> None:
-    """Refuse keys that options name and that no entry has: a misspelt one would cost captions, or hold nothing out."""
+    """Refuse keys of options that no entry has: a misspelled one would lose captions, or hold nothing out."""
     texts = (keys.text or ()) if taken.columns and not isinstance(keys.text, str) else ()
     split = keys.split if keys.split not in (None, "split") else None
     for option, key, what in [("text_key", text, "caption") for text in texts] + [("split_key", split, "split")]:
@@ -157,7 +160,8 @@ def _check_columns(path: Path, keys: Keys, taken: Taken) -> None:
 def token_lines(path: Path, taken: Taken) -> Iterator[tuple[str, str, str]]:
     """(`line n`, file name, caption) of a token file of Flickr8k or Flickr30k: photo.jpg#0, a tab, the caption.
 
-    Raises ValueError for a line that reads otherwise or is there twice; `taken` tells where a number is missing.
+    Raises:
+        ValueError: a line has another form or occurs twice. `taken` reports missing numbers.
     """
     numbers: dict[str, set[int]] = {}
     for number, line in numbered_lines(path):
@@ -165,13 +169,13 @@ def token_lines(path: Path, taken: Taken) -> Iterator[tuple[str, str, str]]:
         if not parts:
             raise ValueError(f"{path}, line {number} must read photo.jpg#0, a tab and the caption; got {line[:60]!r}")
         name = parts["name"].strip()
-        own = numbers.setdefault(name, set())
-        if int(parts["number"]) in own:
+        seen = numbers.setdefault(name, set())
+        if int(parts["number"]) in seen:
             raise ValueError(f"{path}, line {number}: {name}#{parts['number']} is there twice: remove one")
-        own.add(int(parts["number"]))
+        seen.add(int(parts["number"]))
         taken.rows += 1
         yield f"line {number}", name, parts["caption"]
-    gaps = [name for name, own in numbers.items() if max(own) - min(own) >= len(own)]
+    gaps = [name for name, seen in numbers.items() if max(seen) - min(seen) >= len(seen)]
     if gaps:
         taken.note(f"{len(gaps):,} photos lack a caption between their numbers, such as {gaps[0]}: is a line lost?")
 
@@ -233,7 +237,7 @@ def _there(fields: Iterable[str]) -> str:
 
 
 def _list_of(path: Path, where: str, value: Any) -> Any:
-    """The list that a text such as `["a dog", "a hound"]` is, as in Flickr30k's table on Hugging Face."""
+    """The list that a text such as `["a dog", "a hound"]` spells, as in Flickr30k's table on Hugging Face."""
     if not isinstance(value, str) or not re.fullmatch(r"""\[\s*['"].*['"]\s*\]""", value.strip(), re.DOTALL):
         return value
     try:
@@ -307,36 +311,30 @@ def _check_first(path: Path, number: int, line: str) -> None:
     where = f"{path}, line {number}"
     if NAMES_ALONE.fullmatch(line):
         raise ValueError(
-            f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as a caption a "
-            "line: name the column of the captions with dataset.text_key=... and call the file .csv or .tsv, or put a "
-            "blank behind each comma if it is a caption"
+            f"{where} looks like the header of a table ({line.strip()[:60]}), and the file is read as one "
+            "caption per line: name the column of the captions with dataset.text_key=... and call the file .csv or "
+            ".tsv, or put a blank behind each comma if it is a caption"
         )
     if MARKUP.match(line):
-        raise ValueError(f"{where} is HTML or XML, and the file is read as a caption a line: fetch or write it again")
+        raise ValueError(
+            f"{where} is HTML or XML, and the file is read as one caption per line: fetch or write it again"
+        )
 
 
 def _check_plain(path: Path, number: int, line: str) -> None:
     """Refuse a line that is no caption but a record of another format."""
-    where, text = f"{path}, line {number}", line.strip()
-    if "\t" in text:
-        raise ValueError(
-            f"{where} holds a tab, and the file is read as a caption a line: call it .tsv and give it a header line, "
-            "or put blanks for tabs"
-        )
-    if NAMED_PICTURE.match(text):
-        raise ValueError(
-            f"{where} begins with the name of a picture, and the file is read as a caption a line: call it .csv and "
-            "give it a header line, such as image,caption"
-        )
-    if NUMBERED.match(text):
-        raise ValueError(
-            f"{where} begins with a number and a delimiter ({text[:40]!r}), and the file is read as a caption a line: "
-            "call it .csv and give it a header line, such as image,caption, or put a blank behind the comma"
-        )
-    if text.startswith("['") and text.endswith("']"):
-        raise ValueError(f"{where} is a list of Python's, and the file is read as a caption a line: one on each line")
-    if text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}")):
-        raise ValueError(
-            f"{where} looks like JSON, and the file is read as a caption a line: call it .jsonl (an object a line) or "
-            ".json"
-        )
+    text, table = line.strip(), "call it .csv and give it a header line, such as image,caption"
+    is_json = text in "[{" or text.startswith(('{"', '["', "[{")) or (text.startswith("{") and text.endswith("}"))
+    for is_record, what, remedy in (
+        ("\t" in text, "holds a tab", "call it .tsv and give it a header line, or put blanks for tabs"),
+        (NAMED_PICTURE.match(text), "begins with the name of a picture", table),
+        (
+            NUMBERED.match(text),
+            f"begins with a number and a delimiter ({text[:40]!r})",
+            f"{table}, or put a blank behind the comma",
+        ),
+        (text.startswith("['") and text.endswith("']"), "is a list of Python's", "put one caption on each line"),
+        (is_json, "looks like JSON", "call it .jsonl (one object per line) or .json"),
+    ):
+        if is_record:
+            raise ValueError(f"{path}, line {number} {what}, and the file is read as one caption per line: {remedy}")

@@ -1,4 +1,4 @@
-"""COCO's own annotation files, `captions_*.json`, and NoCaps', which has their format and a domain for each image."""
+"""The annotation files of COCO, `captions_*.json`, and of NoCaps, which have a domain for each image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embedding_space.datasets.records import (
 def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mapping[str, str | None]) -> Iterator[Photo]:
     """Photos split by split, in their files' order; an image's id is its `id`. A file without captions is allowed.
 
-    Images with a `domain` (NoCaps: in-domain, near-domain, out-domain) form the parts `val/in-domain` … of their split.
+    Images with a `domain` (NoCaps: in-domain, near-domain, out-domain) form parts of their split: `val/in-domain` …
 
     Args:
         source: the folder of files and photos.
@@ -44,7 +44,7 @@ def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mappi
             taken.rows += 1
             image_id = checked_id(path, where, field(path, where, entry, "id"))
             if image_id in seen:
-                raise ValueError(f"{path}, {where}: image {image_id} is there twice: ids must be unique")
+                raise ValueError(f"{path}, {where}: image {image_id} occurs twice: ids must be unique")
             seen.add(image_id)
             domain = text_field(path, where, entry, "domain") if entry.get("domain") else None
             part = checked_split(path, where, f"{split}/{domain}" if domain else split)

@@ -1,7 +1,7 @@
-"""Fetching data sets: files that go on where they stopped, checked by MD5 where one is known, archives unpacked.
+"""Fetching data sets: interrupted files resume, MD5 sums are checked where they are known, archives are unpacked.
 
-The libraries for this (pooch, torchvision's) begin an interrupted file of 13 GB anew: what they would save here is the
-comparison of the MD5 alone.
+The libraries for this (pooch, torchvision's) start an interrupted file of 13 GB again. They would save only the
+comparison of the MD5.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NETWORK_ERRORS = (urllib.error.URLError, HTTPException, ConnectionError, Timeout
 
 
 def download(dataset: Mapping, keep_archives: bool = False) -> None:
-    """Fetch what `dataset.downloads` lists into the folder `dataset.source`; what is there already is kept.
+    """Fetch what `dataset.downloads` lists into the folder `dataset.source`; existing files are kept.
 
     An entry is one of
         {url, md5 (null if none was published), file (its name; default: the url's)}
@@ -48,7 +48,7 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
         {photos_of: a COCO-style JSON in source, whose `coco_url`s name the photos, into: their folder}
 
     Raises:
-        FileNotFoundError: the network or the file cannot be reached; run again to go on.
+        FileNotFoundError: the network or the file cannot be reached; another run resumes.
         ValueError: there is nothing to download, too little space, a wrong checksum or a damaged archive.
     """
     entries = dataset.get("downloads") or []
@@ -71,8 +71,8 @@ def download(dataset: Mapping, keep_archives: bool = False) -> None:
             continue
         if not archive.is_file():
             fetch(entry["url"], archive, entry["md5"])
-        elif entry["md5"] is not None and (found := file_md5(archive)) != entry["md5"]:
-            raise ValueError(f"{archive} has the MD5 {found}, not {entry['md5']}: delete it and run the command again")
+        elif entry["md5"] is not None and (actual := file_md5(archive)) != entry["md5"]:
+            raise ValueError(f"{archive} has the MD5 {actual}, not {entry['md5']}: delete it and run the command again")
         unpack(archive, source, entry["unpack"], entry.get("rename") or {})
         unpacked.write_text(wanted)
         if not keep_archives:
@@ -86,12 +86,12 @@ def _file_name(entry: Mapping) -> str:
 
 
 def _unpacked(entry: Mapping, source: Path) -> tuple[Path, str]:
-    """The file by which a run after the archive was removed knows what was unpacked, and what it then holds."""
+    """The file that says what was unpacked once the archive is removed, and its content."""
     return source / f".{_file_name(entry)}.unpacked", json.dumps([entry["url"], list(entry["unpack"])])
 
 
 def _is_wanted(entry: Mapping, source: Path) -> bool:
-    """Whether the entry's file is still to be fetched; of photos that a JSON names that is known later."""
+    """Whether the entry's file must still be fetched. Of photos listed in a JSON that is known later."""
     if "photos_of" in entry or (source / _file_name(entry)).is_file():
         return False
     if "unpack" not in entry:
@@ -101,9 +101,12 @@ def _is_wanted(entry: Mapping, source: Path) -> bool:
 
 
 def check_network(urls: Sequence[str]) -> None:
-    """Ask each server of `urls` for one of them; FileNotFoundError, before anything is fetched, if one is out of reach.
+    """Ask each server of `urls` for one of them, before anything is fetched.
 
-    Without a network every file would be tried `ATTEMPTS` times before it is given up.
+    Without this check, a missing network would cost `ATTEMPTS` attempts per file.
+
+    Raises:
+        FileNotFoundError: a server is out of reach.
     """
     for url in {urlsplit(url).netloc: url for url in reversed(urls)}.values():
         request = urllib.request.Request(url, method="HEAD", headers=AGENT)
@@ -121,9 +124,10 @@ def check_network(urls: Sequence[str]) -> None:
 
 
 def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -> Path:
-    """The file of `url` at `path`, which is there only when it is whole; an interrupted one goes on with HTTP Range.
+    """Fetch `url` to `path`, which exists only when it is whole. An interrupted download resumes with HTTP Range.
 
-    Raises as `download` does.
+    Raises:
+        FileNotFoundError, ValueError: as `download`.
     """
     if path.is_file():
         return path
@@ -141,16 +145,16 @@ def fetch(url: str, path: Path, md5: str | None = None, progress: bool = True) -
         if failures == ATTEMPTS or _is_final(reason):
             raise _unreachable(url, reason, partial) from (reason if isinstance(reason, Exception) else None)
         time.sleep(WAIT_SECONDS * failures)
-    if md5 is not None and (found := file_md5(partial)) != md5:
+    if md5 is not None and (actual := file_md5(partial)) != md5:
         _forget(partial)
-        raise ValueError(f"{url} came with the MD5 {found}, not {md5}: it was removed, run the command again")
+        raise ValueError(f"{url} came with the MD5 {actual}, not {md5}: it was removed, run the command again")
     partial.replace(path)
     _forget(partial)
     return path
 
 
 def _go_on(url: str, partial: Path, progress: bool) -> bool:
-    """Fetch what is missing of `partial`; whether it is whole now."""
+    """Fetch the missing part of `partial`; return whether it is whole now."""
     validator = partial.with_name(f"{partial.name}.version")
     version = validator.read_text() if partial.exists() and validator.exists() else None
     have = partial.stat().st_size if version is not None else 0
@@ -186,7 +190,7 @@ def _go_on(url: str, partial: Path, progress: bool) -> bool:
 
 
 def _is_final(reason: object) -> bool:
-    """Whether trying again is pointless: no such server is known, or it will not give the file."""
+    """Whether another attempt is pointless: the server is unknown, or refuses the file."""
     if isinstance(reason, urllib.error.HTTPError):
         return reason.code in (400, 401, 403, 404, 410)
     cause = getattr(reason, "reason", None)
@@ -216,9 +220,10 @@ def _forget(partial: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, patterns: Sequence[str], rename: Mapping[str, str]) -> None:
-    """Unpack the members of a zip that match one of `patterns`; files of the right size that are there are kept.
+    """Unpack the members of a zip that match one of `patterns`; existing files of the right size are kept.
 
-    rename: {first folder or file name in the archive: what it is called here}; null for a folder that is left away.
+    Args:
+        rename: {first folder or file name in the archive: what it is called here}; null for a folder that is dropped.
     """
     with _zip(archive) as opened:
         members = []
@@ -251,9 +256,10 @@ def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def fetch_photos(annotations: Path, folder: Path) -> None:
-    """Fetch the photos that a COCO-style JSON lists by `coco_url` into `folder`; those there already are kept.
+    """Fetch the photos that a COCO-style JSON lists by `coco_url` into `folder`; existing ones are kept.
 
-    Raises FileNotFoundError when some cannot be had, after the others were fetched; at once when the network is gone.
+    Raises:
+        FileNotFoundError: some photos cannot be fetched. It is raised after the others, or at once without a network.
     """
     wanted = []
     for number, entry in enumerate(entries_of(annotations, read_json(annotations), "images")):

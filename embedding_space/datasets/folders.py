@@ -1,4 +1,4 @@
-"""Folders of one's own: photos with captions in a file, or photos alone."""
+"""Folders of the user: photos with captions in a file, or photos alone."""
 
 from __future__ import annotations
 
@@ -38,34 +38,35 @@ def read_captioned_folder(
         split: the split of lines without one.
         image_key, text_key, split_key: the keys or columns of path, caption and split; lines may lack the last.
 
-    Raises ValueError with file and line for malformed lines, and for a photo in two splits.
+    Raises:
+        ValueError: a line is malformed, or a photo is in two splits; the sentence names file and line.
     """
     if captions is None or (source / captions).is_dir():
         yield from read_sidecars(picture_files(source / (captions or images)), source, split)
         return
     path = annotation_file(source, captions, "captions")
     keys, taken = Keys(image_key, text_key, split_key), Taken(path)
-    found: dict[str, tuple[str, str, list[str]]] = {}  # {name: (split, where it first stands, captions)}
+    named: dict[str, tuple[str, str, list[str]]] = {}  # {name: (split, its first place, captions)}
     for entry in read_entries(path, keys, taken):
         if entry.image is None:
             raise missing_image(path, entry, keys)
-        name, own_split = os.path.normpath(entry.image.strip()), entry.split or split
-        first_split, first_where, texts = found.setdefault(name, (own_split, entry.where, []))
-        if canonical_split(first_split) != canonical_split(own_split):
+        name, photo_split = os.path.normpath(entry.image.strip()), entry.split or split
+        first_split, first_where, texts = named.setdefault(name, (photo_split, entry.where, []))
+        if canonical_split(first_split) != canonical_split(photo_split):
             raise ValueError(
-                f"{path}, {entry.where}: {name} is of split {own_split!r}, but of {first_split!r} in {first_where}: no "
-                "two splits may share a photo"
+                f"{path}, {entry.where}: {name} is of split {photo_split!r}, but of {first_split!r} in {first_where}: "
+                "no two splits may share a photo"
             )
         texts.extend(taken.captions(entry.where, entry.captions))
-    taken.photos = len(found)
+    taken.photos = len(named)
     taken.tell()
     folder = path.parent if images == "." and path.name in HUGGING_FACE else source / images
-    for name, (own_split, _, texts) in found.items():
-        yield Photo(PurePath(name).as_posix(), located(folder, name), own_split, tuple(texts))
+    for name, (photo_split, _, texts) in named.items():
+        yield Photo(PurePath(name).as_posix(), located(folder, name), photo_split, tuple(texts))
 
 
 def located(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`; where there is none, names written on Windows are tried, too."""
+    """The file `name` in `folder`; where there is none, the name is also tried as one written on Windows."""
     path = folder / name
     return folder / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
 
@@ -73,7 +74,8 @@ def located(folder: Path, name: str) -> Path:
 def read_image_folders(source: Path, images: Mapping[str, str | None]) -> Iterator[Photo]:
     """All pictures under each split's folder, by name, subfolders included; an image's id is its path within source.
 
-    images: {split: folder in source}; null leaves a split out.
+    Args:
+        images: {split: folder in source}; null leaves a split out.
     """
     folders = {split: source / folder for split, folder in images.items() if folder is not None}
     if not folders:
@@ -92,7 +94,8 @@ def read_image_folders(source: Path, images: Mapping[str, str | None]) -> Iterat
 def picture_files(folder: Path) -> list[Path]:
     """The pictures in `folder` and its subfolders, by name, without macOS's `._` companions of them.
 
-    Raises ValueError for names that are not UTF-8, which no table can hold.
+    Raises:
+        ValueError: a name is not UTF-8; no table can hold it.
     """
     named = sorted(
         path

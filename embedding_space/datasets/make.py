@@ -18,7 +18,7 @@ from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.datasets.karpathy import read_karpathy
 from embedding_space.datasets.records import Photo, say
-from embedding_space.datasets.summary import tell_tables
+from embedding_space.datasets.summary import report_tables
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
 from embedding_space.splits import canonical_split, is_held_out
 from embedding_space.tables import Tables, TableWriter, read_tables
@@ -39,8 +39,9 @@ MISSING_IMAGES = ("error", "leave_out")
 def make_tables(dataset: Mapping) -> Tables:
     """Write the tables of `dataset` to its root; those there are kept when they come out the same.
 
-    dataset: its config. Beside `COMMON`, the keys of every data set, and the options of the reader of its `kind`:
-        pairs_fraction: this share of the train images, with their captions, goes to the split `pairs`: those whose
+    Args:
+        dataset: its config. Beside `COMMON`, the keys of every data set, and the options of the reader of its `kind`:
+            pairs_fraction: this share of the train images, with their captions, goes to the split `pairs`: those whose
             SHA-256 of the image id comes first, so that the choice depends on the ids alone. null: none.
         missing_images: `error`; or `leave_out`: photos that are not there are left out, their captions stay as text in
             training splits and go in held-out ones.
@@ -56,7 +57,7 @@ def make_tables(dataset: Mapping) -> Tables:
     options, kind, root = dict(dataset), dataset["kind"], Path(dataset["root"])
     if kind == "tables":
         tables = read_tables(root)
-        tell_tables(tables)
+        report_tables(tables)
         return tables
     reader: Callable[..., Any] = look_up(kind, {"tables": read_tables, **READERS}, "kind of data set", "dataset.kind")
     accepted = inspect.signature(reader).parameters
@@ -64,15 +65,15 @@ def make_tables(dataset: Mapping) -> Tables:
     if unknown:
         known = ", ".join([*accepted, *OPTIONS])
         raise ValueError(f"dataset.{unknown[0]} is no option of kind={kind}; known: {known}")
-    own = {name: value for name, value in options.items() if name in accepted}
+    arguments = {name: value for name, value in options.items() if name in accepted}
     if "source" in accepted:
-        own["source"] = Path(own["source"])
-    lacking = [name for name, value in accepted.items() if value.default is value.empty and name not in own]
+        arguments["source"] = Path(arguments["source"])
+    lacking = [name for name, value in accepted.items() if value.default is value.empty and name not in arguments]
     if lacking:
         raise ValueError(f"dataset={options.get('name')} of kind={kind} lacks the key {lacking[0]}")
     if (policy := options.get("missing_images", "error")) not in MISSING_IMAGES:
         raise ValueError(f"dataset.missing_images={policy!r} must be one of {', '.join(MISSING_IMAGES)}")
-    photos: Iterable[Photo] = reader(**own)
+    photos: Iterable[Photo] = reader(**arguments)
     if options.get("pairs_fraction") is not None:
         photos = _with_pairs(list(photos), options["pairs_fraction"])
     held_out, dropped = HeldOut(), 0
@@ -93,7 +94,7 @@ def make_tables(dataset: Mapping) -> Tables:
             raise ValueError(f"Nothing is left of dataset={options.get('name')}: no photo is there, and no text")
     if dropped:
         say(f"{root}: {dropped:,} extra captions that validation or test photos have too were left out")
-    tell_tables(writer.tables)
+    report_tables(writer.tables)
     return writer.tables
 
 

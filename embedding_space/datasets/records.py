@@ -1,4 +1,4 @@
-"""What readers yield, photo by photo, what they count, and the checks of fields that they have in common."""
+"""What readers yield and count, and the checks of fields that they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from embedding_space.splits import canonical_split
 class Photo:
     """A photo and its captions, or, where `path` is None, text without a photo.
 
-    about: id or file name of the photo that such text tells of, where its file says so.
+    Attributes:
+        about: id or file name of the photo that such text describes, where its file says so.
     """
 
     image_id: str
@@ -27,9 +28,10 @@ class Photo:
 
 
 def annotation_file(folder: Path, name: str, option: str) -> Path:
-    """The file `name` in `folder`, where an absolute name stands for itself.
+    """The file `name` in `folder`; an absolute name is used as it is.
 
-    Raises FileNotFoundError naming the options that say where it should be.
+    Raises:
+        FileNotFoundError: there is no such file; the sentence names the options that locate it.
     """
     path = folder / name
     if not path.is_file():
@@ -65,7 +67,8 @@ def text_field(path: Path, where: str, entry: Any, name: str) -> str:
 def checked_id(path: Path, where: str, value: Any) -> str:
     """The id or name of an image as text: an integer is its decimal string, the same image as that string.
 
-    Raises ValueError naming file and entry for all else: null, true, 1.0, a list, blank text.
+    Raises:
+        ValueError: anything else (null, true, 1.0, a list, blank text); the sentence names file and entry.
     """
     if not is_identifier(value):
         raise ValueError(f"{path}, {where}: an image's id must be an integer or text, not {shown(value)}")
@@ -94,7 +97,7 @@ def shown(value: Any) -> str:
 
 
 def say(sentence: str) -> None:
-    """Print, with escapes for what the terminal or the log cannot show: a caption must not end the reading of it."""
+    """Print, with escapes for what the terminal or the log cannot show."""
     encoding = sys.stdout.encoding or "utf-8"
     print(sentence.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -102,7 +105,8 @@ def say(sentence: str) -> None:
 class Taken:
     """What a reader took from one file: counted while it reads, printed at its end.
 
-    columns: which fields were read as what, {"caption": ["comment"]}.
+    Attributes:
+        columns: the fields by what they were read as, {"caption": ["comment"]}.
     """
 
     def __init__(self, path: Path):
@@ -134,15 +138,15 @@ class Taken:
         return tuple(texts)
 
     def read(self, what: str, *fields: str) -> None:
-        """Keep which fields were read as `what`: photo, caption or split."""
+        """Record which fields were read as `what`: photo, caption or split."""
         self.columns.setdefault(what, {}).update(dict.fromkeys(fields))
 
     def note(self, sentence: str) -> None:
-        """Something else to be printed at the end."""
+        """Add a sentence to be printed at the end."""
         self._notes.append(sentence)
 
     def tell(self, needs_captions: bool = True) -> None:
-        """Print it. Raises ValueError where nothing was taken, or no caption though the file should have some."""
+        """Print the counts. Raises ValueError when nothing was taken, or none of the captions that are expected."""
         if not self.rows or (needs_captions and not self.texts):
             what = f"holds no captions ({self.rows:,} entries)" if self.rows else "is empty"
             raise ValueError(f"{self.path} {what}: name another file, or fetch or write it again")

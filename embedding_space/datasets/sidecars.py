@@ -18,8 +18,9 @@ def read_sidecars(photos: Sequence[Path], source: Path, split: str) -> Iterator[
     A photo without such files has no caption. Texts without a photo, which img2dataset leaves where a download failed,
     are left out and counted.
 
-    Raises ValueError for two pictures with one text, for a .txt of several lines without a .json, since they may be
-    one caption or several, and for a .txt that says something else than the .json.
+    Raises:
+        ValueError: two pictures share one text; a .txt without a .json has several lines, which may be one caption or
+            several; or a .txt and a .json differ.
     """
     if not photos:
         raise ValueError(f"There is no picture in {source} (options dataset.source and dataset.captions)")

@@ -1,4 +1,4 @@
-"""What a data set's tables hold, told split by split, and what is wrong with them though they can be read."""
+"""A report on a data set's tables: what each split holds, and what is suspicious though it can be read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from embedding_space.datasets.records import say
 from embedding_space.splits import canonical_split
 from embedding_space.tables import Tables
 
-SHOWN = 3  # ids of photos without captions that are named
+SHOWN = 3  # ids of photos without captions to print
 
 
-def tell_tables(tables: Tables) -> None:
-    """Print the rows of each split, captions that a photo has twice, and photos without captions in a split where
-    others have some, which no evaluation can score."""
+def report_tables(tables: Tables) -> None:
+    """Print each split's rows, repeated captions of a photo, and photos without captions in a split where others have
+    some; no evaluation can score those."""
     images, captions = (Counter(table["split"].to_pylist()) for table in (tables.images, tables.captions))
     spellings: dict[str, list[str]] = {}
     for written in dict.fromkeys((*images, *captions)):
@@ -40,6 +40,6 @@ def photos_without_captions(tables: Tables, splits: Sequence[str]) -> list[str]:
     """Ids of the images that are marked with one of `splits` and have no caption that is, in table order."""
     names = pa.array(splits)
     rows = pc.indices_nonzero(pc.is_in(tables.images["split"], names))
-    own = tables.captions["image_row"].filter(pc.is_in(tables.captions["split"], names))
-    lonely = rows.filter(pc.invert(pc.is_in(rows.cast(pa.int64()), own.combine_chunks())))
-    return tables.images["image_id"].take(lonely).to_pylist()
+    captioned = tables.captions["image_row"].filter(pc.is_in(tables.captions["split"], names))
+    alone = rows.filter(pc.invert(pc.is_in(rows.cast(pa.int64()), captioned.combine_chunks())))
+    return tables.images["image_id"].take(alone).to_pylist()

@@ -27,11 +27,7 @@ def read_corpora(
 
 
 def read_texts(
-    files: str | Iterable[str],
-    split: str,
-    option: str,
-    text_key: str | Sequence[str] | None,
-    image_key: str | None,
+    files: str | Iterable[str], split: str, option: str, text_key: str | Sequence[str] | None, image_key: str | None
 ) -> Iterator[Photo]:
     """Each entry of the files as a Photo without a path, its id `<file name without ending>:<line number>`.
 
@@ -42,12 +38,12 @@ def read_texts(
         files: one or several, see `caption_files`.
         option: what set `files`, for messages.
         text_key: key or column of the caption, or of the list of captions; or several.
-        image_key: key or column of the image's id or file name, by which held-out images are recognised; may be absent.
+        image_key: key or column of the image's id or file name, by which held-out images are recognized; may be absent.
     """
     stems: set[str] = set()
     for file in map(Path, [files] if isinstance(files, str) else files):
         if not file.is_file():
-            raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption a line, or JSONL")
+            raise FileNotFoundError(f"There is no {file} (option dataset.{option}): one caption per line, or JSONL")
         stem = Path(re.sub(r"\.gz$", "", file.name, flags=re.IGNORECASE)).stem
         if stem in stems:
             raise ValueError(f"dataset.{option} names two files called {stem}: rename one, for ids begin with it")
@@ -80,8 +76,8 @@ class HeldOut:
         self._captions |= {_words(caption) for caption in photo.captions}
 
     def without(self, text: Photo) -> Photo | None:
-        """`text` without the captions that are held out, letter case and punctuation aside; None when it tells of a
-        held-out photo or when nothing is left."""
+        """`text` without held-out captions, letter case and punctuation aside; None when it describes a held-out photo
+        or when nothing is left."""
         if text.about is not None and photo_number(text.about) in self._photos:
             return None
         kept = tuple(caption for caption in text.captions if _words(caption) not in self._captions)

@@ -20,22 +20,22 @@ from embedding_space.pictures import open_picture
 
 
 class EncodedImages(NamedTuple):
-    """What became of some picture files, of which K could be read."""
+    """The result for some picture files, of which K could be read."""
 
     rows: Tensor  # (K, D) float32, unit rows, on the CPU
     patches: Tensor | None  # (K, P, D) float16, unit rows, where they were asked for
-    kept: list[int]  # the K positions among the files
-    reasons: list[str]  # for each other file, in order, why it could not be read
+    kept: list[int]  # the K files' positions
+    reasons: list[str]  # why each other file could not be read, in order
 
 
 class Encoder:
-    """What turns pictures and sentences into unit rows.
+    """Turns pictures and sentences into unit rows.
 
     A subclass loads its towers, sets `description` and `dims`, and gives `preprocess`, `image_features`,
     `text_features` and, where the image tower has a grid, `patch_features`.
 
     Args:
-        batch_size: pictures or sentences a forward pass.
+        batch_size: pictures or sentences per forward pass.
         precision: autocast to fp32 (none), bf16 or fp16; auto: what the device computes natively.
         workers: processes that decode pictures.
         device: by default `common.device.best_device()`.
@@ -45,8 +45,8 @@ class Encoder:
         description: JSON that `load_encoder(**description)` makes the encoder from again; kept in stores' manifests
             and in captioners.
         dims: {"images": width of image rows, "texts": width of text rows}.
-        joint: whether both lie in one space, in which a cosine between an image and a text means something; two
-            towers that were trained apart have none, be their rows of one width or of two.
+        joint: whether images and texts share one space, in which their cosines have a meaning. False for towers that
+            were trained separately, even if their widths agree.
     """
 
     description: dict[str, Any]
@@ -80,7 +80,7 @@ class Encoder:
         return 0
 
     def warn_of_cut(self, texts: Sequence[str], what: str) -> None:
-        """Say how many of the texts, which are `what` ("prompts"), are read up to the text tower's limit alone."""
+        """Warn of texts longer than the text tower takes; `what` names them ("prompts")."""
         if cut := self.cut_texts(texts):
             warn_once(
                 f"{cut:,} of {len(texts):,} {what} are longer than the encoder {self.description['name']} takes and "
@@ -88,8 +88,11 @@ class Encoder:
             )
 
     def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> what `image_features` gives, and (B, P, D) features of the P places of the tower's grid, row
-        by row. Raises ValueError when the tower has no grid whose features lie in the image rows' space."""
+        """(B, 3, H, W) -> `image_features`, and (B, P, D) features of the P places of the tower's grid, row by row.
+
+        Raises:
+            ValueError: the tower has no grid whose features are in the image rows' space.
+        """
         raise ValueError(f"The encoder {self.description['name']} has no patch tokens: set patches=false")
 
     @property
@@ -122,8 +125,8 @@ class Encoder:
     def encode_readable_images(
         self, paths: Sequence[Path], progress: bool = False
     ) -> tuple[Tensor, list[int], list[str]]:
-        """Image files -> (K, D) float32 unit rows, the K positions in `paths` they stand for, and for each other file
-        why it could not be read."""
+        """Image files -> (K, D) float32 unit rows, the K readable files' positions in `paths`, and why each other file
+        could not be read."""
         with tqdm(total=len(paths), desc="encode images", unit="image", disable=not progress) as bar:
             encoded = next(self.encode_image_shards(paths, [range(len(paths))], done=bar.update))
         return encoded.rows, encoded.kept, encoded.reasons
@@ -142,7 +145,7 @@ class Encoder:
             paths: image files; indexed where a picture is decoded, so that it may be a lazy sequence.
             shards: the positions in `paths` of each shard; batches do not cross from one into the next.
             patches: give patch tokens, too.
-            done: told how many pictures each batch had.
+            done: called with the number of pictures of each batch.
         """
         batches = [
             shard[start : start + self.batch_size]
@@ -177,7 +180,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str], done: Callable[[int], object] = lambda count: None) -> Tensor:
-        """Sentences -> (M, D) float32 unit rows on the CPU. `done` is told how many texts each batch had."""
+        """Sentences -> (M, D) float32 unit rows on the CPU. `done` is called with each batch's number of texts."""
         if not texts:
             return torch.empty(0, self.dims["texts"])
         return F.normalize(self._run_texts(self.text_features, texts, done), dim=-1)
@@ -192,7 +195,8 @@ class Encoder:
     def _run_texts(
         self, features: Callable[[list[str]], Tensor], texts: list[str], done: Callable[[int], object]
     ) -> Tensor:
-        """(M, F) float32 on the CPU: `features` of M texts, taken by length, for like lengths need little padding."""
+        """(M, F) float32 on the CPU: `features` of M texts, in order of length, since similar lengths need little
+        padding."""
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         parts = []
         for start in range(0, len(texts), self.batch_size):

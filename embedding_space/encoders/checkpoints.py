@@ -1,4 +1,4 @@
-"""Weights out of checkpoint files, whatever training code wrapped around them."""
+"""Reading weights from checkpoint files, without what training code wraps around them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ PREFIXES = ("_orig_mod.", "module.", "model.")  # of torch.compile, DataParallel
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """{name: tensor} of a checkpoint file, on the CPU: safetensors, or what torch.save wrote.
 
-    What training code puts around weights is taken off: `{"state_dict": ...}`, `{"model": ...}`, and the prefixes
-    `_orig_mod.` and `module.` of all names. Nothing in the file is run.
+    Wrappers of training code are removed: `{"state_dict": ...}`, `{"model": ...}`, and the prefixes `_orig_mod.`,
+    `module.` and `model.` of all names. Nothing in the file is run.
 
-    Raises ValueError for a file that holds more than weights (a whole pickled module), none, or that is damaged.
+    Raises:
+        ValueError: the file holds more than weights (a whole pickled module) or none, or is damaged.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -31,10 +32,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch.load raise anything
-        told = one_line(error, limit=2000)
-        asked = re.search(r"GLOBAL (\S+)", told)
+        message = one_line(error, limit=2000)
+        asked = re.search(r"GLOBAL (\S+)", message)
         if asked is None:
-            why = told.partition("Weights only load failed")[0].strip()[:200] or "torch cannot read it as weights"
+            why = message.partition("Weights only load failed")[0].strip()[:200] or "torch cannot read it as weights"
             raise ValueError(f"the file is damaged or no checkpoint ({why}): copy or save it again") from error
         raise ValueError(
             f"the file holds more than weights (a {ascii(asked[1])[1:-1][:80]}), and reading that would run code of "

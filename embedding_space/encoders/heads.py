@@ -1,4 +1,4 @@
-"""Small heads that bring two frozen towers' features into one space, and the folder that holds them."""
+"""Small heads that map two frozen towers' features into one space, and the folder that holds them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProjectionHead(nn.Module):
         hidden: width of the MLP's hidden layer; null for no MLP.
         dropout: share of the hidden layer's values that training drops.
         input_dropout: share of the features that training drops.
-        standardise: whether features are first brought to the mean 0 and deviation 1 that `standardise_on` measured.
+        standardise: whether features are first standardized by the mean and deviation that `standardise_on` measured.
 
     Raises:
         ValueError: there is neither branch.
@@ -67,7 +67,7 @@ class ProjectionHead(nn.Module):
 
     @torch.no_grad()
     def standardise_on(self, rows: Tensor) -> None:
-        """Keep mean and deviation of training features (N, F); a feature that never changes is only centred."""
+        """Keep mean and deviation of training features (N, F); a constant feature is only centered."""
         if self.standardise:
             std, mean = torch.std_mean(rows.float(), dim=0, correction=0)
             self.mean.copy_(mean)
@@ -75,9 +75,11 @@ class ProjectionHead(nn.Module):
 
     @torch.no_grad()
     def start_in_cone(self, rows: Tensor, direction: Tensor, offset: float) -> None:
-        """Set the bias so that the outputs of training features (N, F) scatter about offset x r x `direction` (D,),
-        a unit vector, where r is their root-mean-square distance from their mean. Their unit rows then have a mean
-        cosine of about offset^2 / (1 + offset^2) with one another, as if they lay in a cone about `direction`."""
+        """Set the bias so that the outputs of training features (N, F) scatter around offset x r x `direction` (D,).
+
+        `direction` is a unit vector, and r the outputs' root-mean-square distance from their mean. Their unit rows then
+        have a mean cosine of about offset^2 / (1 + offset^2) with one another, as in a cone around `direction`.
+        """
         training = self.training
         outputs = self.eval()(rows)
         self.train(training)
@@ -89,7 +91,7 @@ class ProjectionHead(nn.Module):
 
 
 class TowerHeads(nn.Module):
-    """Two heads and the temperature of their contrastive loss; the towers are described, not contained.
+    """Two heads and the temperature of their contrastive loss; the towers are described, not included.
 
     Args:
         dim: D of the joint space.
@@ -156,6 +158,8 @@ class TowerHeads(nn.Module):
     def load(cls, folder: str | Path) -> TowerHeads:
         """Read back what `save` wrote, strictly; in evaluation mode.
 
-        Raises MissingModel when a file is missing, DamagedModel when one is damaged or of something else.
+        Raises:
+            MissingModel: a file is missing.
+            DamagedModel: a file is damaged or belongs to another kind of model.
         """
         return load_checkpoint(cls, folder, "heads", "contrastive").requires_grad_(False)

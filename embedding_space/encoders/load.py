@@ -16,7 +16,7 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
     Args:
         name: the encoder's short name; its stores' folder name.
         kind: "open_clip" (`OpenClipEncoder`), "towers" (`TowerEncoder`: separate image and text towers), or "imported":
-            rows that others made (`peers.importer.import_embeddings`), by the open_clip encoder that was named then.
+            rows of other codebases (`peers.importer.import_embeddings`), from the open_clip encoder named then.
         sha256: of the weights that are expected, where the description has it.
         options: what that kind of encoder takes.
 
@@ -41,24 +41,25 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
     else:
         raise ValueError(f"encoder.kind={kind!r} of encoder={name} must be one of {', '.join(KINDS)}")
     encoder = Kind(name, **options)
-    found = encoder.description.get("sha256")
-    if sha256 is not None and found != sha256:
+    digest = encoder.description.get("sha256")
+    if sha256 is not None and digest != sha256:
         raise ValueError(
-            f"The weights of the encoder {name} are not those that were used (SHA-256 {str(found)[:12]} now, "
+            f"The weights of the encoder {name} are not those that were used (SHA-256 {str(digest)[:12]} now, "
             f"{sha256[:12]} then): bring those back, or prepare the data and train the captioner again"
         )
     return encoder
 
 
 def reload_encoder(description: Mapping[str, Any], **options: Any) -> Encoder:
-    """The encoder of a store or a captioner, at work on this machine.
+    """The encoder of a store or a captioner, loaded for this machine.
 
     Args:
         description: `Encoder.description`.
         options: `precision`, `batch_size`, `workers`, `device`. By default the precision is this machine's (auto),
             not that of the machine that described the encoder: rows of another precision are in the same space.
 
-    Raises as `load_encoder`.
+    Raises:
+        ValueError: as `load_encoder`.
     """
     encoder = dict(description)
     return load_encoder(**{**encoder, "precision": "auto", **options})

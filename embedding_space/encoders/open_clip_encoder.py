@@ -43,9 +43,11 @@ class OpenClipEncoder(Encoder):
 
     Attributes:
         description: `name`, `model`, `pretrained` and, of local weights, `sha256`; also `precision`, which changes the
-            rows a little but not the space that they lie in.
+            rows a little but not their space.
 
-    Raises ValueError or FileNotFoundError when the model or its weights cannot be loaded as asked.
+    Raises:
+        ValueError: the model or its weights cannot be loaded as requested.
+        FileNotFoundError: a local folder holds no model.
     """
 
     def __init__(self, name: str, model: str, pretrained: str | None = None, **options: Any):
@@ -88,7 +90,9 @@ class OpenClipEncoder(Encoder):
         return sum(count > limit for count in _token_counts(self.tokenizer, doubtful))
 
     def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Image features and, in the same joint space, features of each place of the tower's last grid:
+        """Image features and, in the same joint space, features of each place of the tower's last grid.
+
+        These are
 
         - a ViT's patch tokens after its last block, through the class token's own final norm and projection, as
           PCM-Net and other captioners on CLIP patches take them;
@@ -188,17 +192,17 @@ def _locate(model: str) -> str:
 
 
 def _check_weights(model: str, pretrained: str | None) -> None:
-    """Refuse what open_clip would answer with a warning and other weights than were asked for."""
-    given = f"encoder.model={model} encoder.pretrained={pretrained}"
+    """Refuse what open_clip would answer with a warning and other weights than were requested."""
+    choice = f"encoder.model={model} encoder.pretrained={pretrained}"
     if ":" in model:
         if pretrained is not None:
-            raise ValueError(f"{given}: this model has its own weights; set encoder.pretrained=null")
+            raise ValueError(f"{choice}: this model has its own weights; set encoder.pretrained=null")
         return
     name = model.replace("/", "-")  # open_clip reads ViT-B/32 so
     if name not in open_clip.list_models():
         close = get_close_matches(name, open_clip.list_models(), n=3) or open_clip.list_models()
-        raise ValueError(f"{given}: open_clip has no such model; it has {', '.join(close)}")
+        raise ValueError(f"{choice}: open_clip has no such model; it has {', '.join(close)}")
     if pretrained is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise ValueError(f"{given} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
-    check_activation(name, pretrained, given)
+        raise ValueError(f"{choice} would give random weights: name some (open_clip has {tags}, or a checkpoint file)")
+    check_activation(name, pretrained, choice)

@@ -17,13 +17,14 @@ QUICK = "-quickgelu"  # ends the names of open_clip's models with QuickGELU
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own archives
 
 
-def check_activation(name: str, pretrained: str, given: str) -> None:
-    """Refuse weights that were trained with the other activation than the open_clip model `name` has; warn, once, of a
-    file of which nothing tells it.
+def check_activation(name: str, pretrained: str, options: str) -> None:
+    """Refuse weights that were trained with another activation than the open_clip model `name` has.
+
+    A file that does not say its activation gives a warning, once.
 
     Args:
         pretrained: open_clip's tag, or a checkpoint file.
-        given: the options that named them, for messages.
+        options: what chose them, for messages.
     """
     plain = name.removesuffix(QUICK)
     twin = f"{name}{QUICK}" if name == plain else plain
@@ -33,19 +34,19 @@ def check_activation(name: str, pretrained: str, given: str) -> None:
     quick = bool(weights.get("quick_gelu")) if weights else _file_is_quick(plain, Path(pretrained))
     if quick not in (None, name != plain):
         how = "with" if quick else "without"
-        raise ValueError(f"{given}: these weights were trained {how} QuickGELU; set encoder.model={twin}")
+        raise ValueError(f"{options}: these weights were trained {how} QuickGELU; set encoder.model={twin}")
     if quick is None and name == plain:
         warn_once(
-            f"{given}: nothing tells whether these weights were trained with QuickGELU, as those of OpenAI, DFN and "
+            f"{options}: it is unknown whether these weights were trained with QuickGELU, as those of OpenAI, DFN and "
             f"MetaCLIP were; if they were, set encoder.model={twin}"
         )
 
 
 def _file_is_quick(model: str, file: Path) -> bool | None:
-    """Whether the weights in a checkpoint file were trained with QuickGELU; None where nothing tells.
+    """Whether the weights in a checkpoint file were trained with QuickGELU; None where that is unknown.
 
-    OpenAI's own archives show in their code; otherwise the config of the folder that the file was published in says it,
-    or the file's name, if it is one that open_clip knows for a tag of `model` or of its twin.
+    The code of OpenAI's archives shows it. Otherwise the config beside the file says it, or the file's name, if
+    open_clip knows it for a tag of `model` or of its twin.
     """
     if is_torchscript(file):
         with zipfile.ZipFile(file) as archive:
@@ -63,7 +64,7 @@ def _file_is_quick(model: str, file: Path) -> bool | None:
     return None
 
 
-def check_folder(folder: Path, given: str) -> None:
+def check_folder(folder: Path, options: str) -> None:
     """Warn of a folder whose two configs, open_clip's and transformers', disagree on QuickGELU."""
     other = folder / "config.json"
     if not other.is_file():
@@ -73,8 +74,8 @@ def check_folder(folder: Path, given: str) -> None:
     quick = _says_quick(folder / "open_clip_config.json")
     if len(acts) == 1 and ("quick_gelu" in acts) != quick:
         warn_once(
-            f"{given}: config.json there says hidden_act={acts.pop()}, open_clip_config.json quick_gelu={quick}, which "
-            "is what is used; if that is wrong, mend it in open_clip_config.json"
+            f"{options}: config.json there says hidden_act={acts.pop()}, open_clip_config.json quick_gelu={quick}, "
+            "which is used; if that is wrong, correct open_clip_config.json"
         )
 
 
@@ -92,6 +93,7 @@ def _read_config(path: Path) -> dict:
 
 
 def is_torchscript(pretrained: str | Path) -> bool:
+    """Whether a file is a TorchScript archive, which holds code beside weights."""
     if not zipfile.is_zipfile(pretrained):
         return False
     with zipfile.ZipFile(pretrained) as archive:

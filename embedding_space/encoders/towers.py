@@ -30,7 +30,8 @@ RESIZES = ("crop", "squash")
 class Preprocess:
     """An RGB picture -> (3, S, S) float32.
 
-    resize: "crop" brings the shorter side to S and cuts out the centre, "squash" brings both sides to S.
+    Attributes:
+        resize: "crop" brings the shorter side to S and crops the center, "squash" brings both sides to S.
     """
 
     image_size: int
@@ -58,7 +59,7 @@ class ImageTower(nn.Module):
             inside that installed package; "random" for untrained ones, which only tests want. A file whose names are
             another code's is taken in order, if the number, kind and shape of all tensors agree.
         image_size: pixels; by default what the model was trained at.
-        features: what a row is made of, end to end. "mean" and "max" pool the final map over places (patches), "cls" is
+        features: what a row is a concatenation of. "mean" and "max" pool the final map over places (patches), "cls" is
             a transformer's class token, "logits" what the classifier says (its names are words, too); "mean@2" pools
             the map behind stage (block) 2, counted from 0 or, as -1, from the end.
         resize: see `Preprocess`. Mean, standard deviation and interpolation are the ones that timm knows of the model.
@@ -68,7 +69,10 @@ class ImageTower(nn.Module):
         description: the arguments, `sha256` among them, that load this tower again.
         dim: F.
 
-    Raises ValueError, FileNotFoundError or ImportError naming the option when something cannot be had as asked.
+    Raises:
+        ValueError: an option is out of range, or the model cannot be loaded as requested; the sentence names it.
+        FileNotFoundError: there is no such file of weights.
+        ImportError: the package that holds the weights is not installed.
     """
 
     def __init__(
@@ -81,10 +85,10 @@ class ImageTower(nn.Module):
         sha256: str | None = None,
     ):
         super().__init__()
-        given = f"image_tower.model={model} image_tower.weights={weights}"
+        choice = f"image_tower.model={model} image_tower.weights={weights}"
         if resize not in RESIZES:
             raise ValueError(f"image_tower.resize={resize!r} must be one of {', '.join(RESIZES)}")
-        self.model = _timm_model(model, weights, image_size, "logits" in features, given)
+        self.model = _timm_model(model, weights, image_size, "logits" in features, choice)
         config = resolve_data_config(model=self.model)
         self.preprocess = Preprocess(
             image_size or config["input_size"][-1],
@@ -97,15 +101,15 @@ class ImageTower(nn.Module):
         if not self._stages:
             raise ValueError("image_tower.features is empty: name some, such as [mean, max]")
         self.eval().requires_grad_(False)
-        found = hash_weights(self.model)
-        check_weights(given, sha256, found)
+        digest = hash_weights(self.model)
+        check_weights(choice, sha256, digest)
         self.description = {
             "model": model,
             "weights": weights,
             "image_size": self.preprocess.image_size,
             "features": list(features),
             "resize": resize,
-            "sha256": found,
+            "sha256": digest,
         }
         self.to(memory_format=torch.channels_last)  # convolutions are faster so
         size = self.preprocess.image_size
@@ -143,12 +147,12 @@ class ImageTower(nn.Module):
         return torch.cat([row.float() for row in pooled], dim=-1)
 
 
-def _timm_model(name: str, weights: str, image_size: int | None, classifier: bool, given: str) -> Any:
+def _timm_model(name: str, weights: str, image_size: int | None, classifier: bool, choice: str) -> Any:
     base = name.split(".")[0]
     if ":" not in name and not timm.is_model(base):
         close = get_close_matches(base, timm.list_models(), n=3) or ["timm.list_models() names all"]
-        raise ValueError(f"{given}: timm has no such model; it has {', '.join(close)}")
-    # Only models whose size is fixed when they are made (transformers) are told it.
+        raise ValueError(f"{choice}: timm has no such model; it has {', '.join(close)}")
+    # Only models whose size is fixed when they are made (transformers) take it as an option.
     cfg = timm.get_pretrained_cfg(name) if ":" not in name else None
     options: dict[str, Any] = {"img_size": image_size} if image_size and (cfg is None or cfg.fixed_input_size) else {}
     try:
@@ -157,12 +161,12 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
             return timm.create_model(name, pretrained=weights == "timm", **options)
         path = find_in_package(weights, "*.pth") if weights.startswith(PACKAGE) else Path(weights)
         if not path.is_file():
-            raise FileNotFoundError(f"{given}: there is no file {path}")
+            raise FileNotFoundError(f"{choice}: there is no file {path}")
         state = read_weights(path)
         model: Any = timm.create_model(name, pretrained=False, **options)
-        own = model.state_dict()
-        if not set(own) & set(state):
-            model.load_state_dict(_in_order(state, own))
+        expected = model.state_dict()
+        if not set(expected) & set(state):
+            model.load_state_dict(_in_order(state, expected))
         else:
             # timm's own reader knows each architecture's older names and resizes position embeddings. It is strict only
             # if it expects the classifier that the file has, or none.
@@ -177,23 +181,23 @@ def _timm_model(name: str, weights: str, image_size: int | None, classifier: boo
         raise
     except Exception as error:  # the network, a damaged file, foreign tensors: one sentence for all
         reason = one_line(error)
-        raise ValueError(f"{given} cannot be loaded: {reason}") from error
+        raise ValueError(f"{choice} cannot be loaded: {reason}") from error
 
 
-def _in_order(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of `state` the names of `own`, one after the other; every one must agree in kind and shape."""
-    if len(state) != len(own):
-        raise ValueError(f"the file holds {len(state)} tensors of other names, the model {len(own)}")
-    for (theirs, value), (name, like) in zip(state.items(), own.items(), strict=True):
+def _in_order(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors of `state` the names of `expected`, one after the other; all must agree in kind and shape."""
+    if len(state) != len(expected):
+        raise ValueError(f"the file holds {len(state)} tensors of other names, the model {len(expected)}")
+    for (theirs, value), (name, like) in zip(state.items(), expected.items(), strict=True):
         if value.shape != like.shape or theirs.split(".")[-1] != name.split(".")[-1]:
             raise ValueError(
-                f"the file's {theirs} {tuple(value.shape)} stands where the model has {name} {tuple(like.shape)}"
+                f"the file's {theirs} {tuple(value.shape)} is where the model has {name} {tuple(like.shape)}"
             )
-    return dict(zip(own, state.values(), strict=True))
+    return dict(zip(expected, state.values(), strict=True))
 
 
 def _stage(feature: str, model: Any) -> tuple[str, int | None]:
-    """ "mean@-1" -> ("mean", the last stage's number); "mean" -> ("mean", None), the final map."""
+    """Pooling and number of the stage, None for the final map: "mean@-1" is ("mean", the last stage's number)."""
     pooling, at, stage = feature.partition("@")
     places = ", ".join(IMAGE_POOLINGS)
     if pooling not in IMAGE_POOLINGS or (at and pooling in ("cls", "logits")):
@@ -228,12 +232,14 @@ class TextTower(nn.Module):
         description: the arguments, `sha256` among them, that load this tower again.
         dim: F.
 
-    Raises ValueError or ImportError naming the option when something cannot be had as asked.
+    Raises:
+        ValueError: an option is out of range, or the model cannot be loaded as requested; the sentence names it.
+        ImportError: the package that holds the weights is not installed.
     """
 
     def __init__(self, model: str, pooling: str = "mean", max_tokens: int | None = None, sha256: str | None = None):
         super().__init__()
-        given = f"text_tower.model={model}"
+        choice = f"text_tower.model={model}"
         if pooling not in TEXT_POOLINGS:
             raise ValueError(f"text_tower.pooling={pooling!r} must be one of {', '.join(TEXT_POOLINGS)}")
         located = (
@@ -246,10 +252,10 @@ class TextTower(nn.Module):
             self.model, info = AutoModel.from_pretrained(located, output_loading_info=True)
         except Exception as error:  # no network, a damaged folder, an unknown architecture: one sentence for all
             reason = one_line(error)
-            raise ValueError(f"{given} cannot be loaded: {reason}") from error
+            raise ValueError(f"{choice} cannot be loaded: {reason}") from error
         missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
         if missing:
-            raise ValueError(f"{given} lacks {len(missing)} weights of its architecture, {missing[0]} among them")
+            raise ValueError(f"{choice} lacks {len(missing)} weights of its architecture, {missing[0]} among them")
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # not used, and of many sentence encoders not even trained
         if self.tokenizer.pad_token is None:
@@ -261,9 +267,9 @@ class TextTower(nn.Module):
             raise ValueError(f"text_tower.max_tokens={max_tokens} must be from 3 to {limit}, {model}'s limit")
         self.max_tokens = max_tokens or limit
         self.float().eval().requires_grad_(False)
-        found = hash_weights(self.model)
-        check_weights(given, sha256, found)
-        self.description = {"model": model, "pooling": pooling, "max_tokens": max_tokens, "sha256": found}
+        digest = hash_weights(self.model)
+        check_weights(choice, sha256, digest)
+        self.description = {"model": model, "pooling": pooling, "max_tokens": max_tokens, "sha256": digest}
         self.dim: int = self.model.config.hidden_size
 
     def train(self, mode: bool = True) -> TextTower:

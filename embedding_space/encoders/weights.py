@@ -1,4 +1,4 @@
-"""Where weights lie: folders of the repository, files inside installed packages, and what they hash to."""
+"""Hashes of weights, by which a model is recognized."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def check_weights(what: str, expected: str | None, found: str) -> None:
-    """Refuse other weights than those that `expected`, an earlier `hash_weights`, stands for; None takes any."""
-    if expected not in (None, found):
+def check_weights(what: str, expected: str | None, digest: str) -> None:
+    """Refuse weights whose hash is not `expected`, an earlier `hash_weights`; None accepts any."""
+    if expected not in (None, digest):
         raise ValueError(
-            f"The weights of {what} (hash {found[:12]}) are not those that were used before (hash {expected[:12]}): "
+            f"The weights of {what} (hash {digest[:12]}) are not those that were used before (hash {expected[:12]}): "
             "bring those back, or train and prepare again what was made with them"
         )

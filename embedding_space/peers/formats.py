@@ -3,7 +3,7 @@
 C³ and Diffusion Bridge, `oscar_split_<encoder>_<split>.pkl` (github.com/yuhui-zh15/C3, in image_captioning:
 src/parse_data/parse_coco.py):
 `{"images": {imgid: {"img_path", "embed"}}, "captions": {sentid: {"caption", "img_id", "embed"}}}`, each embed (1, D) as
-the encoder gave it, not normalised; ids are those of Karpathy's JSON (`imgid`, not COCO's own). Means,
+the encoder gave it, not normalized; ids are those of Karpathy's JSON (`imgid`, not COCO's own). Means,
 `normalized_{text,image}_embed_mean.pkl`: (1, D), of the unit rows of train.
 
 CapDec (github.com/DavidHuji/CapDec, embeddings_generator.py): `{"captions": [{"caption", "image_id", "id"?}],
@@ -33,7 +33,8 @@ from embedding_space.peers.unpickle import Refused, load_plain
 class RowFile:
     """Embeddings on disk in the order in which they come: float32 rows, one after the other.
 
-    Raises ValueError for tensors that are no rows of one width.
+    Raises:
+        ValueError: the tensors are not rows of one width.
     """
 
     def __init__(self, path: str | Path):
@@ -55,7 +56,7 @@ class RowFile:
             return range(self.count, self.count)
         rows = tensor.detach().float().reshape(-1, tensor.shape[-1])
         if self.dim not in (0, rows.shape[1]):
-            raise Refused(f"Embeddings of {self.dim} and of {rows.shape[1]} dimensions stand side by side")
+            raise Refused(f"Embeddings of {self.dim} and of {rows.shape[1]} dimensions are mixed in one file")
         self.dim = rows.shape[1]
         lengths = rows.norm(dim=1)
         broken = (~lengths.isfinite() | (lengths == 0)).nonzero()[:, 0]
@@ -83,11 +84,14 @@ class RowFile:
 
 @dataclass
 class PeerSplit:
-    """What one file says of N images and M captions, in its order.
+    """The N images and M captions of one file, in its order.
 
-    images: (image_id, path) of each. captions: (caption_id, image, caption) of each; `image` is the position of its
-    image or None. image_rows, caption_rows: the number of each one's row in the row file. blank: how many captions
-    were left out, being blank (COCO has some). halves: in how many half a character became U+FFFD.
+    Attributes:
+        images: (image_id, path) of each.
+        captions: (caption_id, image, caption) of each; `image` is the position of its image or None.
+        image_rows, caption_rows: the number of each one's row in the row file.
+        blank: how many captions were left out, being blank (COCO has some).
+        halves: in how many half a character became U+FFFD.
     """
 
     images: list[tuple[str, str]] = field(default_factory=list)
@@ -216,8 +220,8 @@ class _Reader:
 
     def _get(self, record: Any, key: str, kinds, what: str) -> Any:
         if not isinstance(record, dict) or not isinstance(record.get(key), kinds):
-            found = _described(record.get(key)) if isinstance(record, dict) else _described(record)
-            raise Refused(f"{what} has no proper {key}; there is {found}")
+            value = _described(record.get(key)) if isinstance(record, dict) else _described(record)
+            raise Refused(f"{what} has no proper {key}; there is {value}")
         return record[key]
 
     def _rows(self, value: Any) -> Sequence[int]:
@@ -235,10 +239,10 @@ class _Reader:
         return value if isinstance(value, range) else range(0)
 
     def _row(self, record: dict, what: str) -> int:
-        found = self._rows(record.get("embed"))
-        if len(found) != 1:
+        rows = self._rows(record.get("embed"))
+        if len(rows) != 1:
             raise Refused(f"{what} has no embedding of one row (embed); there is {_described(record.get('embed'))}")
-        return self._sound(found[0], what)
+        return self._sound(rows[0], what)
 
     def _sound(self, row: int, what: str) -> int:
         if not self.rows.is_sound(row):

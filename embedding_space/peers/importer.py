@@ -1,4 +1,4 @@
-"""Peers' embeddings as an EmbeddingStore: their ids, their captions, their rows, normalised."""
+"""Embeddings of other codebases as an EmbeddingStore: their ids, captions and normalized rows."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SAME_MEAN = 0.999  # cosine; a float16 store's own rounding takes 1e-6
 
 
 class ImportedRows(Encoder):
-    """Stands in an encoder's place when a store is written: rows are looked up by their number, nothing is encoded.
+    """An encoder that looks rows up by their number instead of encoding.
 
     Args:
-        description: of the encoder that the rows are said to come from.
+        description: of the encoder that made the rows, as far as it is known.
         rows: (R, D) float32.
-        numbers: for "images" and "texts", which of them belongs to each row of that table.
+        numbers: for "images" and "texts", the number of the row for each row of that table.
     """
 
     def __init__(self, description: dict[str, Any], rows: np.ndarray, numbers: Mapping[str, np.ndarray]):
@@ -38,19 +38,11 @@ class ImportedRows(Encoder):
         self.description, self.rows, self.numbers = description, rows, numbers
         self.dims = dict.fromkeys(("images", "texts"), rows.shape[1])
 
-    def encode_image_shards(
-        self,
-        paths: Sequence[Path],
-        shards: Sequence[Sequence[int]],
-        patches: bool = False,
-        done: Callable[[int], object] = lambda count: None,
-    ) -> Iterator[EncodedImages]:
+    def encode_image_shards(self, paths, shards, patches=False, done=lambda count: None) -> Iterator[EncodedImages]:
         for shard, rows in zip(shards, self._look_up("images", shards, done), strict=True):
             yield EncodedImages(rows, None, list(range(len(shard))), [])
 
-    def encode_text_shards(
-        self, texts: Sequence[str], shards: Sequence[Sequence[int]], done: Callable[[int], object] = lambda count: None
-    ) -> Iterator[Tensor]:
+    def encode_text_shards(self, texts, shards, done=lambda count: None) -> Iterator[Tensor]:
         return self._look_up("texts", shards, done)
 
     def _look_up(self, modality: str, shards: Sequence[Sequence[int]], done: Callable) -> Iterator[Tensor]:
@@ -75,9 +67,9 @@ def import_embeddings(
 
     Args:
         files: {split: file}, see `peer_files`.
-        model, pretrained: open_clip's names of the encoder that made the embeddings, if known; pictures of one's own
+        model, pretrained: open_clip's names of the encoder that made the embeddings, if known; other pictures
             can be captioned only then.
-        text_split, image_mean_split: as for `prepare.write_store`.
+        text_split, image_mean_split: as for `write_store`.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -118,7 +110,7 @@ def import_embeddings(
 
 
 def _description(name: str, files: Mapping[str, str | Path], model: str | None, pretrained: str | None) -> dict:
-    """What the store's manifest and captioners keep in place of an encoder's description."""
+    """What the store's manifest and captioners keep instead of an encoder's description."""
     for split, path in files.items():
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no file {path} (option {split})")
@@ -132,7 +124,10 @@ def _description(name: str, files: Mapping[str, str | Path], model: str | None, 
 def compare_means(store: EmbeddingStore, means: Mapping[str, str | Path]) -> dict[str, float]:
     """{modality: cosine} of the means in peers' files, by modality "text" and "image", with those of the store.
 
-    Raises ValueError when they differ: then they were made from other embeddings. The store does not depend on them.
+    The store does not depend on these files.
+
+    Raises:
+        ValueError: they differ, so that they were made from other embeddings.
     """
     cosines = {}
     for modality, path in means.items():

@@ -1,4 +1,4 @@
-"""What stands in for NumPy's own functions where `restricted_pickle` reads arrays: no file chooses what is called."""
+"""What stands in for NumPy's own functions where `unpickle` reads arrays: no file chooses what is called."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ NDARRAY = _Class()
 
 
 def reconstruct(*args: Any) -> PickledArray:
-    """numpy's _reconstruct(ndarray, (0,), b"b")."""
+    """Stands in for numpy's `_reconstruct`, called with (ndarray, (0,), b"b")."""
     if len(args) != 3 or args[0] is not NDARRAY or args[1] != (0,):
         raise Refusal("a NumPy array in it is none of plain numbers")
     return PickledArray()
 
 
 def from_buffer(*args: Any) -> Tensor:
-    """numpy's _frombuffer(bytes, dtype, shape, order), of protocol 5."""
+    """Stands in for numpy's `_frombuffer` of protocol 5, called with bytes, dtype, shape and order."""
     if len(args) != 4 or not isinstance(args[1], PickledDtype) or args[3] not in ("C", "F"):
         raise Refusal("a NumPy array in it has no proper contents")
     data, dtype, shape, order = args
@@ -81,7 +81,7 @@ def from_buffer(*args: Any) -> Tensor:
 
 
 def scalar(*args: Any) -> int | float | bool:
-    """numpy's scalar(dtype, bytes): a plain number."""
+    """Stands in for numpy's `scalar`, called with dtype and bytes: a plain number."""
     if len(args) != 2 or not isinstance(args[0], PickledDtype):
         raise Refusal("a NumPy number in it has no proper contents")
     return args[0].array(args[1], (), "C").item()

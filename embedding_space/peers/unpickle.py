@@ -1,7 +1,7 @@
 """Reading other people's pickles: tensors, NumPy arrays and plain containers, and nothing that could run code.
 
-`pickle.load` runs whatever a file asks for. Here `pickletools.genops` reads the opcodes, and `_Machine` does the few that
-plain data need. It looks up few names, and calls only our stand-ins for them. NumPy arrays become tensors.
+`pickle.load` runs whatever a file asks for. Here `pickletools.genops` reads the opcodes, and `_Machine` does the few
+that plain data need. It looks up few names, and calls only our stand-ins for them. NumPy arrays become tensors.
 
 An allow-list in `find_class` of `pickle.Unpickler` would be shorter, but leaves open what three tests hold.
 One opcode of five bytes (LONG_BINPUT) makes its memo as large as the file says: 33 GB. A dict's key of nested tuples is

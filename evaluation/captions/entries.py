@@ -26,14 +26,14 @@ class EntryReader:
         self.path = path
         self._halves, self._first = 0, ""
 
-    def field(self, where: str, entry: Any, *names: str) -> Any:
+    def field(self, where: str, entry: Any, name: str, *others: str) -> Any:
         """The first of the fields that `entry` has."""
         if isinstance(entry, dict):
-            for name in names:
-                if name in entry:
-                    return entry[name]
-        others = f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
-        raise self.error(where, f"must be an object with `{names[0]}`, not {shown(entry)}", others)
+            for known in (name, *others):
+                if known in entry:
+                    return entry[known]
+        hint = f" (or {', '.join(others)})" if others else ""
+        raise self.error(where, f"must be an object with `{name}`, not {shown(entry)}", hint)
 
     def image_id(self, where: str, value: Any) -> str:
         """An image's id or file name; an integer is its decimal string."""

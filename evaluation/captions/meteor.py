@@ -61,6 +61,8 @@ class MeteorProcess:
         except OSError as error:
             self._errors.close()
             raise JavaError(f"METEOR could not be started: {error}") from error
+        assert self._process.stdin and self._process.stdout  # they are pipes
+        self._questions, self._answers = self._process.stdin, self._process.stdout
 
     def score(
         self, references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]
@@ -93,7 +95,7 @@ class MeteorProcess:
         if self.runs():
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        for stream in (self._questions, self._answers, self._errors):
             with contextlib.suppress(OSError):  # closing flushes, in vain, what a dead process did not read
                 stream.close()
 
@@ -111,7 +113,7 @@ class MeteorProcess:
         writer.start()
         received = []
         for _ in range(answers):
-            line = self._process.stdout.readline()
+            line = self._answers.readline()
             if not line:
                 raise EOFError
             received.append(line.decode().strip())
@@ -120,8 +122,8 @@ class MeteorProcess:
 
     def _write(self, question: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):  # the process died: the reader sees that, and says why
-            self._process.stdin.write(question)
-            self._process.stdin.flush()
+            self._questions.write(question)
+            self._questions.flush()
 
     def _reason(self, error: Exception) -> str:
         if not isinstance(error, EOFError):

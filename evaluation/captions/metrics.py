@@ -27,7 +27,7 @@ from evaluation.captions.spice import spice_scores
 logger = logging.getLogger(__name__)
 
 # What one metric gives: {name: (corpus value, a value for each image)}.
-Values = dict[str, tuple[float, Sequence[float]]]
+Values = dict[str, tuple[float, Sequence[float] | np.ndarray]]
 Tokens = Mapping[str, str]
 References = Mapping[str, Sequence[str]]
 Runner = Callable[[References, Tokens], Values]
@@ -220,18 +220,20 @@ def _bleu(references: References, hypotheses: Tokens) -> Values:
 def _rouge_l(references: References, hypotheses: Tokens) -> Values:
     from pycocoevalcap.rouge.rouge import Rouge
 
-    return {"ROUGE-L": Rouge().compute_score(references, _as_lists(hypotheses))}
+    corpus, per_image = Rouge().compute_score(references, _as_lists(hypotheses))
+    return {"ROUGE-L": (float(corpus), per_image)}
 
 
 def _cider(references: References, hypotheses: Tokens) -> Values:
     from pycocoevalcap.cider.cider import Cider
 
-    return {"CIDEr": Cider().compute_score(references, _as_lists(hypotheses))}
+    corpus, per_image = Cider().compute_score(references, _as_lists(hypotheses))
+    return {"CIDEr": (float(corpus), per_image)}
 
 
 def _nouns(references: References, hypotheses: Tokens) -> Values:
     values = noun_scores(references, hypotheses)
-    return dict(zip(NAMES["nouns"], ((scores.mean(), scores) for scores in values), strict=True))
+    return dict(zip(NAMES["nouns"], ((float(scores.mean()), scores) for scores in values), strict=True))
 
 
 def _as_lists(hypotheses: Tokens) -> dict[str, list[str]]:

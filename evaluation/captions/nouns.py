@@ -29,7 +29,8 @@ def noun_scores(
     named = [nouns([caption]) for caption in hypotheses.values()]
     there = [nouns(references[image_id]) for image_id in hypotheses]
     right = np.array([len(ours & theirs) for ours, theirs in zip(named, there, strict=True)], dtype=np.float64)
-    return tuple(right / np.maximum([len(some) for some in side], 1) for side in (named, there))
+    precision, recall = (right / np.maximum([len(some) for some in side], 1) for side in (named, there))
+    return precision, recall
 
 
 def nouns(captions: Iterable[str]) -> set[str]:

@@ -87,11 +87,12 @@ class Scorer:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         scores, clip_score, parts = self._scores(failed, predictions, references, allow_missing=True)
-        merged = {name: _merged(result.parts[name], part, failed) for name, part in (parts or {}).items()}
+        before = result.parts or {}
+        merged = {name: _merged(before[name], part, failed) for name, part in (parts or {}).items()}
         result = replace(
             _merged(result, PartResult.of(scores), failed),
             clip_score=clip_score or result.clip_score,
-            parts=result.parts and {**result.parts, **merged},
+            parts=result.parts and {**before, **merged},
             per_image=per_image | _per_image(scores),
         )
         if failed_metrics(result) != failed:
@@ -117,17 +118,19 @@ class Scorer:
     def _part(
         self, whole: CaptionScores, image_ids: set[str], metrics: list[str], predictions: Mapping, references: Mapping
     ) -> PartResult:
-        some = ({i: texts[i] for i in whole.image_ids if i in image_ids} for texts in (predictions, references))
+        inside = [image_id for image_id in whole.image_ids if image_id in image_ids]
         failed = failed_metrics(PartResult.of(whole))  # they would fail here as well
         part = PartResult(images=len(image_ids))
         if runs := [name for name in metrics if name not in failed]:
-            part = PartResult.of(score_captions(*some, runs, self.scoring.cache_dir))
-        rows, metrics = np.array([image_id in image_ids for image_id in whole.image_ids]), {}
+            said, known = ({image_id: texts[image_id] for image_id in inside} for texts in (predictions, references))
+            part = PartResult.of(score_captions(said, known, runs, self.scoring.cache_dir))
+        rows = np.array([image_id in image_ids for image_id in whole.image_ids])
+        values_of: dict[str, float | None] = {}
         for name in whole.corpus:
             values = whole.per_image.get(name)  # of CLIPScore, which looks at no other image
             others = None if values is None else 100 * float(values[rows].mean())
-            metrics[name] = part.metrics.get(name, others)
-        return replace(part, metrics=metrics, unavailable=part.unavailable | whole.unavailable)
+            values_of[name] = part.metrics.get(name, others)
+        return replace(part, metrics=values_of, unavailable=part.unavailable | whole.unavailable)
 
 
 def failed_metrics(result: PartResult) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from common.arrow import compute as pc
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.words import bare_words
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from common.arrow import compute as pc
 from common.characters import whole_characters
 
 # Apostrophes and hyphens belong to a word that they are within.

@@ -1,4 +1,4 @@
-"""Captioner: training tokens a second, on made-up captions as long as COCO's."""
+"""Captioner: training tokens per second, on made-up captions as long as COCO's."""
 
 from __future__ import annotations
 
@@ -23,13 +23,7 @@ from image_captioning.data import CaptionTokens
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import make_tokenizer
 from scripts.benchmarks.diffusion import random_rows
-from scripts.benchmarks.timing import (
-    ClockedTask,
-    StepClock,
-    endless,
-    parameters,
-    with_ratios,
-)
+from scripts.benchmarks.timing import ClockedTask, StepClock, endless, parameters, with_ratios
 from training.loop import Loop, LoopConfig
 
 
@@ -44,11 +38,11 @@ def benchmark_captioner(config: DictConfig, repeats: int) -> list[dict]:
         {
             "captioner": name,
             "million parameters": size,
-            "tokens a second": benchmark_training(config, repeats, precision)[0],
+            "tokens per second": benchmark_training(config, repeats, precision)[0],
         }
         for name, precision in ways.items()
     ]
-    return with_ratios(table, "tokens a second")
+    return with_ratios(table, "tokens per second")
 
 
 def measured_precisions() -> list[str]:

@@ -1,4 +1,4 @@
-"""Diffusion: training samples a second, and embeddings bridged a second. Random weights do: speed is the same."""
+"""Diffusion: training samples per second, and embeddings bridged per second. Random weights do: speed is the same."""
 
 from __future__ import annotations
 
@@ -17,14 +17,7 @@ from common.device import best_device, choose_precision
 from ddpm.bridge import reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
-from scripts.benchmarks.timing import (
-    ClockedTask,
-    StepClock,
-    endless,
-    median_seconds,
-    parameters,
-    with_ratios,
-)
+from scripts.benchmarks.timing import ClockedTask, StepClock, endless, median_seconds, parameters, with_ratios
 from training.batches import EpochOrder
 from training.loop import Loop, LoopConfig
 
@@ -46,12 +39,12 @@ def benchmark_ddpm(config: DictConfig, repeats: int) -> list[dict]:
         model, clock = make_model(kind, config.dim), StepClock()
         train(model, rows, config, config.warmup + steps, clock)
         rate = clock.rate([config.batch_size] * (config.warmup + steps), config.warmup)
-        table.append({"ddpm": name, "million parameters": parameters(model), "samples a second": rate})
-    return with_ratios(table, "samples a second")
+        table.append({"ddpm": name, "million parameters": parameters(model), "samples per second": rate})
+    return with_ratios(table, "samples per second")
 
 
 def benchmark_bridge(config: DictConfig, repeats: int) -> list[dict]:
-    """Bridged rows a second, and ratios to the one-at-a-time U-Net loop, the reference's way to bridge a data set."""
+    """Bridged rows per second, and ratios to the one-at-a-time U-Net loop, the reference's way to bridge a data set."""
     images = random_rows(config.rows, config.dim).to(best_device())
     models = {kind: make_model(kind, config.dim).to(best_device()).eval() for kind in ("mlp", "unet1d")}
 
@@ -73,14 +66,10 @@ def benchmark_bridge(config: DictConfig, repeats: int) -> list[dict]:
     }
     seconds = median_seconds(calls, repeats)
     rows = [
-        {
-            "bridge": name,
-            "million parameters": parameters(models[kind]),
-            "embeddings a second": count / seconds[name],
-        }
+        {"bridge": name, "million parameters": parameters(models[kind]), "embeddings per second": count / seconds[name]}
         for name, (kind, _, count) in ways.items()
     ]
-    return with_ratios(rows, "embeddings a second")
+    return with_ratios(rows, "embeddings per second")
 
 
 def random_rows(count: int, dim: int) -> Tensor:

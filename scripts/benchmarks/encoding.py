@@ -1,4 +1,4 @@
-"""Encoding: images and texts a second, on made-up photos and captions, as configured."""
+"""Encoding: images and texts per second, on made-up photos and captions, as configured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scripts.benchmarks.timing import median_seconds, with_ratios
 
 
 def benchmark_encode(config: DictConfig, repeats: int) -> list[dict]:
-    """Images and texts a second: ours in batches, the reference's side (as C³ prepares data) one by one in float32.
+    """Images and texts per second: ours in batches, the reference's side (as C³ prepares data) one by one in float32.
 
     Reading and resizing the JPEG files is part of the work. "cosine" is the mean cosine of both sides' rows.
     """
@@ -51,14 +51,14 @@ def _compare(
     seconds = median_seconds(calls, repeats)
     cosine = F.cosine_similarity(encode(items[:single]), one_at_a_time()).mean().item()
     rows = [
-        {"encode": name, "items a second": count / seconds[name], "cosine": cosine}
+        {"encode": name, "items per second": count / seconds[name], "cosine": cosine}
         for name, count in zip(calls, (len(items), min(single, len(items))), strict=True)
     ]
-    return with_ratios(rows, "items a second")
+    return with_ratios(rows, "items per second")
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 640 x 480 pixels, as COCO's: smooth patches of colour, which compress about as photos do."""
+    """JPEG files of 640 x 480 pixels, as COCO's: smooth patches of color, which compress about as photos do."""
     random = np.random.default_rng(0)
     paths = [folder / f"{number}.jpg" for number in range(count)]
     for path in paths:

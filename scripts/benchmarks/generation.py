@@ -1,4 +1,4 @@
-"""Captioner: captions a second, greedy and with beams."""
+"""Captioner: captions per second, greedy and with beams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripts.benchmarks.timing import median_seconds, parameters, with_ratios
 
 
 def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
-    """Captions a second, greedy and with 5 beams, from the same weights.
+    """Captions per second, greedy and with 5 beams, from the same weights.
 
     The reference's side writes each caption to its own length; ours writes the whole batch to the length of the
     longest, as it must when all others have ended. (With random weights no caption ends by itself.) "same captions" is
@@ -59,14 +59,14 @@ def benchmark_captions(config: DictConfig, repeats: int) -> list[dict]:
             {
                 "captions": way,
                 "million parameters": parameters(captioner),
-                "captions a second": count / seconds[way],
+                "captions per second": count / seconds[way],
                 "same captions": share,
             }
             for way, count, share in zip(
                 calls, [*[len(images)] * len(precisions), len(singles)], [*same, 1.0], strict=True
             )
         ]
-        table += with_ratios(rows, "captions a second")
+        table += with_ratios(rows, "captions per second")
     return table
 
 

@@ -1,4 +1,4 @@
-"""This machine: what it multiplies a second in each precision, which of them `auto` takes, and what that gives."""
+"""This machine: matrix products per second in each precision, the one that `auto` chooses, and its effect."""
 
 from __future__ import annotations
 
@@ -32,10 +32,7 @@ def benchmark_hardware(config: DictConfig, repeats: int) -> list[dict]:
             size, rate = config.size, product_rate(config.size, dtype, device, repeats)
         what = f"matrix product {size} x {size}, {name}{' (what auto takes)' if name == precision else ''}"
         rows.append({"hardware": what, "rate": rate, "unit": "GFLOP/s"})
-    for unit, rate in {
-        **encoding_rates(config.encode, repeats),
-        **decoder_rates(config.decoder, repeats),
-    }.items():
+    for unit, rate in {**encoding_rates(config.encode, repeats), **decoder_rates(config.decoder, repeats)}.items():
         rows.append({"hardware": f"{unit}, {precision}", "rate": rate, "unit": "per second"})
     return rows
 

@@ -1,4 +1,4 @@
-"""Scoring captions: captions a second, ours against pycocoevalcap's own COCOEvalCap."""
+"""Scoring captions: captions per second, ours against pycocoevalcap's own COCOEvalCap."""
 
 from __future__ import annotations
 
@@ -21,24 +21,19 @@ from evaluation.captions.meteor import close_warm_meteors
 from evaluation.captions.metrics import METRICS, score_captions
 from scripts.benchmarks.timing import median_seconds, with_ratios
 
-NAMES = {
-    "BLEU-1": "Bleu_1",
-    "BLEU-2": "Bleu_2",
-    "BLEU-3": "Bleu_3",
-    "BLEU-4": "Bleu_4",
-    "METEOR": "METEOR",
-    "ROUGE-L": "ROUGE_L",
-    "CIDEr": "CIDEr",
-}
+NAMES = {f"BLEU-{n}": f"Bleu_{n}" for n in range(1, 5)} | {"METEOR": "METEOR", "ROUGE-L": "ROUGE_L", "CIDEr": "CIDEr"}
 ALIKE = 1e-9
 
 
 def benchmark_scoring(config: DictConfig, repeats: int) -> list[dict]:
     """BLEU, METEOR, ROUGE-L and CIDEr of as many captions, each with five references, from the demo world's grammar.
 
-    Neither side has SPICE, whose models are not part of a package. "with nouns" measures our further figures, too;
-    "first" tokenises the references, which are cached afterwards, and starts METEOR, which stays for the process's next
-    evaluations. Raises ValueError when the figures differ.
+    Neither side has SPICE, whose models are not part of a package. "with nouns" measures our noun metrics, too;
+    "first" tokenizes the references, which are cached afterwards, and starts METEOR, which stays for the process's next
+    evaluations.
+
+    Raises:
+        ValueError: the two sides' metrics differ.
     """
     captions, references = demo_captions(config.captions)
     metrics = [name for name in METRICS if name not in ("SPICE", "nouns")]
@@ -69,11 +64,11 @@ def benchmark_scoring(config: DictConfig, repeats: int) -> list[dict]:
             "scoring": way,
             "captions": len(captions),
             "seconds": seconds[way],
-            "captions a second": len(captions) / seconds[way],
+            "captions per second": len(captions) / seconds[way],
         }
         for way in calls
     ]
-    return with_ratios(rows, "captions a second")
+    return with_ratios(rows, "captions per second")
 
 
 def demo_captions(count: int) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -93,7 +88,7 @@ def coco_objects(captions: Mapping[str, str], references: Mapping[str, Sequence[
     from pycocotools.coco import COCO
 
     annotations = [
-        {"image_id": int(image_id), "caption": caption} for image_id, own in references.items() for caption in own
+        {"image_id": int(image_id), "caption": caption} for image_id, texts in references.items() for caption in texts
     ]
     coco: Any = COCO()
     coco.dataset = {
@@ -110,7 +105,7 @@ def coco_objects(captions: Mapping[str, str], references: Mapping[str, Sequence[
 
 
 def coco_eval(coco, results) -> dict[str, float]:
-    """COCOEvalCap's figures, from raw captions on, without SPICE."""
+    """COCOEvalCap's metrics, from raw captions on, without SPICE."""
     from pycocoevalcap import eval as room
 
     class NoSpice:  # COCOEvalCap has no switch for it

@@ -1,4 +1,4 @@
-"""Measuring: both sides in turn, warmed up, medians; a row for each way with its ratio to the last, the reference."""
+"""Timing: both sides in turn, after a warm-up, by medians. The last row is the reference of all ratios."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from training.loop import Evaluation, Task
 
 
 def now() -> float:
-    """Seconds, once the accelerator has done all that it was given."""
+    """Seconds, after the accelerator has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def median_seconds(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median of `repeats` runs of each call, after one that warms up; in turn, so that other load hits all alike."""
+    """Median of `repeats` runs of each call, after a warm-up; in turn, so that other load affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats + 1):
         for name, call in calls.items():
@@ -43,7 +43,7 @@ class StepClock:
         self._ticks.append(now())
 
     def rate(self, items: Sequence[int], warmup: int) -> float:
-        """Median items a second; `items` has a count for each step, of which the first `warmup` do not count."""
+        """Median items per second; `items` has a count for each step, of which the first `warmup` do not count."""
         seconds = [after - before for before, after in zip(self._ticks, self._ticks[1:], strict=False)]
         rates = [count / step for count, step in zip(items, seconds, strict=False)]
         return statistics.median(rates[warmup:])

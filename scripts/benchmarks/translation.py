@@ -1,4 +1,4 @@
-"""Translation: samples a second and quality for each number of DDIM steps."""
+"""Translation: samples per second and quality for each number of DDIM steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made_up_pairs(rows: int, image_dim: int, text_dim: int, seed: int, device: t
 
 
 def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
-    """Images translated a second, batched, by each number of steps, and their cosine to their texts; one at a time.
+    """Images translated per second, batched, by each number of steps, and their cosine to their texts; one at a time.
 
     The last row is the paper's way in the number of steps that is the default, without batching.
     """
@@ -63,12 +63,12 @@ def benchmark_translation(config: DictConfig, repeats: int) -> list[dict]:
         {
             "translation": name,
             "million parameters": parameters(translation.directions["image_to_text"]),
-            "samples a second": len(rows) / seconds[name],
+            "samples per second": len(rows) / seconds[name],
             "cosine": paired_cosine(translate(pairs.images, steps), pairs.texts, pairs.image_row),
         }
         for name, (_, rows, steps) in ways.items()
     ]
-    return with_ratios(table, "samples a second")
+    return with_ratios(table, "samples per second")
 
 
 def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Translation, PairedRows]:

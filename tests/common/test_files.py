@@ -19,9 +19,14 @@ def test_a_file_is_there_whole_and_nothing_beside_it(tmp_path):
 def test_what_fails_leaves_the_earlier_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(error), whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def fail() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 

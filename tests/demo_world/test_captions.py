@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demo_world.captions import article, write_captions
-from demo_world.lexicon import COLOURS, NOUN, NOUNS, VERBS
+from demo_world.lexicon import COLORS, NOUN, NOUNS, VERBS
 from demo_world.places import PLACES, WEATHERS
 from demo_world.scene import sample_scene
 
@@ -29,7 +29,7 @@ def _any(words) -> str:
 
 
 NOUN_PHRASE = re.compile(
-    rf"\b(?P<count>{_any(COUNTS)}) (?:(?P<size>{_any(SIZES)}) )?(?:(?P<colour>{_any(COLOURS)}) )?"
+    rf"\b(?P<count>{_any(COUNTS)}) (?:(?P<size>{_any(SIZES)}) )?(?:(?P<color>{_any(COLORS)}) )?"
     rf"(?P<form>{_any(FORMS)})\b"
 )
 PLACE_WORDS: dict[str, str] = {}
@@ -85,7 +85,7 @@ def meant(phrase: re.Match, scene):
         if (
             group.noun == noun
             and group.count in counts
-            and (phrase["colour"] is None or phrase["colour"] == group.colour)
+            and (phrase["color"] is None or phrase["color"] == group.color)
             and (phrase["size"] is None or SIZES[phrase["size"]] == group.size)
         ):
             return group
@@ -102,7 +102,7 @@ def world():
     return scenes
 
 
-def test_every_noun_count_colour_size_place_and_weather_named_is_true(world):
+def test_every_noun_count_color_size_place_and_weather_named_is_true(world):
     for scene, captions in world:
         for caption in captions:
             place, weather, phrases, _ = facts(caption)

@@ -20,10 +20,10 @@ from demo_world.backdrops import backdrop, precipitation
 from demo_world.render import render
 
 
-def _alone(noun, place, weather, colour=None):
+def _alone(noun, place, weather, color=None):
     zone = {"ground": 0.9, "water": 0.68, "deep": 0.7, "sky": 0.4}[noun.zone]
-    colour = colour or (noun.colours[0] if noun.colours else None)
-    return Scene(place, weather, 0, (Group(noun.name, colour, None, (Thing(0.6, zone, noun.height / 96, False),)),))
+    color = color or (noun.colors[0] if noun.colors else None)
+    return Scene(place, weather, 0, (Group(noun.name, color, None, (Thing(0.6, zone, noun.height / 96, False),)),))
 
 
 @pytest.mark.parametrize("size", [48, 96, 131])
@@ -59,13 +59,13 @@ def test_mirrored_sprites_are_mirrored():
 
 
 @pytest.mark.parametrize("noun", [noun for noun in NOUNS if noun.paint], ids=lambda noun: noun.name)
-def test_colours_are_seen(noun):
-    """Every colour of a noun differs from every other one by more than a tint."""
-    pictures = [np.asarray(sprites.sprite(noun, c, 40, False, False)).astype(float) for c in noun.colours]
+def test_colors_are_seen(noun):
+    """Every color of a noun differs from every other one by more than a tint."""
+    pictures = [np.asarray(sprites.sprite(noun, c, 40, False, False)).astype(float) for c in noun.colors]
     for k, one in enumerate(pictures):
         for other in pictures[k + 1 :]:
             solid = (one[..., 3] > 200) & (other[..., 3] > 200)
-            assert np.abs(one - other)[..., :3][solid].mean() > 4, noun.colours
+            assert np.abs(one - other)[..., :3][solid].mean() > 4, noun.colors
 
 
 def test_paint_is_a_fill_of_the_sprite():
@@ -115,7 +115,7 @@ def test_backdrops_vary():
 
 
 def test_relations_in_space_are_drawn():
-    """The left thing of two is on the left: its colour is there."""
+    """The left thing of two is on the left: its color is there."""
     scene = _alone(NOUN["car"], "snow", "clear", "red")
     thing = scene.groups[0].things[0]
     left = replace(scene, groups=(replace(scene.groups[0], things=(replace(thing, x=0.27),)),))

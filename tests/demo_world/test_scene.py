@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from demo_world.lexicon import COLOURS, NOUN, NOUNS, PEOPLE, VERBS
+from demo_world.lexicon import COLORS, NOUN, NOUNS, PEOPLE, VERBS
 from demo_world.places import PLACE, PLACES, WEATHERS
 from demo_world.scene import BACKDROPS, BIG, REFERENCE, SMALL, sample_scene
 
@@ -44,7 +44,7 @@ def test_nothing_is_where_it_does_not_belong(scenes):
             noun = NOUN[group.noun]
             assert PLACE[scene.place].letter in noun.places and scene.weather not in noun.never
             assert 1 <= group.count <= noun.most
-            assert group.colour in (noun.colours or (None,))
+            assert group.color in (noun.colors or (None,))
 
 
 def test_at_most_one_group_flies_and_it_comes_last(scenes):
@@ -90,13 +90,13 @@ def test_big_and_small_are_what_is_said(scenes):
     assert seen["big"] > 50 and seen["small"] > 50
 
 
-def test_every_noun_place_weather_and_colour_occurs(scenes):
+def test_every_noun_place_weather_and_color_occurs(scenes):
     nouns = Counter(group.noun for scene in scenes for group in scene.groups)
     assert set(nouns) == set(NOUN) and min(nouns.values()) >= 20
     assert {scene.place for scene in scenes} == set(PLACE)
     assert {scene.weather for scene in scenes} == {weather.name for weather in WEATHERS}
-    colours = {(group.noun, group.colour) for scene in scenes for group in scene.groups if group.colour}
-    assert colours == {(noun.name, colour) for noun in NOUNS for colour in noun.colours}
+    colors = {(group.noun, group.color) for scene in scenes for group in scene.groups if group.color}
+    assert colors == {(noun.name, color) for noun in NOUNS for color in noun.colors}
 
 
 def test_the_lexicon_is_consistent():
@@ -106,8 +106,8 @@ def test_the_lexicon_is_consistent():
     for noun in NOUNS:
         assert noun.places and set(noun.places) <= letters, noun.name
         assert noun.verbs and set(noun.verbs) <= set(VERBS), noun.name
-        assert set(noun.colours) <= set(COLOURS), noun.name
-        assert (noun.paint is None) == (len(noun.colours) < 2) or noun.paint == COLOURS[noun.colours[0]], noun.name
+        assert set(noun.colors) <= set(COLORS), noun.name
+        assert (noun.paint is None) == (len(noun.colors) < 2) or noun.paint == COLORS[noun.colors[0]], noun.name
         assert set(noun.never) <= {weather.name for weather in WEATHERS}
         assert noun.zone in ("ground", "water", "deep", "sky")
     forms = [one for noun in NOUNS for one, _ in ((noun.name, noun.plural), *noun.synonyms)]

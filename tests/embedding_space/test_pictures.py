@@ -221,6 +221,8 @@ def test_a_file_that_was_cut_is_refused_or_whole(scene, tmp_path, form, share):
     try:
         opened = open_picture(tmp_path / "cut")
     except ValueError as error:
-        assert str(error).startswith(f"{tmp_path / 'cut'} cannot be read as a picture: ")
+        opened = str(error)
+    if isinstance(opened, str):
+        assert opened.startswith(f"{tmp_path / 'cut'} cannot be read as a picture: ")
     else:
         assert np.array_equal(opened, ImageOps.exif_transpose(Image.open(whole)).convert("RGB"))

@@ -283,7 +283,7 @@ def test_an_embedding_that_is_not_finite_is_refused_by_its_captions_id(corpus, m
         ({"caption": "  "}, "Empty caption for caption_id '1'"),
         ({"caption": None}, "Empty caption for caption_id '1'"),
         ({"image_row": 5}, "names image_row 5"),
-        ({"caption_id": "0"}, "'0' stands more than once"),
+        ({"caption_id": "0"}, "'0' occurs more than once"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, change, message):

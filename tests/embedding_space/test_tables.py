@@ -69,15 +69,16 @@ def test_the_hash_is_that_of_all_values_in_turn_however_they_are_batched(tables,
 
 
 def test_an_error_leaves_the_tables_that_were_there(tables):
-    with pytest.raises(RuntimeError), TableWriter(tables.root) as writer:
-        writer.image("new", "new.jpg", "train")
-        raise RuntimeError
-    with (
-        pytest.raises(ValueError, match=r"'i' stands more than once .*split train and val"),
-        TableWriter(tables.root) as writer,
-    ):
-        writer.image("i", "1.jpg", "train")
-        writer.image("i", "2.jpg", "val")
+    def interrupted() -> None:
+        with TableWriter(tables.root) as writer:
+            writer.image("new", "new.jpg", "train")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    twice = [{"image_id": "i", "path": f"{split}.jpg", "split": split} for split in ("train", "val")]
+    with pytest.raises(ValueError, match=r"'i' occurs more than once .*split train and val"):
+        write_tables(tables.root, twice, [])
     with pytest.raises(ValueError, match="no path"):
         write_tables(tables.root, [{"image_id": "a", "path": None, "split": "train"}], [])
     assert read_tables(tables.root).hash == tables.hash

@@ -211,7 +211,7 @@ def test_broken_weights_never_become_a_checkpoint(tmp_path, every, kept):
             super().save(model, folder)
 
     task = Recorded(8, nan_at=4)
-    with pytest.raises(ValueError, match=r"became nan at step 6.*checkpoints so far stand"):
+    with pytest.raises(ValueError, match=r"became nan at step 6.*earlier checkpoints are kept"):
         run(tmp_path, task, log_every=100, ema_decay=None, **every)
     assert task.evaluated == (1 if kept is None else 0)
     assert (tmp_path / "resume.pt").exists() == (kept is not None)
@@ -261,7 +261,7 @@ def test_dashboards_are_closed_on_errors_too(tmp_path, monkeypatch, nan_at):
     ("changes", "message"),
     [
         ({"gradient_accumulation": 3}, "must be a multiple of 1 processes x 3"),
-        ({"keep": "accuracy"}, "neither 'last' nor one of this stage's figures: error"),
+        ({"keep": "accuracy"}, "neither 'last' nor one of this stage's metrics: error"),
     ],
 )
 def test_options_that_do_not_fit_the_run_are_refused(tmp_path, changes, message):
@@ -281,7 +281,7 @@ def test_a_machine_without_a_compiler_is_told_so_before_training(tmp_path, monke
 
 def test_a_damaged_resume_state_is_refused(tmp_path):
     (tmp_path / "resume.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="start afresh with overwrite=true"):
+    with pytest.raises(ValueError, match="start again with overwrite=true"):
         run(tmp_path, resume=True)
 
 
@@ -291,4 +291,4 @@ def test_a_run_that_goes_on_in_another_precision_says_so(tmp_path, capsys):
     run(tmp_path, resume=True, precision="bf16")
     summary = json.loads((tmp_path / "finished.json").read_text())
     assert summary["precision"] == "fp32, bf16" and summary["device"].startswith("cpu (")
-    assert "begun in fp32, goes on in bf16" in capsys.readouterr().err
+    assert "started in fp32, continues in bf16" in capsys.readouterr().err

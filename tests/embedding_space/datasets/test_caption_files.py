@@ -123,7 +123,7 @@ FOLDER_REFUSED = [
     ("a.token", "0.jpg#0\ta\n0.jpg b\n", r"line 2 must read photo\.jpg#0"),
     ("a.txt", "a dog\na cat\n", "line 1 names no photo"),
     ("a.json", '["a dog"]', "entry 0 names no photo"),
-    ("a.json", '{"image": "0.jpg"}\n{"image": "1.jpg"}\n', r"an object a line: call it \.jsonl"),
+    ("a.json", '{"image": "0.jpg"}\n{"image": "1.jpg"}\n', r"one object per line: call it \.jsonl"),
     (
         "a.json",
         '{"images": [], "annotations": [{"caption": "x"}]}',

@@ -93,7 +93,7 @@ def test_karpathys_flickr_names_images_by_their_files(tmp_path, config):
         ({"images": [karpathy_entry("a.jpg", "train", 5)]}, "a caption must be text, not 5"),
         (
             {"images": [karpathy_entry("a.jpg", "train", "x"), karpathy_entry("a.jpg", "test", "y")]},
-            r"'a' stands more than once .*split train and test",
+            r"'a' occurs more than once .*split train and test",
         ),
     ],
 )
@@ -149,7 +149,7 @@ def test_one_image_in_two_official_files_is_an_overlap(tmp_path, config):
     for split in ("train", "val"):
         write(tmp_path / f"coco_official/annotations/captions_{split}2017.json", content)
         photos(tmp_path / "coco_official", f"{split}2017/9.jpg")
-    with pytest.raises(ValueError, match=r"'9' stands more than once .*split train and val.*no two splits"):
+    with pytest.raises(ValueError, match=r"'9' occurs more than once .*split train and val.*no two splits"):
         make_tables(config("coco_official"))
 
 
@@ -304,7 +304,7 @@ def test_text_alone(tmp_path, config):
         ("train", "three"),
         ("val", "a car"),
     ]
-    with pytest.raises(ValueError, match=r"'a:1#0' stands more than once .*split train and val"):
+    with pytest.raises(ValueError, match=r"'a:1#0' occurs more than once .*split train and val"):
         make_tables(config("text", train, f"dataset.texts.val='{tmp_path}/a.txt'", "dataset.name=x"))
 
 

@@ -115,11 +115,13 @@ def test_what_a_formats_writer_wrote_comes_back(format):
         captions = [[text for text in some if text.strip("\0")] for some in captions]
         assume(all(captions) and not any("\0" in text for some in captions for text in some))
         try:
-            found = read(format, write(captions))
-        except ValueError as error:  # a field over several lines, one of which could be a row
-            assert "a row of its own" in str(error) and re.search(r"[\n\r][^\n\r]*(,|\.)", write(captions))
+            result = read(format, write(captions))
+        except ValueError as error:
+            result = str(error)
+        if isinstance(result, str):  # a field over several lines, one of which could be a row
+            assert "a row of its own" in result and re.search(r"[\n\r][^\n\r]*(,|\.)", write(captions))
         else:
-            assert found == [[text for text in some if text] for some in clean(captions)]
+            assert result == [[text for text in some if text] for some in clean(captions)]
 
     holds()
 
@@ -195,8 +197,10 @@ def test_img2datasets_texts_come_back(captions, with_json):
         try:
             photos = list(read_captioned_folder(Path(path), None, ".", "train", "image", "caption", "split"))
         except ValueError as error:
-            assert re.search("may be one caption or several", str(error)) and not with_json
-            assert any(re.search(r"[\r\n]", caption.strip()) for caption in captions)
-            return
+            photos, refusal = None, str(error)
+    if photos is None:
+        assert "may be one caption or several" in refusal and not with_json
+        assert any(re.search(r"[\r\n]", caption.strip()) for caption in captions)
+        return
     assert [list(photo.captions) for photo in photos] == clean([[caption] for caption in captions])
     assert [photo.image_id for photo in photos] == [f"00000/{n:09}.jpg" for n in range(len(captions))]

@@ -216,7 +216,7 @@ def test_a_checkpoint_file_is_loaded_and_known_by_its_contents(tmp_path, caplog,
         return
     for _ in range(2):
         OpenClipEncoder("plain", "tiny", str(file), device="cpu")
-    assert [record.message.partition(": nothing tells")[0] for record in caplog.records] == [
+    assert [record.message.partition(": it is unknown")[0] for record in caplog.records] == [
         f"encoder.model=tiny encoder.pretrained={file}"
     ]
 
@@ -259,7 +259,7 @@ def test_a_folder_whose_configs_disagree_on_quickgelu_is_warned_of_once(tmp_path
     differ = act is not None and (act == "quick_gelu") != quick
     assert [record.message for record in caplog.records] == [
         f"encoder.model=local-dir:{tmp_path}: config.json there says hidden_act={act}, open_clip_config.json "
-        f"quick_gelu={quick}, which is what is used; if that is wrong, mend it in open_clip_config.json"
+        f"quick_gelu={quick}, which is used; if that is wrong, correct open_clip_config.json"
     ] * differ
 
 

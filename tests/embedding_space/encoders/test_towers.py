@@ -193,8 +193,8 @@ def test_foreign_weights_that_do_not_fit_are_refused(tmp_path):
     renamed = [(f"_net.{number}.{name.split('.')[-1]}", value) for number, (name, value) in enumerate(state.items())]
     cases = {
         "fewer": (renamed[:-1], "tensors of other names"),
-        "shape": ([(renamed[0][0], torch.zeros(1)), *renamed[1:]], r"_net\.0\.weight \(1,\) stands where"),
-        "kind": ([("_net.0.bias", renamed[0][1]), *renamed[1:]], r"_net\.0\.bias .* stands where"),
+        "shape": ([(renamed[0][0], torch.zeros(1)), *renamed[1:]], r"_net\.0\.weight \(1,\) is where"),
+        "kind": ([("_net.0.bias", renamed[0][1]), *renamed[1:]], r"_net\.0\.bias .* is where"),
     }
     for name, (items, message) in cases.items():
         torch.save(dict(items), tmp_path / f"{name}.pth")

@@ -158,7 +158,7 @@ def test_splits_that_share_ids_are_refused(splits, files, tmp_path, kind):
     key, record = next(iter(splits["train"][kind].items()))
     shared[kind][key] = record | ({"img_id": 200} if kind == "captions" else {})
     dump(files["test"], shared)
-    with pytest.raises(ValueError, match=f"{kind[:-1]}_id '{key}' stands more than once .*split train and test"):
+    with pytest.raises(ValueError, match=f"{kind[:-1]}_id '{key}' occurs more than once .*split train and test"):
         import_embeddings(tmp_path / "coco", "x", three(files))
     assert not list((tmp_path / "coco").iterdir())
 

@@ -6,6 +6,7 @@ import builtins
 import operator
 import os
 import pickle
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -50,9 +51,9 @@ def refused(tmp_path):
     def refuse(content: bytes, *words: str) -> str:
         path = tmp_path / "oscar_split.pkl"
         path.write_bytes(content)
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is refused: .*$") as caught:
             load_plain(path)
-        assert str(caught.value).startswith(f"{path} is refused: ") and "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value)
         assert all(word in str(caught.value) for word in words), str(caught.value)
         return str(caught.value)
 
@@ -163,7 +164,7 @@ def test_a_call_hidden_anywhere_is_never_made(tmp_path, refused, nest, protocol)
 
 
 @pytest.mark.parametrize(
-    "function, args",
+    ("function", "args"),
     [
         (os.system, ("true",)),
         (builtins.eval, ("1",)),
@@ -323,7 +324,9 @@ def test_random_damage_is_read_or_refused_and_nothing_else(tmp_path):
         for place in random.integers(len(content), size=random.integers(1, 4)):
             content[place] = random.integers(256)
         path.write_bytes(content)
+        refusal = str(path)
         try:
             load_plain(path)
         except ValueError as error:
-            assert str(error).startswith(str(path))
+            refusal = str(error)
+        assert refusal.startswith(str(path))
