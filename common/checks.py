@@ -63,7 +63,8 @@ def checked_options(prefix: str = "") -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        validated = validate_call(function, config=ConfigDict(**CONFIG, arbitrary_types_allowed=True))
+        config: ConfigDict = {**CONFIG, "arbitrary_types_allowed": True}
+        validated: Any = validate_call(config=config)(function)
 
         @wraps(function)
         def checked(*args: Any, **options: Any) -> Any:
