@@ -24,7 +24,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 # 1 is a float; True and "1" are no numbers.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
-OF_FUNCTIONS = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", arbitrary_types_allowed=True)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -64,7 +63,8 @@ def checked_options(prefix: str = "") -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        validated = validate_call(config=OF_FUNCTIONS)(function)
+        config: ConfigDict = {**CONFIG, "arbitrary_types_allowed": True}
+        validated: Any = validate_call(config=config)(function)
 
         @wraps(function)
         def checked(*args: Any, **options: Any) -> Any:

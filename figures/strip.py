@@ -24,6 +24,7 @@ SIDE, GAP, TEXT = 384, 16, 76  # pixels
 
 
 def main() -> None:
+    """Write `figures/strip.png`."""
     predictions = json.loads((ROOT / "outputs/evaluation/demo_memory_bridge_seed0_test/predictions.json").read_text())
     captions = {entry["image_id"]: entry["caption"] for entry in predictions}
     strip = Image.new("RGB", (len(SCENES) * (SIDE + GAP) - GAP, SIDE + TEXT), "white")

@@ -20,6 +20,7 @@ def run_name(
     image_side: DictConfig, alignment: str | None, precision: str, predictions: str | None,
     translation: str | None = None,
 ) -> str:  # fmt: skip
+    """The folder name of an evaluation: what was captioned or scored, and every option that is not the default."""
     if predictions is not None:
         name = _file_name(Path(predictions))
     else:
@@ -35,6 +36,7 @@ def run_name(
 
 
 def embeddings_name(dataset: str, encoder: str, split: str, translation: str | None) -> str:
+    """The folder name of an evaluation of embeddings."""
     return f"{dataset}_{encoder}_{split}" + (f"_translated_by_{Path(translation).name}" if translation else "")
 
 

@@ -90,7 +90,7 @@ class ClipScores:
 
 
 def clip_score(images: Tensor, captions: Tensor, weight: float = 2.5) -> Tensor:
-    """w * max(cos(image, caption), 0), equation 1: unit rows (N, D) and (N, D) -> (N,)."""
+    """CLIPScore, equation 1, w * max(cos(image, caption), 0): unit rows (N, D) and (N, D) -> (N,)."""
     return weight * (images * captions).sum(-1).clamp(min=0)
 
 

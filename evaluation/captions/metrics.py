@@ -68,7 +68,7 @@ class CaptionScores:
 
 
 class CaptionScorer:
-    """Scores any number of caption sets against the same references; holds a Java process, so give it back:
+    """Scores any number of caption sets against the same references; holds a Java process, so give it back.
 
         with CaptionScorer(references) as scorer:
             scores = scorer.score(predictions)

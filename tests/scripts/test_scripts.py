@@ -10,12 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import image_captioning.caption_photos as caption_script
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+import image_captioning.caption_photos as caption_script
 from common.hints import with_hint
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
@@ -300,7 +300,7 @@ def test_caption_says_when_there_is_nothing_to_caption(demo, compose, tmp_path):
     config = compose(
         "caption", f"checkpoint={folder}/outputs/image_captioning/demo_c1_seed0", f"output_dir={tmp_path}/o"
     )
-    with pytest.raises(ValueError, match="name files or folders"):
+    with pytest.raises(ValueError, match="give files or folders"):
         caption(config, [])
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(ValueError, match="None of the 1 pictures"):
