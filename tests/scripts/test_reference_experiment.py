@@ -37,7 +37,7 @@ def test_the_diffusion_model_is_the_references():
         "renormalize_state": True,
     }  # fmt: skip
     loop = LoopConfig(**config["loop"])
-    assert (loop.learning_rate, loop.betas, loop.weight_decay, loop.batch_size) == (8e-5, [0.9, 0.99], 0.0, 64)
+    assert (loop.learning_rate, loop.betas, loop.weight_decay, loop.batch_size) == (8e-5, (0.9, 0.99), 0.0, 64)
     assert (loop.steps, loop.schedule, loop.warmup_steps, loop.precision) == (3_000_000, "constant", 0, "fp16")
     assert (loop.clip_norm, loop.ema_decay, loop.ema_every) == (1.0, 0.995, 10)
 
