@@ -58,7 +58,6 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     with clock.stage("preparing the data"):
         store = prepare(preparing)
     runs = list(method_runs.run(config.seeds, clock))
-    rows = [run.to_json() for run in runs]
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     with clock.stage(REPORT.label):
@@ -73,13 +72,13 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
             "split": config.split,
             "seeds": list(config.seeds),
             "minutes": round((time.perf_counter() - started) / 60, 1),
-            "intervals": cider_intervals(rows, None),
-            "runs": rows,
+            "intervals": cider_intervals(runs, None),
+            "runs": [run.to_json() for run in runs],
             "notes": [*_notes(config, world), *shared_trainings(runs)],
             "plots": _plots(config, store, method_runs, output_dir),
         }
         text = write_comparison(output_dir, results, config.examples, config.picture_side)
-        save_figure_grid(output_dir / "grid.png", gallery_examples(rows, store, config.split, 6))
+        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
     print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
     return results
