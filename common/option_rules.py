@@ -48,7 +48,7 @@ class Number:
 
 # By an option's last name, or by as much of the whole as tells it from others of that name; * stands for anything.
 COUNT, COUNT_OR_NULL = Number(whole=True, least=1), Number(whole=True, least=1, null=True)
-WHOLE, WHOLE_OR_NULL = Number(whole=True), Number(whole=True, null=True)
+WHOLE_OR_NULL = Number(whole=True, null=True)
 FROM_0, FROM_0_OR_NULL = Number(whole=True, least=0), Number(whole=True, least=0, null=True)
 POSITIVE, POSITIVE_OR_NULL = Number(above=0), Number(above=0, null=True)
 NOT_NEGATIVE, NOT_NEGATIVE_OR_NULL = Number(least=0), Number(least=0, null=True)
@@ -61,9 +61,11 @@ NUMBERS = {
     "varying": FROM_0, "constant": FROM_0,
     "loop.steps": COUNT_OR_NULL, "epochs": COUNT_OR_NULL, "sampling.steps": COUNT_OR_NULL,
     "evaluate_every": COUNT_OR_NULL, "checkpoint_every": COUNT_OR_NULL,
+    "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
+    "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
+    "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
     # The commands themselves say of these what is too small.
-    "train_captions": WHOLE_OR_NULL, "validation_captions": WHOLE_OR_NULL, "pictures": WHOLE, "repeats": WHOLE,
-    "variance_share": Number(), "pairs_fraction": Number(null=True),
+    "train_captions": WHOLE_OR_NULL, "validation_captions": WHOLE_OR_NULL, "pairs_fraction": Number(null=True),
     "memory_rows": COUNT_OR_NULL, "max_images": COUNT_OR_NULL, "max_texts": COUNT_OR_NULL,
     "denoiser.width": COUNT_OR_NULL, "text_tower.max_tokens": COUNT_OR_NULL, "hidden": COUNT_OR_NULL,
     "encoder.image_tower.image_size": COUNT_OR_NULL, "ddim_steps": COUNT_OR_NULL, "beams": COUNT_OR_NULL,

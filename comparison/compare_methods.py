@@ -47,7 +47,6 @@ def compare(config: DictConfig) -> dict:
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     runs = list(method_runs.run(config.seeds))
     cross_domain = [

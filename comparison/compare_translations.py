@@ -116,7 +116,6 @@ def compare(config: DictConfig) -> dict:
         + (", the pairs that all are measured on: tuned rows, nearest and linear are flattered." if same else ".")
     )
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
     print("\n\n".join(["", *text, notes, f"Tables and results: {output_dir}"]))

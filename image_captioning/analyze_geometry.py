@@ -40,8 +40,6 @@ def analyze_geometry(config: DictConfig) -> dict:
     alignments = _alignments(config, store)
     raw, sample = sample_store(store, config)
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-
     clouds, states = {}, {}
     for name in tqdm([RAW, *alignments], unit="state"):
         rows = raw if name == RAW else aligned(raw, alignments[name], config.text_noise)

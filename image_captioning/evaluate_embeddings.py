@@ -63,7 +63,6 @@ def evaluate(config: DictConfig) -> dict:
         results["translation"] = _translation(config, task, has_captions, tables, notes)
     notes.append(_note(results, task, config.labels))
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_whole(output_dir / "scores.json", json.dumps(results, indent=2) + "\n")
     markdown = [f"### {title}\n\n{table.markdown()}" for title, table in tables.items()]

@@ -31,14 +31,10 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     Inception score need many pictures and further weights, and are not computed.
 
     Raises:
-        ValueError: no sentences, or bad options.
+        ValueError: there are no sentences.
     """
     if not sentences:
         raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
-    if config.embedding_length is not None and not config.embedding_length > 0:
-        raise ValueError(f"embedding_length={config.embedding_length} must be above 0, or null to measure it")
-    if config.embedding_length is None and config.length_pictures < 1:
-        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or give embedding_length=...")
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
     decoder.check_width(translation.dims["images"])
@@ -60,7 +56,6 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
         config.decoder_guidance_scale,
     )
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     paths = save_pictures(pictures, output_dir)
     cosines = F.cosine_similarity(decoder.encode(pictures), rows.cpu()).tolist()

@@ -39,7 +39,6 @@ def contrastive_gap(config: DictConfig) -> dict:
         for unit in options["unit_rows"]
     }
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     kept = {
         kind: {str(t): {name: rounded(values) for name, values in run.items()} for t, run in by_temperature.items()}
         for kind, by_temperature in curves.items()

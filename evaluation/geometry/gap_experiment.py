@@ -57,10 +57,8 @@ class GapExperiment:
             the mean squared distance of pairs in the varying ones.
 
         Raises:
-            ValueError: a temperature that is not positive, or a loss that is no longer finite.
+            ValueError: the loss is no longer finite.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature} must be positive (option temperatures)")
         images, texts = self.modalities()
         parameters = [*images.parameters(), *texts.parameters()]
         rate = self.learning_rate * self.pairs * temperature

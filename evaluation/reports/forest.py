@@ -72,7 +72,7 @@ def cider_forests(runs: Sequence[MethodResult], intervals: Sequence[Mapping]) ->
     differences: dict[str, dict[str, Estimate]] = {}
     for row in intervals:
         method, decoding = row["method"], row["decoding_name"]
-        seeds = [run.cider for run in of_seeds(runs, method, decoding)]
+        seeds = [run.cider for run in of_seeds(runs, method, decoding) if run.cider is not None]
         values.setdefault(method, {})[decoding] = Estimate(points=seeds if len(seeds) > 1 else (), **row["CIDEr"])
         if "difference" in row:
             seeds = row["per_seed"] if len(row["per_seed"]) > 1 else ()
