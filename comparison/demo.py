@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from common.config import compose_config, override
+from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from common.stages import Stage, StageClock
@@ -49,8 +50,7 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     method_runs.check(config.seeds)
     started, facts = time.perf_counter(), run_facts()
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     prepared = (method_runs.store / "manifest.json").exists()
     clock = StageClock(
         [Stage("preparing the data", "preparing", 0 if prepared else 90), *method_runs.plan(config.seeds), REPORT]

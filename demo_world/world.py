@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.files import write_whole
+from common.files import write_json
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import Scene, sample_scene
@@ -93,16 +93,12 @@ def write_demo_world(
         "captions": written["captions"],
         "corpus_captions_dropped": written["dropped"],
         # the share of val and test captions that occur word for word in the corpus
-        "heldout_overlap_before": _share(heldout, written["overlapping"]),
+        "heldout_overlap_before": sum(caption in written["overlapping"] for caption in heldout) / max(len(heldout), 1),
         "heldout_overlap_after": 0.0,
         "licence": LICENSE,
     }
-    write_whole(root / "world.json", json.dumps(note, indent=2) + "\n")
+    write_json(root / "world.json", note)
     return note
-
-
-def _share(captions: list[str], overlapping: set[str]) -> float:
-    return sum(caption in overlapping for caption in captions) / len(captions) if captions else 0.0
 
 
 def _finished(root: Path, settings: dict, fingerprint: str) -> dict | None:

@@ -69,7 +69,7 @@ def train(config: DictConfig) -> dict[str, float]:
         tokenizer = start.tokenizer if start else make_tokenizer(decoder["tokenizer"], captions)
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
-        dim=store.dim if alignment.inference_dim is None else store.dim_of("texts"),
+        dim=store.dim if alignment.inference_dim is None else store.manifest.dim_of("texts"),
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],

@@ -5,7 +5,6 @@ The work behind `scripts/generate_images.py`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
 
-from common.files import write_whole
+from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import drawn_rows
@@ -45,7 +44,7 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     rows = translation.translate(texts, "text_to_image", **sampling)
     length = config.embedding_length
     if length is None:
-        length = decoder.usual_length(_train_pictures(config))
+        length = decoder.encode(_train_pictures(config)).norm(dim=-1).mean().item()  # stores have unit rows
     pictures = decoder.generate(
         rows,
         length,
@@ -72,7 +71,7 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
             for path, sentence, cosine in zip(paths, sentences, cosines, strict=True)
         ],
     }
-    write_whole(output_dir / "images.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_json(output_dir / "images.json", results, ensure_ascii=False)
     for path, sentence, cosine in zip(paths, sentences, cosines, strict=True):
         print(f"{path}: {sentence} (cosine to the requested embedding: {cosine:.3f})")
     return results

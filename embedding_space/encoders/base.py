@@ -55,8 +55,6 @@ class Encoder:
     requested_precision: str = "fp32"
 
     def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} (option encoder.batch_size) must be at least 1")
         self.batch_size, self.workers = batch_size, workers
         self.device = checked_device(device, "encoder.device") if device else best_device()
         self.requested_precision = precision

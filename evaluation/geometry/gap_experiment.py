@@ -9,7 +9,6 @@ dimensions in which the encoders' rows do not vary, and shrinks in the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import torch
@@ -83,10 +82,6 @@ class GapExperiment:
                 loss.backward()
                 optimizer.step()
         return curves
-
-    def sweep(self, temperatures: Iterable[float]) -> dict[float, dict[str, list[float]]]:
-        """`run` for each temperature, all from the same start."""
-        return {temperature: self.run(temperature) for temperature in temperatures}
 
 
 class Rows(nn.Module):

@@ -7,13 +7,13 @@ folder with their captions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from common.files import write_json, write_whole
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
 from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
@@ -31,7 +31,6 @@ SPREADS = {  # further runs in results.json: what a column of their table is for
 }
 RESULTS = "results.json"
 FACTS = ("command", "commit", "date", "machine", "versions")
-_ANY = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may hold what UTF-8 lacks
 # Defaults for files of older versions.
 ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": (), "minutes": None}
 
@@ -39,13 +38,12 @@ ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": ()
 def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / RESULTS, results)
     tables = comparison_tables(read_comparison(folder)).values()
     parts = [table.markdown() for _, table in tables]
-    (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n", **_ANY)
+    write_whole(folder / "table.md", "\n\n".join([*parts, *results["notes"]]) + "\n")
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
-    (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n", **_ANY)
+    write_whole(folder / "table.tex", "% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
     return "\n\n".join([table.text() for _, table in tables])
 

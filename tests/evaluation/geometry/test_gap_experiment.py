@@ -50,7 +50,7 @@ def test_an_offset_stays_in_constant_dimensions_and_shrinks_in_the_others(temper
 
 def test_equal_options_give_equal_curves_and_temperatures_start_alike():
     experiment = GapExperiment(pairs=8, steps=3)
-    first, second = experiment.sweep([0.1, 1.0]).values()
+    first, second = (experiment.run(temperature) for temperature in (0.1, 1.0))
     assert experiment.run(0.1) == first and first["varying"][0] == second["varying"][0]
 
 
