@@ -106,7 +106,7 @@ def test_karpathy_splits(write):
     assert read_reference_file(path, split="test").captions == {"3": ["caption 0 of 3", "caption 1 of 3"]}
     assert list(read_reference_file(path, split="test", image_ids=["1003.jpg"]).captions) == ["1003.jpg"]
     assert (
-        read_reference_file(path, split="dev")
+        read_reference_file(path, split="dev").captions
         == read_reference_file(path, split="Val").captions
         == read_reference_file(path, "val").captions
     )
