@@ -62,10 +62,6 @@ class EstimationRows:
     image_row: Tensor | None
     facts: dict[str, Any]
 
-    @property
-    def mean_paired_cosine(self) -> float:
-        return F.cosine_similarity(self.images[self.image_row], self.texts, dim=-1).mean().item()
-
     def residual_std(self) -> float:
         """Standard deviation per dimension of image - text over the pairs, about its mean: C³'s alignment noise."""
         differences = self.images[self.image_row] - self.texts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -35,6 +37,11 @@ def write_whole(path: str | Path, text: str, errors: str = "backslashreplace") -
     """
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
+
+
+def write_json(path: str | Path, content: Any, **options: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all; `options` are `json.dumps`'."""
+    write_whole(path, json.dumps(content, indent=2, **options) + "\n")
 
 
 def file_sha256(path: str | Path) -> str:

@@ -48,7 +48,6 @@ class Number:
 
 # By an option's last name, or by as much of the whole as tells it from others of that name; * stands for anything.
 COUNT, COUNT_OR_NULL = Number(whole=True, least=1), Number(whole=True, least=1, null=True)
-WHOLE, WHOLE_OR_NULL = Number(whole=True), Number(whole=True, null=True)
 FROM_0, FROM_0_OR_NULL = Number(whole=True, least=0), Number(whole=True, least=0, null=True)
 POSITIVE, POSITIVE_OR_NULL = Number(above=0), Number(above=0, null=True)
 NOT_NEGATIVE, NOT_NEGATIVE_OR_NULL = Number(least=0), Number(least=0, null=True)
@@ -61,10 +60,13 @@ NUMBERS = {
     "varying": FROM_0, "constant": FROM_0,
     "loop.steps": COUNT_OR_NULL, "epochs": COUNT_OR_NULL, "sampling.steps": COUNT_OR_NULL,
     "evaluate_every": COUNT_OR_NULL, "checkpoint_every": COUNT_OR_NULL,
-    # The commands themselves say of these what is too small.
-    "train_captions": WHOLE_OR_NULL, "validation_captions": WHOLE_OR_NULL, "pictures": WHOLE, "repeats": WHOLE,
-    "variance_share": Number(), "pairs_fraction": Number(null=True),
-    "memory_rows": COUNT_OR_NULL, "max_images": COUNT_OR_NULL, "max_texts": COUNT_OR_NULL,
+    "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
+    "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
+    "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
+    "train_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
+    "pairs_fraction": Number(above=0, below=1, null=True),
+    "memory_rows": COUNT_OR_NULL,
+    "max_images": Number(whole=True, least=4, null=True), "max_texts": Number(whole=True, least=4, null=True),
     "denoiser.width": COUNT_OR_NULL, "text_tower.max_tokens": COUNT_OR_NULL, "hidden": COUNT_OR_NULL,
     "encoder.image_tower.image_size": COUNT_OR_NULL, "ddim_steps": COUNT_OR_NULL, "beams": COUNT_OR_NULL,
     "image_side.image_steps": COUNT_OR_NULL, "image_side.image_timestep": FROM_0_OR_NULL,
@@ -99,10 +101,7 @@ OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
 )  # fmt: skip
-ONE_OR_LIST = (
-    "dataset.text_key",
-    "dataset.extra_text",
-)  # what reads them takes one for a list of one itself
+ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.

@@ -49,7 +49,11 @@ def fit_options(config: DictConfig, stage: str, choices: Mapping[str, str | None
         ValueError: an option does not exist, or its value is of another kind than the default or out of its range
             (`option_rules`).
     """
-    groups = tuple((group, name) for group, name in sorted(choices.items()) if _matters(group, name))
+    # Experiments are values, not defaults.
+    chosen = {
+        group: name for group, name in choices.items() if group != "experiment" and not group.startswith("hydra/")
+    }
+    groups = tuple((group, name) for group, name in sorted(chosen.items()) if name is not None)
     _Fitting(config, stage).fit_parts((), plain(config, resolve=False), _defaults(stage, groups))
     return config
 
@@ -78,11 +82,6 @@ def keys(config: Mapping, above: str = "") -> list[str]:
         names.append(f"{above}{name}")
         names += keys(value, f"{above}{name}.") if isinstance(value, Mapping) else []
     return names
-
-
-def _matters(group: str, name: str | None) -> bool:
-    """Experiments are values, not defaults."""
-    return name is not None and not group.startswith("hydra/") and group != "experiment"
 
 
 @cache

@@ -16,7 +16,6 @@ from common.config import compose_config
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
-from comparison.method_result import MethodResult
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
 from comparison.trainings import experiment_override
@@ -26,6 +25,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
 from evaluation.reports.statistics import RESAMPLES
 from evaluation.reports.sweep_plots import plot_lines
@@ -47,7 +47,6 @@ def compare(config: DictConfig) -> dict:
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     runs = list(method_runs.run(config.seeds))
     cross_domain = [
@@ -58,7 +57,7 @@ def compare(config: DictConfig) -> dict:
         for name, (percent, others) in fewer.items()
         for run in others.run(config.seeds)
     ]
-    rows, images = [run.to_json() for run in runs], runs[0].result.images
+    images = runs[0].result.images
     results = {
         **facts,
         "title": f"Captioning methods on {config.dataset.name}",
@@ -70,8 +69,8 @@ def compare(config: DictConfig) -> dict:
         "split": config.split,
         "seeds": list(config.seeds),
         "images": images,
-        "intervals": cider_intervals(rows, config.baseline),
-        "runs": rows,
+        "intervals": cider_intervals(runs, config.baseline),
+        "runs": [run.to_json() for run in runs],
         "cross_domain": [run.to_json() for run in cross_domain],
         "few_captions": [run.to_json() for run in few_captions],
         "plots": [_plot_few_captions(few_captions, output_dir)] if fewer else [],
@@ -187,7 +186,7 @@ def _notes(config: DictConfig, images: int, runs: list[MethodResult]) -> list[st
         f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "
         f"over seeds; they hold for these trained models. The smallest p to be had so is {2 / (RESAMPLES + 1):.2g}.",
     ]
-    evaluated = {run.result.evaluated_on.dataset: run.result.left_out for run in runs if run.result.evaluated_on}
+    evaluated = {run.evaluated_on: run.result.left_out for run in runs}
     for dataset, left_out in evaluated.items():
         if left_out:
             notes.append(f"Left out, as they have no captions: {named(left_out.image_ids)} of {dataset}.")

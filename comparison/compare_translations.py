@@ -5,7 +5,6 @@ The work behind `scripts/compare_translations.py`.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from common.device import best_device
-from common.files import write_whole
+from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from comparison.trainings import TrainingStage, experiment_override, stage_config
@@ -116,8 +115,7 @@ def compare(config: DictConfig) -> dict:
         + (", the pairs that all are measured on: tuned rows, nearest and linear are flattered." if same else ".")
     )
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    write_json(output_dir / "results.json", results)
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
     print("\n\n".join(["", *text, notes, f"Tables and results: {output_dir}"]))
     return results

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from common.config import compose_config, override
+from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from common.stages import Stage, StageClock
@@ -49,8 +50,7 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     method_runs.check(config.seeds)
     started, facts = time.perf_counter(), run_facts()
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     prepared = (method_runs.store / "manifest.json").exists()
     clock = StageClock(
         [Stage("preparing the data", "preparing", 0 if prepared else 90), *method_runs.plan(config.seeds), REPORT]
@@ -58,7 +58,6 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
     with clock.stage("preparing the data"):
         store = prepare(preparing)
     runs = list(method_runs.run(config.seeds, clock))
-    rows = [run.to_json() for run in runs]
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     with clock.stage(REPORT.label):
@@ -73,13 +72,13 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
             "split": config.split,
             "seeds": list(config.seeds),
             "minutes": round((time.perf_counter() - started) / 60, 1),
-            "intervals": cider_intervals(rows, None),
-            "runs": rows,
+            "intervals": cider_intervals(runs, None),
+            "runs": [run.to_json() for run in runs],
             "notes": [*_notes(config, world), *shared_trainings(runs)],
             "plots": _plots(config, store, method_runs, output_dir),
         }
         text = write_comparison(output_dir, results, config.examples, config.picture_side)
-        save_figure_grid(output_dir / "grid.png", gallery_examples(rows, store, config.split, 6))
+        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
     print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
     return results

@@ -14,12 +14,12 @@ from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
 from common.stages import Stage, StageClock
-from comparison.method_result import MethodResult
 from comparison.methods import Method
 from comparison.trainings import KINDS, TrainingStage, stage_config
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import ORACLES
+from evaluation.reports.method_result import MethodResult
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import open_clip
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
-from common.files import whole_file
+from common.files import whole_file, write_json
 
 
 def complete_config(model_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -36,9 +35,8 @@ def save_open_clip(
 ) -> None:
     """Write the model of `complete_config` so that open_clip loads it as `local-dir:folder`."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": model_config, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_json(folder / "open_clip_config.json", config)
     weights = {
         name: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in model.state_dict().items()

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
@@ -38,6 +38,8 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), Field(strict=False)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Shares = Annotated[tuple[PositiveShare, PositiveShare], AfterValidator(_ascending), Field(strict=False)]
 
 
 @checked_dataclass("model.augmentation.")
@@ -56,17 +58,10 @@ class Augmentation:
     """
 
     views: Count = 1
-    crop_scale: Range = (0.4, 1.0)
+    crop_scale: Shares = (0.4, 1.0)
     crop_ratio: Range = (0.8, 1.25)
     jitter: Share = 0.0
     seed: Whole = 0
-
-    @field_validator("crop_scale")
-    @classmethod
-    def _within_the_picture(cls, ends: tuple[float, float]) -> tuple[float, float]:
-        if ends[1] > 1:
-            raise ValueError("must be shares of the picture's area, at most 1")
-        return ends
 
     def view(self, picture: Image.Image, row: int, view: int, preprocess: Preprocess) -> Tensor:
         """(3, S, S): view number `view` of the picture in row `row`, as the tower takes it.

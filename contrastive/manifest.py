@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from common.files import file_sha256
+from common.files import file_sha256, write_json
 from common.provenance import run_facts
 
 
@@ -34,4 +34,4 @@ def write_manifest(
         **({"report_split": config.report_split, "report_metrics": report} if report else {}),
         "sha256": file_sha256(weights),
     }
-    (weights.parent / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_json(weights.parent / "manifest.json", manifest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
+import torch.nn.functional as F
+
 from alignment.auto_noise import BY_NEARNESS, EstimationRows, fixed_noise, no_level
 from ddpm.diffusion import TextDiffusion
 
@@ -21,7 +23,7 @@ def estimate_image_timestep(diffusion: TextDiffusion, rows: EstimationRows) -> d
     """
     steps = range(1, diffusion.timesteps)
     if rows.image_row is not None:
-        target = rows.mean_paired_cosine
+        target = F.cosine_similarity(rows.images[rows.image_row], rows.texts, dim=-1).mean().item()
         value = 1 + bisect_left(steps, -target, key=lambda step: -diffusion.expected_cosine(step))
         facts = {"method": "cosine of noised texts to themselves = that of the pairs", "paired_cosine": target}
     else:

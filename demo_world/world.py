@@ -14,17 +14,15 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from tqdm import tqdm
 
-from common.files import whole_file, write_whole
+from common.files import write_json
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import Scene, sample_scene
 from demo_world.sprites import LICENSE, PINNED, require_packages
-from embedding_space.tables import CAPTION_SCHEMA, IMAGE_SCHEMA
+from embedding_space.tables import TableWriter
 
 SPLITS = {"pretrain": 0, "train": 1, "val": 2, "test": 3}  # the codes seed the scenes: never change one
 IMAGE_SPLITS = ("pretrain", "val", "test")  # the scenes of "train" have captions and no pictures
@@ -70,17 +68,10 @@ def write_demo_world(
 
     Raises:
         ImportError: the sprite packages are missing or have other versions.
-        ValueError: a setting is impossible, or `root` holds a world of other settings.
+        ValueError: `root` holds a world of other settings.
     """
     root = Path(root)
     scenes = {"pretrain": pretrain, "train": train, "val": val, "test": test}
-    for split, count in scenes.items():
-        if count < 0:
-            raise ValueError(f"{split}_scenes={count} is negative: give 0 or more")
-    if image_size < 32:
-        raise ValueError(f"image_size={image_size} is too small to recognize anything: give 32 or more (default 96)")
-    if seed < 0:
-        raise ValueError(f"seed={seed} is negative: give 0 or more")
     require_packages()
     settings = {**{f"{split}_scenes": count for split, count in scenes.items()}, "seed": seed, "image_size": image_size}
     fingerprint = world_hash(seed, image_size)
@@ -88,7 +79,6 @@ def write_demo_world(
     if finished is not None:
         return finished
 
-    root.mkdir(parents=True, exist_ok=True)
     heldout = [
         caption
         for split in ("val", "test")
@@ -103,16 +93,12 @@ def write_demo_world(
         "captions": written["captions"],
         "corpus_captions_dropped": written["dropped"],
         # the share of val and test captions that occur word for word in the corpus
-        "heldout_overlap_before": _share(heldout, written["overlapping"]),
+        "heldout_overlap_before": sum(caption in written["overlapping"] for caption in heldout) / max(len(heldout), 1),
         "heldout_overlap_after": 0.0,
         "licence": LICENSE,
     }
-    write_whole(root / "world.json", json.dumps(note, indent=2) + "\n")
+    write_json(root / "world.json", note)
     return note
-
-
-def _share(captions: list[str], overlapping: set[str]) -> float:
-    return sum(caption in overlapping for caption in captions) / len(captions) if captions else 0.0
 
 
 def _finished(root: Path, settings: dict, fingerprint: str) -> dict | None:
@@ -140,19 +126,11 @@ def _write_tables(
 ) -> dict:
     """Write pictures and tables, a chunk of scenes at a time, drawn by as many processes as there are cores."""
     captions_written = dict.fromkeys(SPLITS, 0)
-    dropped, overlapping, image_row = 0, set(), 0
+    dropped, overlapping = 0, set()
     total = sum(scenes.values())
     bar = tqdm(total=total, desc="demo world", unit="scene", disable=not progress, dynamic_ncols=True)
-    with (
-        bar,
-        _drawing(total) as each,
-        whole_file(root / "images.parquet") as images,
-        whole_file(root / "captions.parquet") as texts,
-        pq.ParquetWriter(images, IMAGE_SCHEMA) as image_writer,
-        pq.ParquetWriter(texts, CAPTION_SCHEMA) as caption_writer,
-    ):
+    with bar, _drawing(total) as each, TableWriter(root) as writer:
         for split, indices in _chunks(scenes):
-            image_rows, caption_rows = [], []
             drawn = split in IMAGE_SPLITS
             if drawn:
                 (root / "images" / split).mkdir(parents=True, exist_ok=True)
@@ -160,26 +138,15 @@ def _write_tables(
                 indices, each(partial(_draw, root, seed, image_size, split), indices), strict=True
             ):
                 name = f"{split}_{index:06d}"
-                if drawn:
-                    image_rows.append({"image_id": name, "path": _picture(split, index), "split": split})
+                row = writer.image(name, _picture(split, index), split) if drawn else None
                 for number, caption in enumerate(captions):
                     if split == "train" and caption in heldout:
                         overlapping.add(caption)
                         dropped += 1
                         continue
-                    caption_rows.append(
-                        {
-                            "caption_id": f"{name}_{number}",
-                            "image_row": image_row if drawn else None,
-                            "caption": caption,
-                            "split": split,
-                        }
-                    )
-                image_row += drawn
+                    writer.caption(f"{name}_{number}", row, caption, split)
+                    captions_written[split] += 1
                 bar.update()
-            captions_written[split] += len(caption_rows)
-            image_writer.write_table(pa.Table.from_pylist(image_rows, schema=IMAGE_SCHEMA))
-            caption_writer.write_table(pa.Table.from_pylist(caption_rows, schema=CAPTION_SCHEMA))
     return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}
 
 

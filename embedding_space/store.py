@@ -57,16 +57,16 @@ class EmbeddingStore:
         try:
             self.manifest = StoreManifest.from_json(json.loads(manifest.read_text()))
         except ValueError as error:
-            raise self._damaged("manifest.json", error) from error
+            raise DamagedStore(self.path / "manifest.json", error) from error
         expected: dict[str, tuple[int, ...]] = {
-            modality: (rows, self.dim_of(modality)) for modality, rows in self.manifest.rows.items()
+            modality: (rows, self.manifest.dim_of(modality)) for modality, rows in self.manifest.rows.items()
         }
         if self.manifest.patches:
             expected["patches"] = (self.manifest.rows["images"], *self.manifest.patches)
         for name, shape in expected.items():
             actual = self._array(name).shape
             if actual != shape:
-                raise self._damaged(f"{name}.npy", f"it has shape {actual}, the manifest says {shape}")
+                raise DamagedStore(self.path / f"{name}.npy", f"it has shape {actual}, the manifest says {shape}")
 
     @property
     def joint(self) -> bool:
@@ -78,17 +78,11 @@ class EmbeddingStore:
         """The width of all rows. Raises ValueError when images' and texts' rows have no joint space."""
         if self.manifest.dim is None:
             raise ValueError(
-                f"{self.path} holds {self.dim_of('images')} dimensions of images and {self.dim_of('texts')} of texts, "
-                "made by separate towers; this needs embeddings in a joint space: choose another encoder=..."
+                f"{self.path} holds {self.manifest.dim_of('images')} dimensions of images and "
+                f"{self.manifest.dim_of('texts')} of texts, made by separate towers; this needs embeddings in a joint "
+                "space: choose another encoder=..."
             )
         return self.manifest.dim
-
-    def dim_of(self, modality: str) -> int:
-        """The width of the rows of `modality`: "images" or "texts"."""
-        return self.manifest.dim_of(modality)
-
-    def _damaged(self, file: str, reason: object) -> DamagedStore:
-        return DamagedStore(self.path / file, reason)
 
     @cached_property
     def tables(self) -> Tables:
@@ -120,7 +114,7 @@ class EmbeddingStore:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise self._damaged(path.name, error) from error
+            raise DamagedStore(path, error) from error
 
     def _read(self, modality: str, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         array = self._array(modality)
@@ -129,7 +123,9 @@ class EmbeddingStore:
         bad = ~chosen.sum(dim=-1, dtype=torch.float32).isfinite()  # a sum of float16 values overflows no float32
         if bad.any():
             row = rows[int(bad.nonzero()[0])]
-            raise self._damaged(f"{modality}.npy", f"the {modality[:-1]} embedding of row {row} is not finite")
+            raise DamagedStore(
+                self.path / f"{modality}.npy", f"the {modality[:-1]} embedding of row {row} is not finite"
+            )
         return chosen
 
     def texts(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -164,7 +160,7 @@ class EmbeddingStore:
         try:
             return load_file(self.path / "statistics.safetensors")
         except (SafetensorError, OSError) as error:
-            raise self._damaged("statistics.safetensors", error) from error
+            raise DamagedStore(self.path / "statistics.safetensors", error) from error
 
     def has_mean(self, modality: str) -> bool:
         """Whether there is a mean of `modality`: a data set may lack training texts or images."""

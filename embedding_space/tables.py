@@ -272,27 +272,20 @@ def read_tables(root: Path) -> Tables:
         try:
             loaded.append(table.select(schema.names).cast(schema))
         except pa.ArrowException as error:
-            raise ValueError(f"{path} has a column of another type than {_types(schema)} ({error})") from error
+            types = ", ".join(f"{column.name} {column.type}" for column in schema)
+            raise ValueError(f"{path} has a column of another type than {types} ({error})") from error
     tables = Tables(root, *loaded)
     _check(tables)
     return tables
 
 
-def _types(schema: pa.Schema) -> str:
-    return ", ".join(f"{column.name} {column.type}" for column in schema)
-
-
-def _check_split(path: Path, split: str) -> None:
-    try:
-        canonical_split(split)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def _check(tables: Tables) -> None:
     for name, table, key in (("images", tables.images, "image_id"), ("captions", tables.captions, "caption_id")):
         for split in pc.unique(table["split"].drop_null()).to_pylist():
-            _check_split(tables.root / f"{name}.parquet", split)
+            try:
+                canonical_split(split)
+            except ValueError as error:
+                raise ValueError(f"{tables.root / name}.parquet: {error}") from error
         for column in set(SCHEMAS[name].names) - {"image_row", "caption"}:
             if table[column].null_count:
                 raise ValueError(f"A row of {name}.parquet in {tables.root} has no {column}")

@@ -65,8 +65,6 @@ def write_store(
             many images or all of a split are unreadable, or another process failed. Finished shards are kept.
     """
     processes = processes or Processes()
-    if not 0 <= max_unreadable_fraction <= 1:
-        raise ValueError(f"max_unreadable_fraction={max_unreadable_fraction} must be between 0 and 1")
     check_training_splits(text_split, image_mean_split)
     text_split, image_mean_split = spelled(text_split), image_mean_split and spelled(image_mean_split)
     tables = read_tables(Path(root))

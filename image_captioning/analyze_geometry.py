@@ -40,8 +40,6 @@ def analyze_geometry(config: DictConfig) -> dict:
     alignments = _alignments(config, store)
     raw, sample = sample_store(store, config)
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-
     clouds, states = {}, {}
     for name in tqdm([RAW, *alignments], unit="state"):
         rows = raw if name == RAW else aligned(raw, alignments[name], config.text_noise)
@@ -84,9 +82,6 @@ def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings,
     Raises:
         ValueError: a split without images or texts, or captions without images where `text_split` is null.
     """
-    for option in ("max_images", "max_texts"):
-        if config[option] is not None and config[option] < 4:
-            raise ValueError(f"{option}={config[option]} must be null or at least 4")
     paired, text_split = config.text_split is None, config.text_split or config.split
     images, texts = store.images(config.split), store.texts(text_split, torch.float16)
     chosen = _drawn(len(images), config.max_images, config.seed, 7)

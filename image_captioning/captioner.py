@@ -123,10 +123,6 @@ class Captioner(nn.Module, PyTorchModelHubMixin):
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner
 
-    def freeze_decoder(self) -> None:
-        """Train the mapper only, as ClipCap's second variant, which needs a pretrained GPT-2 and a stronger mapper."""
-        self.gpt2.requires_grad_(False)
-
     def checkpoint_gradients(self) -> None:
         """Keep one activation per GPT-2 layer and recompute the others in the backward pass.
 

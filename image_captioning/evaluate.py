@@ -66,7 +66,6 @@ def evaluate_captioner(
     captions = captioner.caption(read, decoding, batch_size, precision=inputs.precision, reranker=reranker)
     seconds = time.perf_counter() - started
 
-    folder.path.mkdir(parents=True, exist_ok=True)
     write_whole(folder.path / "references.json", json.dumps(references.captions, ensure_ascii=False, indent=0))
     result = scorer.score(dict(zip(references.captions, captions, strict=True)), folder)
     likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)

@@ -5,7 +5,6 @@ The work behind `scripts/evaluate_embeddings.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +18,7 @@ from tqdm import tqdm
 import image_captioning.run_names  # noqa: F401, registers ${embeddings_name:...}
 from alignment.chain import Alignment, in_parts
 from common.device import best_device
-from common.files import write_whole
+from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from embedding_space.store import EmbeddingStore
@@ -63,9 +62,8 @@ def evaluate(config: DictConfig) -> dict:
         results["translation"] = _translation(config, task, has_captions, tables, notes)
     notes.append(_note(results, task, config.labels))
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_whole(output_dir / "scores.json", json.dumps(results, indent=2) + "\n")
+    write_json(output_dir / "scores.json", results)
     markdown = [f"### {title}\n\n{table.markdown()}" for title, table in tables.items()]
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, *notes]) + "\n")
     text = [f"{title}\n\n{table.text()}" for title, table in tables.items()]

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
 from common.config import drop_nulls
-from common.files import file_sha256
+from common.files import file_sha256, write_json
 from common.provenance import run_facts
 from image_captioning.captioner import Captioner, checkpoint_sha256
 from training.run_folder import first_difference
@@ -52,7 +52,7 @@ def export(config: DictConfig) -> Path:
         "sha256": file_sha256(to / "model.safetensors"),
         "scores": scores,
     }
-    (to / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_json(to / "manifest.json", manifest)
     size = sum(file.stat().st_size for file in to.iterdir() if file.is_file())
     print(f"{to}: {sum(p.numel() for p in captioner.parameters()):,} parameters, {size / 1e6:.1f} MB")
     return to

@@ -163,7 +163,7 @@ def check_encoder(
         ("images", image_store, image_encoder, chain.inference_dim or captioner.dim),
     ):
         theirs = rows.manifest.encoder
-        width = rows.dim_of(modality) if translates else rows.dim
+        width = rows.manifest.dim_of(modality) if translates else rows.dim
         if dim != width or not is_same_encoder(encoder, theirs):
             raise ValueError(
                 f"The captioner reads {modality} of {describe_encoder(encoder)} with {dim} dimensions, but {rows.path} "

@@ -44,9 +44,6 @@ def select_captions(config: DictConfig, store: EmbeddingStore) -> tuple[CaptionS
     Raises:
         ValueError: bad options, or a split without captions.
     """
-    for option in ("train_captions", "validation_captions"):
-        if config[option] is not None and config[option] < 1:
-            raise ValueError(f"{option}={config[option]} must be null or at least 1")
     uses_pairs = "pairs" in (config.train_on, config.validate_on)
     if config.train_on == "pairs":
         refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)

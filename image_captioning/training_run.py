@@ -69,7 +69,7 @@ def train(config: DictConfig) -> dict[str, float]:
         tokenizer = start.tokenizer if start else make_tokenizer(decoder["tokenizer"], captions)
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
-        dim=store.dim if alignment.inference_dim is None else store.dim_of("texts"),
+        dim=store.dim if alignment.inference_dim is None else store.manifest.dim_of("texts"),
         alignment=alignment,
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
@@ -105,7 +105,7 @@ def train(config: DictConfig) -> dict[str, float]:
     return loop.fit(captioner, task, resume=state == "unfinished")
 
 
-def _loop_config(options: dict[str, Any], seed: int, epochs: Any, captions: int) -> LoopConfig:
+def _loop_config(options: dict[str, Any], seed: int, epochs: int | None, captions: int) -> LoopConfig:
     """The loop's options, its steps those of so many `epochs` over so many captions unless epochs is None."""
     if epochs is None:
         return LoopConfig(seed=seed, **options)
@@ -113,8 +113,6 @@ def _loop_config(options: dict[str, Any], seed: int, epochs: Any, captions: int)
         raise ValueError(
             f"epochs={epochs} and loop.steps={options['steps']} both say how long to train: set one of them to null"
         )
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs={epochs!r} must be null or a whole number, at least 1")
     loop_config = LoopConfig(seed=seed, **{**options, "steps": epochs})
     return replace(loop_config, steps=epochs * max(captions // loop_config.batch_size, 1))
 
@@ -166,6 +164,6 @@ def _set_up_decoder(captioner: Captioner, decoder: dict[str, Any]) -> None:
                 "decoder.gradient_checkpointing=true does nothing for a decoder that is not trained "
                 "(decoder.train_decoder=false): set it to false"
             )
-        captioner.freeze_decoder()
+        captioner.gpt2.requires_grad_(False)  # ClipCap's second variant: the mapper alone is trained
     if decoder["gradient_checkpointing"]:
         captioner.checkpoint_gradients()

@@ -5,7 +5,6 @@ The work behind `scripts/generate_images.py`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
 
-from common.files import write_whole
+from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import drawn_rows
@@ -31,14 +30,10 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     Inception score need many pictures and further weights, and are not computed.
 
     Raises:
-        ValueError: no sentences, or bad options.
+        ValueError: there are no sentences.
     """
     if not sentences:
         raise ValueError('Give at least one sentence: python scripts/generate_images.py "a white boat on a lake"')
-    if config.embedding_length is not None and not config.embedding_length > 0:
-        raise ValueError(f"embedding_length={config.embedding_length} must be above 0, or null to measure it")
-    if config.embedding_length is None and config.length_pictures < 1:
-        raise ValueError(f"length_pictures={config.length_pictures} must be at least 1, or give embedding_length=...")
     translation = load_translation(config.checkpoint)
     decoder = ImageDecoder(config.weights)
     decoder.check_width(translation.dims["images"])
@@ -49,7 +44,7 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
     rows = translation.translate(texts, "text_to_image", **sampling)
     length = config.embedding_length
     if length is None:
-        length = decoder.usual_length(_train_pictures(config))
+        length = decoder.encode(_train_pictures(config)).norm(dim=-1).mean().item()  # stores have unit rows
     pictures = decoder.generate(
         rows,
         length,
@@ -60,7 +55,6 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
         config.decoder_guidance_scale,
     )
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     paths = save_pictures(pictures, output_dir)
     cosines = F.cosine_similarity(decoder.encode(pictures), rows.cpu()).tolist()
@@ -77,7 +71,7 @@ def generate(config: DictConfig, sentences: list[str]) -> dict:
             for path, sentence, cosine in zip(paths, sentences, cosines, strict=True)
         ],
     }
-    write_whole(output_dir / "images.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_json(output_dir / "images.json", results, ensure_ascii=False)
     for path, sentence, cosine in zip(paths, sentences, cosines, strict=True):
         print(f"{path}: {sentence} (cosine to the requested embedding: {cosine:.3f})")
     return results

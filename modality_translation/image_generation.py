@@ -80,10 +80,6 @@ class ImageDecoder:
         encoder = self.pipeline.image_encoder
         return encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds.float().cpu()
 
-    def usual_length(self, pictures: Sequence[Image.Image]) -> float:
-        """The mean length of these pictures' embeddings, since stores and translations have unit rows."""
-        return self.encode(pictures).norm(dim=-1).mean().item()
-
     @torch.no_grad()
     def generate(
         self, rows: Tensor, length: float, seed: int, batch_size: int = 8, steps: int = 25,

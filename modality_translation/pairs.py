@@ -33,7 +33,7 @@ class PairedStores:
 
     @property
     def dims(self) -> dict[str, int]:
-        return {"images": self.images.dim_of("images"), "texts": self.texts.dim_of("texts")}
+        return {"images": self.images.manifest.dim_of("images"), "texts": self.texts.manifest.dim_of("texts")}
 
     @property
     def encoders(self) -> dict[str, dict]:

@@ -78,7 +78,7 @@ def _fetch(config: DictConfig) -> None:
 
 def _summary(store: EmbeddingStore) -> str:
     manifest = store.manifest
-    held = [f"{count:,} {kind} of {store.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
+    held = [f"{count:,} {kind} of {manifest.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
     if manifest.patches:
         held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
     if manifest.unreadable:

@@ -96,12 +96,9 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
             if difference:
                 return difference
         return None
-    if key.rpartition(".")[2] == "precision" and _same_precision(before, now):
+    # `auto` accepts any earlier precision, since the hardware decides it; a requested precision does not accept an
+    # earlier `auto`. fp32 was called "no".
+    same_precision = now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))
+    if before == now or (key.rpartition(".")[2] == "precision" and same_precision):
         return None
-    return None if before == now else f"{key} was {before!r} there and is {now!r} now"
-
-
-def _same_precision(before: object, now: object) -> bool:
-    """`auto` accepts any earlier precision, since the hardware decides it; a requested precision does not accept an
-    earlier `auto`. fp32 was called "no"."""
-    return now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))
+    return f"{key} was {before!r} there and is {now!r} now"

@@ -153,8 +153,6 @@ def _report_missing(missing: Mapping[Path, list[Path]], policy: str) -> None:
 
 def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:
     """The same photos, a share of those in train moved to the split `pairs`."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"dataset.pairs_fraction={fraction} must lie between 0 and 1, or be null")
     ids = sorted(
         (photo.image_id for photo in photos if canonical_split(photo.split) == "train"),
         key=lambda image_id: hashlib.sha256(image_id.encode()).digest(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.text_files import lines_of, read_json
@@ -36,7 +36,7 @@ def read_sidecars(photos: Sequence[Path], source: Path, split: str) -> Iterator[
         texts = _captions(photo, taken)
         name = photo.relative_to(source) if photo.is_relative_to(source) else photo
         yield Photo(name.as_posix(), photo, split, texts)
-    alone = _alone(folder.rglob("*.txt"), by_stem)
+    alone = sorted(text for text in folder.rglob("*.txt") if text.with_suffix("") not in by_stem)
     if alone:
         taken.note(f"{len(alone):,} texts without a picture are left out, such as {alone[0]}")
     taken.photos = len(photos)
@@ -63,7 +63,3 @@ def _captions(photo: Path, taken: Taken) -> tuple[str, ...]:
             "several in a file for all photos, see data/README.md"
         )
     return taken.captions(str(text), lines)
-
-
-def _alone(texts: Iterable[Path], photos: dict[Path, Path]) -> list[Path]:
-    return sorted(text for text in texts if text.with_suffix("") not in photos)

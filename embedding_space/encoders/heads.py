@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import reduce
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.checkpoint import load_checkpoint
-from common.files import whole_file
+from common.files import whole_file, write_json
 
 
 class ProjectionHead(nn.Module):
@@ -144,8 +143,7 @@ class TowerHeads(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`: matrices and biases in float16, statistics in float32."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=2) + "\n")
+        write_json(folder / "config.json", self.config)
         learned = {name for name, value in self.named_parameters() if value.ndim}
         weights = {
             name: (value.half() if name in learned else value).detach().cpu().contiguous()

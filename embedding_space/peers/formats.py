@@ -39,7 +39,7 @@ class RowFile:
 
     def __init__(self, path: str | Path):
         self.path, self.dim, self.count = Path(path), 0, 0
-        self._broken: set[int] = set()
+        self.broken: set[int] = set()
         self._file = self.path.open("wb")
 
     def add(self, tensor: Tensor) -> range:
@@ -60,14 +60,10 @@ class RowFile:
         self.dim = rows.shape[1]
         lengths = rows.norm(dim=1)
         broken = (~lengths.isfinite() | (lengths == 0)).nonzero()[:, 0]
-        self._broken.update((self.count + broken).tolist())
+        self.broken.update((self.count + broken).tolist())
         self._file.write(rows.contiguous().numpy().data)
         self.count += len(rows)
         return range(self.count - len(rows), self.count)
-
-    def is_sound(self, row: int) -> bool:
-        """Whether that row is finite and has a direction."""
-        return row not in self._broken
 
     def array(self) -> np.ndarray:
         """(rows, D) float32, memory-mapped, of all that was added."""
@@ -245,7 +241,7 @@ class _Reader:
         return self._sound(rows[0], what)
 
     def _sound(self, row: int, what: str) -> int:
-        if not self.rows.is_sound(row):
+        if row in self.rows.broken:
             raise Refused(f"the embedding of {what} is zero or not finite")
         return row
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from common.characters import whole_characters
+from common.checks import Positive, checked_dataclass
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
@@ -42,7 +43,7 @@ class ClipScoreFacts:
     training_encoder: bool | None = None
 
 
-@dataclass(frozen=True)
+@checked_dataclass("clip_score.")
 class ClipScoring:
     """How CLIPScore is taken: options `clip_score.*`.
 
@@ -54,11 +55,7 @@ class ClipScoring:
 
     store: str | None = None
     prefix: str = "A photo depicts"
-    weight: float = 2.5
-
-    def __post_init__(self):
-        if not self.weight > 0:
-            raise ValueError(f"clip_score.weight={self.weight} must be positive")
+    weight: Positive = 2.5
 
     def facts(self, store: EmbeddingStore) -> ClipScoreFacts:
         """What a result says of scores by the store's encoder."""

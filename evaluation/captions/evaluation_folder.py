@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from common.checks import checked_dataclass
 from common.files import write_whole
 from evaluation.captions.prediction_files import read_predictions, write_predictions
 from evaluation.captions.result import EvaluationResult
@@ -16,10 +16,8 @@ from training.run_folder import first_difference
 
 logger = logging.getLogger(__name__)
 
-EXISTING = ("overwrite", "reuse", "check")
 
-
-@dataclass(frozen=True)
+@checked_dataclass()
 class EvaluationFolder:
     """A folder with `predictions.json`, `scores.json` and `per_image.json`.
 
@@ -30,11 +28,7 @@ class EvaluationFolder:
 
     path: Path
     inputs: Mapping[str, Any]
-    existing: str = "overwrite"
-
-    def __post_init__(self):
-        if self.existing not in EXISTING:
-            raise ValueError(f"existing={self.existing!r} must be one of {', '.join(EXISTING)}")
+    existing: Literal["overwrite", "reuse", "check"] = "overwrite"
 
     def read(self) -> EvaluationResult | None:
         """The finished evaluation of these inputs; None where there is none, or it is to be overwritten.

@@ -143,7 +143,7 @@ class CaptionScorer:
 
         warnings = _warnings(hypotheses, corpus)
         if left := [image_id for image_id in self.references if image_id not in predictions]:
-            warnings.append(f"{_count(left, 'image')} with references but without a prediction left out")
+            warnings.append(f"{named(left)} with references but without a prediction left out")
         return CaptionScores(corpus, per_image, image_ids, unavailable, warnings, time.perf_counter() - started)
 
     def close(self) -> None:
@@ -249,9 +249,9 @@ def _matching_ids(predictions: Mapping[str, str], references: References, allow_
     unknown = [image_id for image_id in predictions if image_id not in references]
     complaints = []
     if unknown:
-        complaints.append(f"{_count(unknown, 'predicted image')} without references")
+        complaints.append(f"{named(unknown, 'predicted image')} without references")
     if unpredicted and not allow_missing:
-        complaints.append(f"{_count(unpredicted, 'image')} with references but without a prediction")
+        complaints.append(f"{named(unpredicted)} with references but without a prediction")
     if complaints:
         hint = "" if unknown else ", or allow missing predictions (allow_missing) to score the others alone"
         if predictions and len(unknown) == len(predictions):
@@ -262,9 +262,10 @@ def _matching_ids(predictions: Mapping[str, str], references: References, allow_
     return [image_id for image_id in references if image_id in predictions]
 
 
-def _count(image_ids: list[str], noun: str) -> str:
-    first = ", ".join(image_ids[:10])
-    return f"{len(image_ids)} {noun}{'s' if len(image_ids) > 1 else ''} ({first}{', …' if len(image_ids) > 10 else ''})"
+def named(image_ids: Sequence[str], noun: str = "image") -> str:
+    """`3 images (a, b, c)`, the first ten by name."""
+    some = ", ".join(image_ids[:10]) + (", …" if len(image_ids) > 10 else "")
+    return f"{len(image_ids):,} {noun}{'' if len(image_ids) == 1 else 's'} ({some})"
 
 
 def _warnings(hypotheses: Tokens, corpus: Mapping[str, float | None]) -> list[str]:

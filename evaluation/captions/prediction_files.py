@@ -13,10 +13,7 @@ from typing import Any
 
 from common.files import write_whole
 from evaluation.captions.entries import EntryReader
-from evaluation.captions.references import read_references
 from evaluation.reading import CAPTION_FIELDS, ID_FIELDS, read_entries
-
-__all__ = ["read_predictions", "read_references", "write_predictions"]
 
 
 def read_predictions(path: str | Path) -> dict[str, str]:

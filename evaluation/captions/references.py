@@ -27,11 +27,6 @@ class ReferenceFile:
     parts: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_references(path: str | Path, split: str | None = None, image_ids: Iterable[str] = ()) -> dict[str, list[str]]:
-    """{image_id: [captions]} of a file: `read_reference_file(...).captions`."""
-    return read_reference_file(path, split, image_ids).captions
-
-
 def read_reference_file(path: str | Path, split: str | None = None, image_ids: Iterable[str] = ()) -> ReferenceFile:
     """References from COCO annotations (NoCaps' own with its domains), Karpathy's split files, `{"1": ["…", "…"]}`,
     pycocoevalcap's `{"1": [{"caption": "…"}]}`, or entries of a list, of JSON Lines, CSV or TSV, in which an image may

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
-from evaluation.captions.metrics import METRICS
+from evaluation.captions.metrics import METRICS, named
 
 CLIP_SCORE = "CLIPScore"
 ALL_METRICS = (*METRICS, CLIP_SCORE)
@@ -90,9 +90,3 @@ def split_references(store: EmbeddingStore, split: str) -> ReferenceSet:
         return ReferenceSet.of(store.tables.references(split), f"the split {split!r} of {store.path.parent}", parts)
     except NoReferences as error:
         raise NoReferences(f"{error}: choose a split that has some with split=...") from error
-
-
-def named(image_ids: Sequence[str], noun: str = "image") -> str:
-    """`3 images (a, b, c)`, the first ten by name."""
-    some = ", ".join(image_ids[:10]) + (", …" if len(image_ids) > 10 else "")
-    return f"{len(image_ids):,} {noun}{'' if len(image_ids) == 1 else 's'} ({some})"

@@ -67,7 +67,7 @@ def compare_with_training_text(
     theirs = bare_words([caption for image_id in captions for caption in references[image_id]])
     rows = store.tables.caption_rows(split)
     present = _present(pa.chunked_array([ours, theirs]), store.tables.captions["caption"], pa.array(rows))
-    copied, leaked = (_share(part, present) for part in (ours, theirs))
+    copied, leaked = (pc.mean(pc.is_in(part, present)).as_py() for part in (ours, theirs))
     shared = len(_training_ids(store, split) & set(captions))
     text = TrainingText(store.path.parent.name, split, len(rows), copied, 1 - copied, leaked, shared)
     where = f"the training text ({text.dataset}, split {split})"
@@ -93,10 +93,6 @@ def _present(wanted: pa.ChunkedArray, captions: pa.ChunkedArray, rows: pa.Array)
         part = bare_words(captions.take(rows[start : start + _CAPTIONS_AT_ONCE]))
         parts.append(pc.unique(part.filter(pc.is_in(part, wanted))))
     return pc.unique(pa.chunked_array(parts, pa.string()))
-
-
-def _share(captions: pa.Array, present: pa.Array) -> float:
-    return pc.mean(pc.is_in(captions, present)).as_py()
 
 
 def _training_ids(store: EmbeddingStore, split: str) -> set[str]:

@@ -15,14 +15,7 @@ def analyze(embeddings: Embeddings, variance_share: float = 0.99, draws: int = 2
     Args:
         variance_share: the leading directions that hold this share of a modality's variance are its span.
         draws: of pairs of rows, where all pairs would be too many.
-
-    Raises:
-        ValueError: a share outside (0, 1), or fewer than 2 draws.
     """
-    if not 0 < variance_share < 1:
-        raise ValueError(f"variance_share={variance_share} must be between 0 and 1")
-    if draws < 2:
-        raise ValueError(f"draws={draws} must be at least 2")
     both = {"images": embeddings.images, "texts": embeddings.texts}
     statistics = {
         "dim": embeddings.dim,

@@ -32,14 +32,12 @@ def contrastive_gap(config: DictConfig) -> dict:
             f"temperatures={options['temperatures']} must have at least one number, and "
             f"unit_rows={options['unit_rows']} must be false, true or both"
         )
-    curves = {
-        KINDS[unit]: GapExperiment(**{name: options[name] for name in OPTIONS}, unit_rows=unit).sweep(
-            tqdm(options["temperatures"], desc=KINDS[unit], unit="temperature")
-        )
-        for unit in options["unit_rows"]
-    }
+    curves = {}
+    for unit in options["unit_rows"]:
+        experiment = GapExperiment(**{name: options[name] for name in OPTIONS}, unit_rows=unit)
+        temperatures = tqdm(options["temperatures"], desc=KINDS[unit], unit="temperature")
+        curves[KINDS[unit]] = {temperature: experiment.run(temperature) for temperature in temperatures}
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     kept = {
         kind: {str(t): {name: rounded(values) for name, values in run.items()} for t, run in by_temperature.items()}
         for kind, by_temperature in curves.items()

@@ -9,7 +9,6 @@ dimensions in which the encoders' rows do not vary, and shrinks in the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import torch
@@ -57,10 +56,8 @@ class GapExperiment:
             the mean squared distance of pairs in the varying ones.
 
         Raises:
-            ValueError: a temperature that is not positive, or a loss that is no longer finite.
+            ValueError: the loss is no longer finite.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature} must be positive (option temperatures)")
         images, texts = self.modalities()
         parameters = [*images.parameters(), *texts.parameters()]
         rate = self.learning_rate * self.pairs * temperature
@@ -85,10 +82,6 @@ class GapExperiment:
                 loss.backward()
                 optimizer.step()
         return curves
-
-    def sweep(self, temperatures: Iterable[float]) -> dict[float, dict[str, list[float]]]:
-        """`run` for each temperature, all from the same start."""
-        return {temperature: self.run(temperature) for temperature in temperatures}
 
 
 class Rows(nn.Module):

@@ -1,48 +1,49 @@
 """A comparison's folder: `results.json`, and its tables in Markdown and LaTeX and `report.html`.
 
-`results.json` has the facts of its command, `title`, `summary`, `notes`, `runs` and `intervals` (see
-`comparison_tables.py`), the path of the embeddings (`store_path`), the `split`, and `plots`, SVG files of the same
+`results.json` has the facts of its command, `title`, `summary`, `notes`, `runs` (see `method_result.py`), `intervals`
+(see `comparison_tables.py`), the path of the embeddings (`store_path`), the `split`, and `plots`, SVG files of the same
 folder with their captions.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from common.files import write_json, write_whole
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
 from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
+from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import Example
 from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
-SPREADS = {  # further runs in results.json: the key of their column, and what their table shows
-    "cross_domain": ("tested_on", "CIDEr on the data set of the training and on others"),
-    "few_captions": ("share", "CIDEr after training on some of the captions"),
+SPREADS = {  # further runs in results.json: what a column of their table is for, and what it shows
+    "cross_domain": (attrgetter("evaluated_on"), "CIDEr on the data set of the training and on others"),
+    "few_captions": (attrgetter("share"), "CIDEr after training on some of the captions"),
 }
 RESULTS = "results.json"
 FACTS = ("command", "commit", "date", "machine", "versions")
-_ANY = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may hold what UTF-8 lacks
 # Defaults for files of older versions.
 ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": (), "minutes": None}
 
 
 def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
-    folder, tables = Path(folder), comparison_tables(results).values()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    folder = Path(folder)
+    write_json(folder / RESULTS, results)
+    tables = comparison_tables(read_comparison(folder)).values()
     parts = [table.markdown() for _, table in tables]
-    (folder / "table.md").write_text("\n\n".join([*parts, *results["notes"]]) + "\n", **_ANY)
+    write_whole(folder / "table.md", "\n\n".join([*parts, *results["notes"]]) + "\n")
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
-    (folder / "table.tex").write_text("% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n", **_ANY)
+    write_whole(folder / "table.tex", "% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
     return "\n\n".join([table.text() for _, table in tables])
 
@@ -75,9 +76,8 @@ def write_comparison_report(
     runs, intervals, notes = results["runs"], results["intervals"], list(results["notes"])
     examples, note = comparison_examples(results, pictures, decoding)
     facts = {name: results[name] for name in FACTS if name in results}
-    for what, key in (("trained on", "training_device"), ("captioned on", "device")):
-        if devices := sorted({run[key] for run in runs if run.get(key)}):
-            facts[what] = "; ".join(devices)
+    devices = {"trained on": {run.training_device for run in runs}, "captioned on": {run.result.device for run in runs}}
+    facts |= {what: "; ".join(sorted(names)) for what, some in devices.items() if (names := set(filter(None, some)))}
     facts["seeds"] = ", ".join(map(str, results["seeds"]))
     if results["minutes"] is not None:
         facts["minutes"] = f"{results['minutes']:g}"
@@ -93,7 +93,7 @@ def write_comparison_report(
         examples,
         [*notes, note] if note else notes,
         cider_forests(runs, intervals),
-        gathered_warnings([run for key in ("runs", *SPREADS) for run in results.get(key, ())]),
+        gathered_warnings([run for key in ("runs", *SPREADS) for run in results[key]]),
         OmegaConf.to_yaml(OmegaConf.create(results["config"])) if results["config"] else "",
         picture_side,
         next((row["baseline"] for row in intervals if "baseline" in row), None),
@@ -109,6 +109,8 @@ def results_file(comparison: str | Path) -> Path:
 def read_comparison(comparison: str | Path) -> dict:
     """A comparison's results, with defaults for what older versions left out.
 
+    Its runs are MethodResults; a comparison of translations has none, but `translations`, rows as they are in the file.
+
     Raises:
         FileNotFoundError: there are no results.
         ValueError: the file is not of a comparison.
@@ -121,10 +123,14 @@ def read_comparison(comparison: str | Path) -> dict:
     results = read_object(path, "comparison")
     if not results.get("runs"):
         raise ValueError(f"{path} (option comparison) has no runs: it holds {', '.join(results)}, but no comparison")
-    runs = results["runs"]
-    seeds = sorted({run["seed"] for run in runs if run["seed"] is not None})
+    rows = results["runs"]
+    seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
     title = f"Comparison {results.get('config', {}).get('name', '')}".strip()
-    return {**ABSENT, "title": title, "seeds": seeds, "split": runs[0].get("split"), **results}
+    split = rows[0].get("split")
+    translations = [row for row in rows if "row" in row]
+    methods = {**results, "runs": []} if translations else results
+    runs = {key: [MethodResult.from_json(row) for row in methods.get(key, ())] for key in ("runs", *SPREADS)}
+    return {**ABSENT, "title": title, "seeds": seeds, "split": split, **results, **runs, "translations": translations}
 
 
 def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -> tuple[list[Example], str]:
@@ -136,7 +142,7 @@ def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -
     runs = results["runs"]
     if not pictures:
         return [], ""
-    if "store_path" not in results or any("evaluation" not in run for run in runs):
+    if "store_path" not in results or any(run.evaluation is None for run in runs):
         return [], "No pictures: the results do not say where the pictures and captions are."
     try:
         store = EmbeddingStore(results["store_path"])
@@ -144,7 +150,7 @@ def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -
     except FileNotFoundError as error:
         return [], f"No pictures: {error}"
     return examples, (
-        f"Captions beside the pictures: seed {runs[0]['seed']}, {decoding or runs[0]['decoding_name']}; the numbers "
+        f"Captions beside the pictures: seed {runs[0].seed}, {decoding or runs[0].decoding_name}; the numbers "
         "are each caption's CIDEr, times 100. Half of the pictures are evenly spaced in the split. In the others the "
         "CIDEr of two methods differs most, for every two methods in turn, so that counts among the pictures do not "
         "measure a method."
@@ -154,15 +160,14 @@ def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -
 def comparison_tables(results: Mapping) -> dict[str, tuple[str, Table]]:
     """{name: (caption, table)}. All comparisons of methods have the same names, and all of translations."""
     runs, intervals = results["runs"], results["intervals"]
-    if "row" in runs[0]:
-        directions = [name for name, value in runs[0].items() if isinstance(value, Mapping) and "similarity" in value]
-        return {name: (name.replace("_", " ").capitalize(), translation_table(runs, name)) for name in directions}
-    images = f"{runs[0]['images']:,} images of the split {results['split']}"
+    if rows := results["translations"]:
+        directions = [name for name, value in rows[0].items() if isinstance(value, Mapping) and "similarity" in value]
+        return {name: (name.replace("_", " ").capitalize(), translation_table(rows, name)) for name in directions}
+    images = f"{runs[0].result.images:,} images of the split {results['split']}"
     tables = {"results": (f"Results on {images}", results_table(runs, intervals))}
     if intervals:
         tables["intervals"] = "CIDEr with 95 % intervals", interval_table(intervals)
     for key, (column, caption) in SPREADS.items():
-        if results.get(key):
-            home = [{**run, column: run["evaluated_on"]["dataset"]} for run in runs] if key == "cross_domain" else []
-            tables[key] = caption, spread_table([*home, *results[key]], column)
+        if results[key]:
+            tables[key] = caption, spread_table([*(runs if key == "cross_domain" else ()), *results[key]], column)
     return tables

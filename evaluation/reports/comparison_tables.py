@@ -1,22 +1,20 @@
-"""A comparison's runs in tables: CIDEr with its intervals and paired tests.
-
-A run is a row of a comparison's `results.json`: an evaluation's metrics with `method`, `seed`, `decoding_name`,
-`total_seconds` and `evaluation`, the folder of its predictions and per-image scores.
-"""
+"""A comparison's runs in tables: CIDEr with its intervals and paired tests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
+from evaluation.reports.method_result import MethodResult
 from evaluation.reports.statistics import bootstrap_interval, paired_comparison, read_per_image
 from evaluation.table import Column, Table
 
 ORACLES = ("oracle_pairs", "oracle_text")  # upper bounds, which do not compete for best marks
 
 
-def cider_intervals(runs: Sequence[Mapping], baseline: str | None) -> list[dict]:
+def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[dict]:
     """For each method and decoding the CIDEr over all seeds with its interval, and the comparison with the baseline.
 
     Raises:
@@ -24,60 +22,59 @@ def cider_intervals(runs: Sequence[Mapping], baseline: str | None) -> list[dict]
     """
     rows: list[dict] = []
     images = None
-    for decoding in dict.fromkeys(run["decoding_name"] for run in runs):
+    for decoding in _decodings(runs):
         values, from_images = {}, {}
-        for method in dict.fromkeys(run["method"] for run in runs):
-            seeds = _select(runs, method, decoding)
-            scored = [scores for run in seeds if (scores := read_per_image(run["evaluation"], "CIDEr"))]
+        for method in _methods(runs):
+            seeds = of_seeds(runs, method, decoding)
+            scored = [scores for run in seeds if (scores := read_per_image(str(run.evaluation), "CIDEr"))]
             if len(scored) < len(seeds):  # CIDEr could not run, as the evaluation has reported
                 continue
             images = images or scored[0][0]
             for run, (image_ids, _) in zip(seeds, scored, strict=True):
                 if image_ids != images:
                     raise ValueError(
-                        f"{run['evaluation']} is not of the same images as the others: delete it and run this again"
+                        f"{run.evaluation} is not of the same images as the others: delete it and run this again"
                     )
             values[method] = 100 * np.stack([part for _, part in scored])
-            from_images[method] = seeds[0]["caption_from"] == "images"
+            from_images[method] = seeds[0].result.caption_from == "images"
         for method, scores in values.items():
-            row = {"method": method, "decoding_name": decoding, "CIDEr": bootstrap_interval(scores).to_dict()}
+            row = {"method": method, "decoding_name": decoding, "CIDEr": asdict(bootstrap_interval(scores))}
             # An oracle that captions texts is scored against fewer references, on another scale.
             if baseline in values and method != baseline and from_images[method]:
-                row |= {"baseline": baseline, **paired_comparison(scores, values[baseline]).to_dict()}
+                row |= {"baseline": baseline, **asdict(paired_comparison(scores, values[baseline]))}
             rows.append(row)
     return rows
 
 
-def results_table(runs: Sequence[Mapping], intervals: Sequence[Mapping] = ()) -> Table:
+def results_table(runs: Sequence[MethodResult], intervals: Sequence[Mapping] = ()) -> Table:
     """One row per method, over the seeds. Oracles do not compete for best marks.
 
     CIDEr is shown for each decoding, with the difference from the baseline where `intervals` have it. The other metrics
     are of the first decoding.
     """
     comparisons = [row for row in intervals if "difference" in row]
-    decodings = list(dict.fromkeys(run["decoding_name"] for run in runs))
-    several = len(decodings) > 1
+    decodings = _decodings(runs)
+    names = {decoding: f"CIDEr {decoding}" if len(decodings) > 1 else "CIDEr" for decoding in decodings}
     columns, rows = [Column("method")], []
-    for decoding in decodings:
-        name = f"CIDEr {decoding}" if several else "CIDEr"
+    for name in names.values():
         columns.append(Column(name, 1, "higher"))
         columns += [Column(f"{name} vs {base}") for base in dict.fromkeys(c["baseline"] for c in comparisons)]
     columns += [Column("BLEU-4", 1, "higher"), Column("METEOR", 1, "higher"), Column("cosine to texts", 3, "higher")]
     columns += [Column("R@1 %", 1, "higher"), Column("seconds", 0)]
-    for method in dict.fromkeys(run["method"] for run in runs):
+    for method in _methods(runs):
         row: dict = {"method": method}
-        for decoding in decodings:
-            name = f"CIDEr {decoding}" if several else "CIDEr"
-            row[name] = [run["metrics"].get("CIDEr") for run in _select(runs, method, decoding)]
-            for comparison in _select(comparisons, method, decoding):
-                row[f"{name} vs {comparison['baseline']}"] = signed_interval(comparison)
-        seeds = _select(runs, method, decodings[0])
+        for decoding, name in names.items():
+            row[name] = [run.cider for run in of_seeds(runs, method, decoding)]
+            for comparison in comparisons:
+                if (comparison["method"], comparison["decoding_name"]) == (method, decoding):
+                    row[f"{name} vs {comparison['baseline']}"] = signed_interval(comparison)
+        seeds = of_seeds(runs, method, decodings[0])
         # An oracle that captions texts aligns no images.
-        gaps = [None if method == "oracle_text" else run["gap"] for run in seeds]
-        row |= {name: [run["metrics"].get(name) for run in seeds] for name in ("BLEU-4", "METEOR")}
-        row["cosine to texts"] = [gap and gap["paired_cosine"] for gap in gaps]
-        row["R@1 %"] = [gap and 100 * gap["image_to_text_recall_at_1"] for gap in gaps]
-        row["seconds"] = [run["total_seconds"] for run in seeds]
+        gaps = [None if method == "oracle_text" else run.result.gap for run in seeds]
+        row |= {name: [run.result.metrics.get(name) for run in seeds] for name in ("BLEU-4", "METEOR")}
+        row["cosine to texts"] = [gap and gap.paired_cosine for gap in gaps]
+        row["R@1 %"] = [gap and 100 * gap.image_to_text_recall_at_1 for gap in gaps]
+        row["seconds"] = [run.total_seconds for run in seeds]
         rows.append(row)
     return Table(rows, columns, unranked=ORACLES)
 
@@ -101,18 +98,13 @@ def interval_table(intervals: Sequence[Mapping]) -> Table:
     return Table(rows)
 
 
-def spread_table(runs: Sequence[Mapping], key: str) -> Table:
+def spread_table(runs: Sequence[MethodResult], key: Callable[[MethodResult], str | None]) -> Table:
     """CIDEr of the first decoding, one row per method and one column per value of the runs' `key`."""
-    decoding = runs[0]["decoding_name"]
-    runs = [run for run in runs if run["decoding_name"] == decoding]
-    values = list(dict.fromkeys(run[key] for run in runs))
-    rows = []
-    for method in dict.fromkeys(run["method"] for run in runs):
-        of_method = _select(runs, method, decoding)
-        rows.append(
-            {"method": method}
-            | {str(value): [run["metrics"].get("CIDEr") for run in of_method if run[key] == value] for value in values}
-        )
+    rows, values = [], dict.fromkeys(key(run) for run in runs)
+    for method in _methods(runs):
+        seeds = of_seeds(runs, method, runs[0].decoding_name)
+        ciders = {str(value): [run.cider for run in seeds if key(run) == value] for value in values}
+        rows.append({"method": method, **ciders})
     return Table(rows, [Column("method"), *(Column(str(value), 1, "higher") for value in values)], unranked=ORACLES)
 
 
@@ -121,29 +113,32 @@ def signed_interval(comparison: Mapping) -> str:
     return "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format(**comparison)
 
 
-def gathered_warnings(runs: Sequence[Mapping]) -> list[str]:
+def gathered_warnings(runs: Sequence[MethodResult]) -> list[str]:
     """Warnings about the runs and metrics that could not run, each with the runs that it concerns."""
     concerned: dict[str, list[str]] = {}
-    for run in _each_once(runs):
-        missing = [f"{name} could not run: {reason}" for name, reason in run.get("unavailable", {}).items()]
-        for text in (*run.get("warnings", ()), *missing):
-            which = f" on {run['tested_on']}" if "tested_on" in run else ""
-            which += f", {run['share']} of the captions" if "share" in run else ""
-            concerned.setdefault(text, []).append(f"{run['method']} seed {run['seed']} {run['decoding_name']}{which}")
+    once: dict[str, MethodResult] = {}  # a run of all captions is in two tables
+    for n, run in enumerate(runs):
+        once.setdefault(run.evaluation or str(n), run)
+    for run in once.values():
+        missing = [f"{name} could not run: {reason}" for name, reason in run.result.unavailable.items()]
+        which = f" on {run.tested_on}" if run.tested_on else ""
+        which += f", {run.share} of the captions" if run.share else ""
+        for text in (*run.result.warnings, *missing):
+            concerned.setdefault(text, []).append(f"{run.method} seed {run.seed} {run.decoding_name}{which}")
     return [f"{_shortened(names)}: {text}" for text, names in concerned.items()]
 
 
-def _select(runs: Sequence[Mapping], method: str, decoding: str) -> list[Mapping]:
+def of_seeds(runs: Sequence[MethodResult], method: str, decoding: str) -> list[MethodResult]:
     """The runs of a method and decoding, one per seed."""
-    return [run for run in runs if (run["method"], run["decoding_name"]) == (method, decoding)]
+    return [run for run in runs if (run.method, run.decoding_name) == (method, decoding)]
 
 
-def _each_once(runs: Sequence[Mapping]) -> list[Mapping]:
-    """The runs without repetitions: a run of all captions is in two tables."""
-    first: dict[str, Mapping] = {}
-    for n, run in enumerate(runs):
-        first.setdefault(run.get("evaluation", str(n)), run)
-    return list(first.values())
+def _methods(runs: Sequence[MethodResult]) -> list[str]:
+    return list(dict.fromkeys(run.method for run in runs))
+
+
+def _decodings(runs: Sequence[MethodResult]) -> list[str]:
+    return list(dict.fromkeys(run.decoding_name for run in runs))
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ from functools import cached_property
 
 from matplotlib.ticker import MaxNLocator
 
+from evaluation.reports.comparison_tables import of_seeds
+from evaluation.reports.method_result import MethodResult
+
 MOST_SERIES = 4  # colors and marks of templates/forest.html
 
 
@@ -63,13 +66,13 @@ class Forest:
         return (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
 
 
-def cider_forests(runs: Sequence[Mapping], intervals: Sequence[Mapping]) -> list[Forest]:
+def cider_forests(runs: Sequence[MethodResult], intervals: Sequence[Mapping]) -> list[Forest]:
     """CIDEr with its intervals, one mark per decoding, and the differences from the baseline, if any."""
     values: dict[str, dict[str, Estimate]] = {}
     differences: dict[str, dict[str, Estimate]] = {}
     for row in intervals:
         method, decoding = row["method"], row["decoding_name"]
-        seeds = [run["metrics"]["CIDEr"] for run in runs if (run["method"], run["decoding_name"]) == (method, decoding)]
+        seeds = [run.cider for run in of_seeds(runs, method, decoding) if run.cider is not None]
         values.setdefault(method, {})[decoding] = Estimate(points=seeds if len(seeds) > 1 else (), **row["CIDEr"])
         if "difference" in row:
             seeds = row["per_seed"] if len(row["per_seed"]) > 1 else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from PIL.Image import Image
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
+from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import Example
 from evaluation.reports.statistics import read_per_image
 
 
 def gallery_examples(
-    runs: Sequence[Mapping], store: EmbeddingStore, split: str, count: int, decoding: str | None = None
+    runs: Sequence[MethodResult], store: EmbeddingStore, split: str, count: int, decoding: str | None = None
 ) -> list[Example]:
     """At most `count` pictures of `split` with references and each method's caption and CIDEr, in the split's order.
 
@@ -30,12 +31,12 @@ def gallery_examples(
     Raises:
         ValueError: no run has this decoding.
     """
-    decoding = decoding or runs[0]["decoding_name"]
-    shown = [run for run in runs if (run["seed"], run["decoding_name"]) == (runs[0]["seed"], decoding)]
+    decoding = decoding or runs[0].decoding_name
+    shown = [run for run in runs if (run.seed, run.decoding_name) == (runs[0].seed, decoding)]
     if not shown:
-        known = ", ".join(dict.fromkeys(run["decoding_name"] for run in runs))
+        known = ", ".join(dict.fromkeys(run.decoding_name for run in runs))
         raise ValueError(f"decoding={decoding} is not among the comparison's: {known}")
-    folders = {run["method"]: Path(run["evaluation"]) for run in shown if run["caption_from"] == "images"}
+    folders = {run.method: Path(str(run.evaluation)) for run in shown if run.result.caption_from == "images"}
     captions = {method: read_predictions(folder / "predictions.json") for method, folder in folders.items()}
     scored = {method: read_per_image(folder, "CIDEr") for method, folder in folders.items()}
     by_id = {method: dict(zip(s[0], 100 * s[1], strict=True)) for method, s in scored.items() if s is not None}

@@ -71,8 +71,6 @@ def write_report(
         script=Markup(script),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A caption from a broken tokenizer can hold half a surrogate pair, which UTF-8 cannot.
     write_whole(path, page, errors="xmlcharrefreplace")
 

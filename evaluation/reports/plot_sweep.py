@@ -5,14 +5,13 @@ The work behind `scripts/report.py sweep=...`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from glob import glob
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from common.files import write_whole
+from common.files import write_json, write_whole
 from common.provenance import run_facts
 from evaluation.reports.plots import footnote, save_plot
 from evaluation.reports.sweep_plots import plot_heat_map, plot_lines
@@ -49,7 +48,7 @@ def plot_sweep(config: DictConfig) -> Path:
     output_dir = Path(config.output or "outputs/sweeps/sweep")
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
-    write_whole(output_dir / "sweep.json", json.dumps(results, indent=2) + "\n")
+    write_json(output_dir / "sweep.json", results)
     table = sweep_table(points, config.metric)
     write_whole(output_dir / "sweep.md", table.markdown() + "\n")
     print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")

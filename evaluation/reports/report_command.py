@@ -27,9 +27,6 @@ def report(config: DictConfig) -> Path:
     """Write the report, or a sweep's plot, as `configs/report.yaml` says; returns where it is."""
     if config.sweep:
         return plot_sweep(config)
-    for option, least in (("pictures", 0), ("picture_side", 32)):
-        if config[option] < least:
-            raise ValueError(f"{option}={config[option]} must be at least {least}")
     options = (config.output, config.pictures, config.picture_side, config.decoding)
     path = write_comparison_report(config.comparison, *options)
     print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -10,7 +10,7 @@ over seeds says how much it depends on the training. A difference that should ho
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,6 @@ class Interval:
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -58,9 +55,6 @@ class PairedComparison:
     p_images: float
     per_seed: list[float]
     p_seeds: float | None
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

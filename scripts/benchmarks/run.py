@@ -5,13 +5,13 @@ The work behind `scripts/benchmark.py`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 
 from common.config import plain
+from common.files import write_json
 from common.provenance import run_facts
 from common.registry import look_up
 from evaluation.table import Column, Table
@@ -39,16 +39,13 @@ DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
 def run_benchmarks(config: DictConfig) -> dict[str, list[dict]]:
     """Run the benchmarks in `config.what`; each prints its table and writes `benchmark_<name>.json`."""
     benchmarks = {name: look_up(name, BENCHMARKS, "benchmark", "what") for name in config.what}
-    if config.repeats < 1:
-        raise ValueError(f"repeats={config.repeats} must be at least 1")
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     results = {}
     for name, benchmark in benchmarks.items():
         rows = results[name] = benchmark(config[name], config.repeats)
         print(Table(rows, [Column(column, DIGITS.get(column, 1)) for column in rows[0]]).text())
         facts = {**run_facts(), "threads": torch.get_num_threads(), "repeats": config.repeats}
         path = output_dir / f"benchmark_{name}.json"
-        path.write_text(json.dumps({**facts, "config": plain(config[name]), "rows": rows}, indent=2) + "\n")
+        write_json(path, {**facts, "config": plain(config[name]), "rows": rows})
         print(f"Written: {path}\n")
     return results

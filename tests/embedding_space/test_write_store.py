@@ -238,7 +238,7 @@ def test_patch_tokens_need_images_and_a_grid(tmp_path, make_store):
 def test_separate_towers_have_no_joint_space_be_their_widths_equal_or_not(tmp_path, width):
     store = write(make_pictures(tmp_path / "data"), PixelEncoder(texts=width, joint=False))
     assert store.images("test").shape == (3, 12) and store.texts("test").shape == (6, width)
-    assert (store.dim_of("images"), store.dim_of("texts")) == (12, width) and not store.joint
+    assert (store.manifest.dim_of("images"), store.manifest.dim_of("texts")) == (12, width) and not store.joint
     assert (len(store.mean("image")), len(store.mean("text"))) == (12, width)
     with pytest.raises(ValueError, match=rf"12 dimensions of images and {width} of texts.*choose another encoder="):
         _ = store.dim

@@ -23,6 +23,7 @@ from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import results_table
+from evaluation.reports.method_result import MethodResult
 from image_captioning.caption_photos import caption, find_pictures
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
@@ -138,7 +139,7 @@ def test_a_second_run_reuses_what_is_there(demo, monkeypatch):
 @pytest.mark.java
 def test_the_table_gathers_seeds_and_marks_no_oracle_as_best(demo):
     *_, results = demo
-    runs = [{**run, "seed": seed} for seed in (0, 1) for run in results["runs"]]
+    runs = [MethodResult.from_json({**run, "seed": seed}) for seed in (0, 1) for run in results["runs"]]
     table = results_table(runs)
     assert len(table.rows) == 8 and all(len(row["CIDEr"]) == 2 for row in table.rows)
     oracle = next(row for row in table.cells() if row[0].text == "oracle_pairs")

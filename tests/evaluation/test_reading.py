@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from evaluation.captions.prediction_files import read_predictions, read_references
+from evaluation.captions.prediction_files import read_predictions
+from evaluation.captions.references import read_reference_file
 
 # Byte order marks begin lines, and are left out there.
 IDS = st.text(min_size=1).filter(lambda text: text.strip() and not set(text) & {"\0", "\ufeff"})
@@ -22,6 +23,10 @@ ONE_LINE = CAPTIONS.map(lambda text: " ".join(text.replace("\t", " ").splitlines
 ONE_LINE_IDS = IDS.map(lambda text: " ".join(text.replace("\t", " ").splitlines())).filter(str.strip)
 PREDICTIONS = st.dictionaries(IDS, CAPTIONS, min_size=1)
 REFERENCES = st.dictionaries(IDS, st.lists(CAPTIONS, min_size=1, max_size=3), min_size=1)
+
+
+def captions_of_references(*arguments):
+    return read_reference_file(*arguments).captions
 
 
 def as_csv(rows: list[tuple], quoting: int = csv.QUOTE_MINIMAL) -> str:
@@ -82,19 +87,19 @@ def test_tsv_comes_back_with_quotes_as_text(predictions):
 def test_references_come_back_from_every_format(references):
     pairs = [(i, c) for i, captions in references.items() for c in captions]
     objects = [{"image_id": i, "caption": c} for i, c in pairs]
-    assert read(json.dumps(objects), "r.json", read_references) == references
-    assert read("\n".join(map(json.dumps, reversed(objects))), "r.jsonl", read_references) == {
+    assert read(json.dumps(objects), "r.json", captions_of_references) == references
+    assert read("\n".join(map(json.dumps, reversed(objects))), "r.jsonl", captions_of_references) == {
         i: captions[::-1] for i, captions in references.items()
     }
     grouped = [json.dumps({"image_id": i, "captions": captions}) for i, captions in references.items()]
-    assert read("\n".join(grouped), "r.ndjson", read_references) == references
+    assert read("\n".join(grouped), "r.ndjson", captions_of_references) == references
     coco = {"images": [{"id": i} for i in references], "annotations": objects}
-    assert read("\ufeff" + json.dumps(coco), "r.json", read_references) == references
+    assert read("\ufeff" + json.dumps(coco), "r.json", captions_of_references) == references
     if "images" not in references and "annotations" not in references:
         dictionary = {i: [{"caption": c} for c in captions] for i, captions in references.items()}
-        assert read(json.dumps(dictionary), "r.json", read_references) == references
+        assert read(json.dumps(dictionary), "r.json", captions_of_references) == references
     if not any(looks_like_rows(text) for pair in pairs for text in pair):
-        assert read(as_csv([("image_id", "caption"), *pairs]), "r.csv", read_references) == references
+        assert read(as_csv([("image_id", "caption"), *pairs]), "r.csv", captions_of_references) == references
 
 
 ROWS = [("image_id", "caption"), ("1", "a man, on a bench"), ("2", 'a "red" dog'), ("3", "a cat"), ("4", "two birds")]
@@ -184,14 +189,14 @@ def test_what_cannot_be_read_as_what_it_is_is_refused(name, content, message):
 def test_an_id_is_an_integer_or_a_string_in_every_file(value, name):
     entry = {"image_id": value, "caption": "a", "sentences": []}
     content = json.dumps([entry] if name == "p.json" else entry)
-    for reader in (read_predictions, read_references):
+    for reader in (read_predictions, captions_of_references):
         with pytest.raises(ValueError, match=r"(entry 0|line 1): an image id must be an integer or a string"):
             read(content, name, reader)
     coco = {"images": [{"id": value}], "annotations": [{"image_id": 1, "caption": "a"}]}
     karpathy = {"images": [{"imgid": value, "split": "test", "sentences": [{"raw": "a"}]}]}
     for content in (coco, karpathy, {"annotations": [entry]}):
         with pytest.raises(ValueError, match="an image id must be an integer or a string"):
-            read(json.dumps(content), "r.json", read_references)
+            read(json.dumps(content), "r.json", captions_of_references)
 
 
 def test_numbers_and_their_decimal_strings_are_one_id():
@@ -205,7 +210,7 @@ def test_columns_may_have_other_names_and_blanks_around_them():
     assert read("file_name\ttext\na.jpg\ta cat\n", "p.tsv") == {"a.jpg": "a cat"}
     assert read(",image_id,caption\n0,7,a cat\n", "p.csv") == {"7": "a cat"}  # as pandas writes with its index
     numbered = "image_id,caption_1,caption_2\n7,a cat,a pet\n8,a dog,\n"
-    assert read(numbered, "r.csv", read_references) == {"7": ["a cat", "a pet"], "8": ["a dog"]}
+    assert read(numbered, "r.csv", captions_of_references) == {"7": ["a cat", "a pet"], "8": ["a dog"]}
     assert read('{"annotations": [{"image_id": 1, "caption": "a"}]}', "p.json") == {"1": "a"}
 
 
@@ -215,9 +220,9 @@ def test_tables_may_have_any_usual_delimiter(delimiter):
     text = "\n".join(map(delimiter.join, rows))
     for name in ("p.csv", "p.tsv"):
         assert read(text, name) == {"7": "a cat", "8": "two dogs"}
-        assert read(text, name, read_references) == {"7": ["a cat"], "8": ["two dogs"]}
+        assert read(text, name, captions_of_references) == {"7": ["a cat"], "8": ["two dogs"]}
     flickr30k = "image_name| comment_number| comment\na.jpg| 0| A man , in a hat .\na.jpg| 1| Two men .\n"
-    assert read(flickr30k, "results.csv", read_references) == {"a.jpg": ["A man , in a hat .", "Two men ."]}
+    assert read(flickr30k, "results.csv", captions_of_references) == {"a.jpg": ["A man , in a hat .", "Two men ."]}
 
 
 def test_a_caption_of_several_lines_with_commas_is_no_swallowed_row():
@@ -234,6 +239,6 @@ def test_half_characters_are_replaced_and_counted(caplog):
         [{"image_id": 1, "caption": "a \ud83d and \ude00 b"}, {"image_id": 2, "caption": "\U0001f600"}]
     )
     assert read(content, "p.json") == {"1": "a \ufffd and \ufffd b", "2": "\U0001f600"}
-    assert read(json.dumps({"1": ["a \ud83d", "b"]}), "r.json", read_references) == {"1": ["a \ufffd", "b"]}
+    assert read(json.dumps({"1": ["a \ud83d", "b"]}), "r.json", captions_of_references) == {"1": ["a \ufffd", "b"]}
     told = [record.getMessage() for record in caplog.records]
     assert "p.json: 2 half characters" in told[0] and "entry 0" in told[0] and "r.json: 1 half char" in told[1]

@@ -60,8 +60,9 @@ def test_rows_are_drawn_by_the_seed_with_their_own_texts(config):
         (["alignments=[nope]"], "'nope' is neither a config"),
         (["alignments=[c1,c1]"], "two named 'c1'"),
         (["split=train"], "no images of split 'train'"),
-        (["max_images=2"], "max_images=2 must be null or at least 4"),
-        (["variance_share=2"], "variance_share=2 must be between"),
+        (["max_images=2"], "max_images=2 must be null or a whole number, at least 4"),
+        (["variance_share=1.0"], "variance_share=1.0 must be a number, above 0 and below 1"),
+        (["draws=1"], "draws=1 must be a whole number, at least 2"),
     ],
 )
 def test_bad_options_are_refused(config, overrides, message):

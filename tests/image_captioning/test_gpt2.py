@@ -115,7 +115,7 @@ def test_a_frozen_decoder_stays_as_it_is_and_the_mapper_learns(config, gpt2_fold
 
 def test_a_frozen_decoder_has_no_dropout(make):
     captioner = make()
-    captioner.freeze_decoder()
+    captioner.gpt2.requires_grad_(False)
     assert not captioner.train().gpt2.training and captioner.mapper.training
     assert [name for name, p in captioner.named_parameters() if p.requires_grad] == [
         name for name, _ in captioner.named_parameters() if name.startswith("mapper")

@@ -69,7 +69,7 @@ def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("evaluation.captions.scorer.score_captions", lambda *a, **k: pytest.fail("scored again"))
     assert evaluate().to_json() == first.to_json() == json.loads(before)
     assert "Already evaluated" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"existing='new' must be one of overwrite, reuse, check"):
+    with pytest.raises(ValueError, match=r"existing='new' must be 'overwrite', 'reuse' or 'check'"):
         evaluate(existing="new")
 
 

@@ -301,7 +301,7 @@ def test_other_mappers_and_bpe_train_and_load(config, mapper):
     ("overrides", "sentence"),
     [
         (["text_noise=never"], "text_noise='never' must be one of fresh, once"),
-        (["train_captions=0"], "train_captions=0 must be null or at least 1"),
+        (["train_captions=0"], "train_captions=0 must be null or a whole number, at least 1"),
         (["validate_on=images"], "validate_on='images' must be one of text, pairs"),
         (["store=nowhere/tiny/words"], "No embeddings in nowhere/tiny/words"),
         (["decoder.max_tokens=4"], "raise decoder.max_tokens"),

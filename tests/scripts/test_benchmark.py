@@ -77,7 +77,7 @@ def test_the_translation_on_made_up_pairs_has_its_projection(compose):
 def test_unknown_names_and_no_repeats_are_refused(compose):
     with pytest.raises(ValueError, match="Unknown benchmark 'speed'"):
         run(compose("benchmark", "what=[bridge,speed]"))
-    with pytest.raises(ValueError, match="repeats=0 must be at least 1"):
+    with pytest.raises(ValueError, match="repeats=0 must be a whole number, at least 1"):
         run(compose("benchmark", "repeats=0"))
 
 

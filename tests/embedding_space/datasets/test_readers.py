@@ -214,7 +214,7 @@ def test_half_of_train_becomes_pairs_by_the_ids_alone(flickr8k, config):
     lists.write_text("\n".join(reversed(lists.read_text().split())))
     again = make_tables(config("flickr8k_photos"))
     assert split_of == dict(zip(again.images["image_id"].to_pylist(), again.images["split"].to_pylist(), strict=True))
-    with pytest.raises(ValueError, match=r"pairs_fraction=1\.5 must lie between"):
+    with pytest.raises(ValueError, match=r"pairs_fraction=1\.5 must be null or a number, above 0 and below 1"):
         make_tables(config("flickr8k_photos", "dataset.pairs_fraction=1.5"))
 
 

@@ -124,5 +124,5 @@ def test_what_stops_clip_score_stops_no_other_metric(store, monkeypatch):
 def test_bad_input(store):
     with pytest.raises(ValueError, match=r"has no image 'elsewhere' in its split 'test' \(1 of 2 are missing\)"):
         score_with_store({"test_0": "a dog", "elsewhere": "a cat"}, {}, store, "test")
-    with pytest.raises(ValueError, match=r"clip_score.weight=0 must be positive"):
+    with pytest.raises(ValueError, match=r"clip_score.weight=0 must be greater than 0"):
         ClipScoring(weight=0)

@@ -13,8 +13,9 @@ import pytest
 from evaluation.captions import java, meteor
 from evaluation.captions import ptb_tokenizer as tokenizer
 from evaluation.captions.metrics import METRICS, CaptionScorer, CaptionScores, score_captions
-from evaluation.captions.prediction_files import read_predictions, read_references
+from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.ptb_tokenizer import ptb_tokenize, tokenize_references
+from evaluation.captions.references import read_reference_file
 
 REFERENCES = {
     "391895": [
@@ -76,7 +77,7 @@ def test_equals_cocoevalcap(scorer, tmp_path, monkeypatch):
         theirs = cocoeval.COCOEvalCap(coco, coco.loadRes(str(tmp_path / "results.json")))
         theirs.evaluate()
 
-    references = read_references(tmp_path / "annotations.json")
+    references = read_reference_file(tmp_path / "annotations.json").captions
     assert {image_id: sorted(c) for image_id, c in references.items()} == {i: sorted(c) for i, c in REFERENCES.items()}
     ours = scorer.score(read_predictions(tmp_path / "results.json"))
     names = [("BLEU-1", "Bleu_1"), ("BLEU-2", "Bleu_2"), ("BLEU-3", "Bleu_3"), ("BLEU-4", "Bleu_4")]

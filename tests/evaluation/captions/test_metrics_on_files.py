@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from evaluation.captions.metrics import score_captions
-from evaluation.captions.prediction_files import read_predictions, read_references
+from evaluation.captions.prediction_files import read_predictions
+from evaluation.captions.references import read_reference_file
 from scripts.benchmarks.scoring import NAMES, coco_eval, coco_objects
 
 INVENTED = Path(__file__).parent / "invented"
@@ -29,7 +30,7 @@ GOLDEN = {
 @pytest.mark.java
 def test_invented_captions_have_pycocoevalcaps_figures(tmp_path):
     predictions = read_predictions(INVENTED / "results.json")
-    references = read_references(INVENTED / "annotations.json", image_ids=predictions)
+    references = read_reference_file(INVENTED / "annotations.json", image_ids=predictions).captions
     first = score_captions(predictions, references, METRICS, tmp_path)
     assert first.corpus == pytest.approx(GOLDEN, abs=1e-12)
     [cached] = tmp_path.glob("references-*.json")

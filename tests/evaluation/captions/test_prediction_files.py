@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.captions.prediction_files import read_predictions, read_references, write_predictions
+from evaluation.captions.prediction_files import read_predictions, write_predictions
+from evaluation.captions.references import read_reference_file
 
 COCO = {
     "images": [{"id": 7, "file_name": "COCO_val2014_000000000007.jpg"}, {"id": 5, "file_name": "b.jpg"}, {"id": 9}],
@@ -20,6 +21,10 @@ COCO = {
         {"id": 3, "image_id": "7", "caption": "the dog"},
     ],
 }
+
+
+def captions_of_references(*arguments):
+    return read_reference_file(*arguments).captions
 
 
 def karpathy_image(n: int, split: str, **extra: object) -> dict:
@@ -57,7 +62,7 @@ def test_plain_references_come_back_as_written(references):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "references.json"
         path.write_text(json.dumps(references))
-        assert read_references(path) == references
+        assert read_reference_file(path).captions == references
 
 
 def test_integer_ids_are_written_as_integers(tmp_path):
@@ -77,39 +82,47 @@ def test_predictions_as_list_and_as_object(write):
 
 def test_coco_annotations(write):
     expected = {"7": ["a dog", "the dog"], "5": ["a cat"]}
-    assert read_references(write(COCO)) == expected
-    assert list(read_references(write(COCO))) == ["7", "5"]  # the order of `images`
-    assert read_references(write({"annotations": COCO["annotations"]})) == expected
+    assert read_reference_file(write(COCO)).captions == expected
+    assert list(read_reference_file(write(COCO)).captions) == ["7", "5"]  # the order of `images`
+    assert read_reference_file(write({"annotations": COCO["annotations"]})).captions == expected
 
 
 def test_images_are_named_as_the_predictions_name_them(write):
     path = write(COCO)
-    assert list(read_references(path, image_ids=["5", "7"])) == ["7", "5"]
-    assert list(read_references(path, image_ids=["b.jpg"])) == ["COCO_val2014_000000000007.jpg", "b.jpg"]
-    assert list(read_references(path, image_ids=["b"])) == ["COCO_val2014_000000000007", "b"]
-    assert list(read_references(path, image_ids=["nowhere"])) == ["7", "5"]
+    assert list(read_reference_file(path, image_ids=["5", "7"]).captions) == ["7", "5"]
+    assert list(read_reference_file(path, image_ids=["b.jpg"]).captions) == ["COCO_val2014_000000000007.jpg", "b.jpg"]
+    assert list(read_reference_file(path, image_ids=["b"]).captions) == ["COCO_val2014_000000000007", "b"]
+    assert list(read_reference_file(path, image_ids=["nowhere"]).captions) == ["7", "5"]
 
 
 def test_karpathy_splits(write):
     path = write({"images": [karpathy_image(n, s) for n, s in enumerate(["train", "restval", "val", "test"])]})
-    assert list(read_references(path)) == ["0", "1", "2", "3"]
-    assert list(read_references(path, split="train")) == list(read_references(path, split="restval")) == ["0", "1"]
-    assert read_references(path, split="test") == {"3": ["caption 0 of 3", "caption 1 of 3"]}
-    assert list(read_references(path, split="test", image_ids=["1003.jpg"])) == ["1003.jpg"]
-    assert read_references(path, split="dev") == read_references(path, split="Val") == read_references(path, "val")
+    assert list(read_reference_file(path).captions) == ["0", "1", "2", "3"]
+    assert (
+        list(read_reference_file(path, split="train").captions)
+        == list(read_reference_file(path, split="restval").captions)
+        == ["0", "1"]
+    )
+    assert read_reference_file(path, split="test").captions == {"3": ["caption 0 of 3", "caption 1 of 3"]}
+    assert list(read_reference_file(path, split="test", image_ids=["1003.jpg"]).captions) == ["1003.jpg"]
+    assert (
+        read_reference_file(path, split="dev").captions
+        == read_reference_file(path, split="Val").captions
+        == read_reference_file(path, "val").captions
+    )
     with pytest.raises(ValueError, match="no split 'minival': it has test, train, val"):
-        read_references(path, split="minival")
+        read_reference_file(path, split="minival")
 
 
 def test_karpathy_files_of_coco_use_the_coco_id(write):
     path = write({"images": [karpathy_image(0, "val", cocoid=391895), karpathy_image(1, "val", cocoid=5)]})
-    assert list(read_references(path, split="val", image_ids=["391895", "5"])) == ["391895", "5"]
+    assert list(read_reference_file(path, split="val", image_ids=["391895", "5"]).captions) == ["391895", "5"]
 
 
 def test_splits_belong_to_karpathy_files(write):
     for content in (COCO, {"1": ["a"]}):
         with pytest.raises(ValueError, match="no split 'val'"):
-            read_references(write(content), split="val")
+            read_reference_file(write(content), split="val")
 
 
 @pytest.mark.parametrize(
@@ -163,11 +176,11 @@ def test_malformed_predictions(write, content, message):
 )
 def test_malformed_references(write, content, message):
     with pytest.raises(ValueError, match=f"file.json.*{message}"):
-        read_references(write(content))
+        read_reference_file(write(content))
 
 
 def test_missing_and_binary_files(tmp_path):
-    for read, option in ((read_predictions, "predictions"), (read_references, "references")):
+    for read, option in ((read_predictions, "predictions"), (captions_of_references, "references")):
         with pytest.raises(FileNotFoundError, match=rf"There is no file .*nowhere\.json \(option {option}\)"):
             read(tmp_path / "nowhere.json")
         (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")

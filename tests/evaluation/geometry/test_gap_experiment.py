@@ -50,7 +50,7 @@ def test_an_offset_stays_in_constant_dimensions_and_shrinks_in_the_others(temper
 
 def test_equal_options_give_equal_curves_and_temperatures_start_alike():
     experiment = GapExperiment(pairs=8, steps=3)
-    first, second = experiment.sweep([0.1, 1.0]).values()
+    first, second = (experiment.run(temperature) for temperature in (0.1, 1.0))
     assert experiment.run(0.1) == first and first["varying"][0] == second["varying"][0]
 
 
@@ -63,8 +63,6 @@ def test_unit_rows_are_of_unit_length():
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}={value} must be greater than"):
         GapExperiment(**{name: value})
-    with pytest.raises(ValueError, match="temperature=0"):
-        GapExperiment(pairs=4, steps=1).run(0)
 
 
 def test_the_command_writes_its_figure_and_all_curves(compose, tmp_path, capsys):

@@ -172,7 +172,3 @@ def test_bad_rows_and_options_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             Embeddings(*arguments)
-    with pytest.raises(ValueError, match="variance_share=1 must be between"):
-        analyze(Embeddings(rows, rows), variance_share=1)
-    with pytest.raises(ValueError, match="draws=1 must be"):
-        analyze(Embeddings(rows, rows), draws=1)

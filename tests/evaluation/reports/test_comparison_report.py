@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,9 +23,16 @@ from evaluation.reports.comparison_tables import cider_intervals, gathered_warni
 from evaluation.reports.forest import Estimate, Forest
 from evaluation.reports.gallery import chosen_rows, gallery_examples
 from evaluation.reports.html import TEMPLATES, render
+from evaluation.reports.method_result import MethodResult
 from evaluation.table import Column, Table
 
 METHODS = ("c1", "c<3>")
+RECALLS = {"image_to_text_recall_at_1": 0.25, "image_to_text_recall_at_10": 0.5}
+GAP = {"paired_cosine": 0.5, "centroid_distance": 0.1, **RECALLS}
+
+
+def results_of(rows):
+    return [MethodResult.from_json(row) for row in rows]
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def comparison(make_store, tmp_path):
                     "method": method, "seed": seed, "decoding_name": "greedy", "evaluation": str(folder),
                     "caption_from": "texts" if method == "oracle_text" else "images", "total_seconds": 3.0, "images": 6,
                     "metrics": {"CIDEr": 100 * float(np.mean(values)), "BLEU-4": 1.0, "METEOR": None},
-                    "gap": {"paired_cosine": 0.5, "image_to_text_recall_at_1": 0.25},
+                    "gap": GAP,
                     "warnings": ["all captions are equal"] if method == "c1" else [],
                     "unavailable": {"METEOR": "no Java"},
                 }
@@ -55,7 +63,7 @@ def comparison(make_store, tmp_path):
     return {
         "command": "python x", "title": "A <title>", "summary": "One.", "config": {"methods": list(METHODS)},
         "store_path": str(store.path), "split": "test", "seeds": [0, 1], "minutes": 1.0, "notes": ["A note."],
-        "runs": runs, "intervals": cider_intervals(runs, "c1"), "plots": [],
+        "runs": runs, "intervals": cider_intervals(results_of(runs), "c1"), "plots": [],
     }  # fmt: skip
 
 
@@ -133,14 +141,15 @@ def test_intervals_of_the_evaluations_files(comparison):
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"image_ids": content["image_ids"][::-1]}))
     with pytest.raises(ValueError, match=f"{folder} is not of the same images"):
-        cider_intervals(comparison["runs"], None)
+        cider_intervals(results_of(comparison["runs"]), None)
 
 
 def test_warnings_are_told_once_with_their_runs(comparison):
-    first, second = gathered_warnings(comparison["runs"])
+    runs = results_of(comparison["runs"])
+    first, second = gathered_warnings(runs)
     assert first == "c1 seed 0 greedy, c1 seed 1 greedy: all captions are equal"
-    few = comparison["runs"][0] | {"evaluation": "elsewhere", "share": "5 %", "unavailable": {}}
-    assert gathered_warnings([*comparison["runs"][:1], comparison["runs"][0] | {"share": "100 %"}, few])[0] == (
+    few = replace(runs[0], evaluation="elsewhere", share="5 %", result=replace(runs[0].result, unavailable={}))
+    assert gathered_warnings([runs[0], replace(runs[0], share="100 %"), few])[0] == (
         "c1 seed 0 greedy, c1 seed 0 greedy, 5 % of the captions: all captions are equal"
     )
     assert second.startswith("c1 seed 0 greedy, c1 seed 1 greedy, c<3> seed 0 greedy and 3 more: METEOR could not run")
@@ -158,13 +167,14 @@ def test_half_of_the_pictures_are_evenly_spaced_and_half_differ_most():
 
 def test_the_gallery_is_of_the_first_seed_and_the_decoding_asked_for(comparison):
     store = EmbeddingStore(comparison["store_path"])
-    examples = gallery_examples(comparison["runs"], store, "test", 6)
+    runs = results_of(comparison["runs"])
+    examples = gallery_examples(runs, store, "test", 6)
     assert [example.image_id for example in examples] == store.image_ids("test")
     assert examples[2].captions == {method: f"{method} says {examples[2].image_id}" for method in METHODS}
     assert examples[2].scores == pytest.approx({"c1": 0, "c<3>": 20})
     assert examples[2].references == read_tables(store.path.parent).references("test")[examples[2].image_id]
     with pytest.raises(ValueError, match="decoding=beam is not among the comparison's: greedy"):
-        gallery_examples(comparison["runs"], store, "test", 6, "beam")
+        gallery_examples(runs, store, "test", 6, "beam")
 
 
 def test_the_forest_puts_values_in_proportion_on_one_axis():

@@ -27,7 +27,6 @@ def folder(make_store, tmp_path):
     run = {
         "method": "c3", "seed": 0, "decoding_name": "greedy", "evaluation": f"{tmp_path}/evaluation", "images": 4,
         "caption_from": "images", "total_seconds": 1.0, "metrics": {"CIDEr": 50.0},
-        "gap": {"paired_cosine": 0.5, "image_to_text_recall_at_1": 0.25},
     }  # fmt: skip
     results = {
         "title": "T", "summary": "", "config": {}, "store_path": str(store.path), "split": "test", "seeds": [0],
@@ -42,7 +41,7 @@ def test_the_report_of_a_folder(folder, compose, capsys):
     assert report(compose("report", f"comparison={folder}", "pictures=2")) == folder / "report.html"
     assert (folder / "report.html").read_text().count("<article") == 2 and "Report: " in capsys.readouterr().out
     for option in ("pictures=-1", "picture_side=8"):
-        with pytest.raises(ValueError, match=f"{option} must be at least"):
+        with pytest.raises(ValueError, match=f"{option} must be a whole number, at least"):
             report(compose("report", f"comparison={folder}", option))
 
 

@@ -45,6 +45,11 @@ class MethodResult:
         return cls(result=EvaluationResult.from_json(rest), **row)
 
     @property
+    def evaluated_on(self) -> str | None:
+        """Name of the data set that was captioned."""
+        return self.result.evaluated_on and self.result.evaluated_on.dataset
+
+    @property
     def cider(self) -> float | None:
         """CIDEr times 100; None where it could not run."""
         return self.result.metrics.get("CIDEr")

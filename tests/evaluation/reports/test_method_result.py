@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from comparison.method_result import MethodResult
 from evaluation.captions.result import EvaluationResult, Likelihood, PartResult
+from evaluation.reports.method_result import MethodResult
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 @pytest.mark.parametrize("name", ["demo", "demo_longer_training", "flickr8k_photos", "flickr8k_photos_few_captions"])
