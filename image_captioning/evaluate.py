@@ -10,7 +10,7 @@ from pathlib import Path
 from alignment.chain import in_parts
 from common.device import choose_precision, computing_on
 from common.files import write_whole
-from evaluation.captions.evaluation_folder import EvaluationFolder
+from evaluation.captions.evaluation_folder import EvaluationFolder, Existing
 from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood, Seconds
 from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring_options import Scoring
@@ -26,7 +26,7 @@ def evaluate_captioner(
     output_dir: str | Path,
     decoding: Decoding | None = None,
     scoring: Scoring | None = None,
-    existing: str = "overwrite",
+    existing: Existing = "overwrite",
 ) -> EvaluationResult:
     """Caption the images of a split that have captions to score against, and score what is written.
 

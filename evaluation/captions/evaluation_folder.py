@@ -16,6 +16,8 @@ from training.run_folder import first_difference
 
 logger = logging.getLogger(__name__)
 
+Existing = Literal["overwrite", "reuse", "check"]
+
 
 @checked_dataclass()
 class EvaluationFolder:
@@ -28,7 +30,7 @@ class EvaluationFolder:
 
     path: Path
     inputs: Mapping[str, Any]
-    existing: Literal["overwrite", "reuse", "check"] = "overwrite"
+    existing: Existing = "overwrite"
 
     def read(self) -> EvaluationResult | None:
         """The finished evaluation of these inputs; None where there is none, or it is to be overwritten.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedding_space.store import EmbeddingStore
-from evaluation.captions.evaluation_folder import EvaluationFolder
+from evaluation.captions.evaluation_folder import EvaluationFolder, Existing
 from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.references import read_reference_file
 from evaluation.captions.result import EvaluationResult
@@ -26,7 +26,7 @@ def score_file(
     image_split: str = "",
     training_store: str | Path | None = None,
     allow_missing: bool = False,
-    existing: str = "overwrite",
+    existing: Existing = "overwrite",
 ) -> EvaluationResult:
     """Score captions that somebody wrote; `output_dir` then holds what `EvaluationFolder` says.
 

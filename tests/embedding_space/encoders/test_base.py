@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.encoders.open_clip_encoder import OpenClipEncoder
 
@@ -57,6 +58,12 @@ def test_random_weights_are_given_on_request_and_the_description_names_the_preci
     assert kept == [0, 2] and len(reasons) == 1 and "no.png cannot be read" in reasons[0]
     assert rows.shape == (2, encoder.dim) and torch.allclose(rows.norm(dim=-1), torch.ones(2), atol=1e-3)
     assert torch.equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_of_nothing_is_refused(size):
+    with pytest.raises(ValueError, match=rf"batch_size={size} \(option encoder.batch_size\) must be at least 1"):
+        Encoder(batch_size=size)
 
 
 def test_an_encoder_comes_back_in_the_precision_of_this_machine_unless_another_is_asked_for(monkeypatch):
