@@ -162,12 +162,12 @@ class Alignment(nn.Module):
         if options and self.translation is not None:
             raise ValueError(
                 f"image_side.{next(iter(options))} has no effect, since translated images go through the alignment's "
-                "text side: leave out image_side or translation=..."
+                "training side: leave out image_side or translation=..."
             )
         known = {name: type(step).__name__ for step in self.steps for name in step.inference_options}
         if unknown := sorted(set(options) - set(known)):
             listed = ", ".join(f"{name} ({step})" for name, step in known.items()) or "none"
-            raise ValueError(f"This method's image side has no option image_side.{unknown[0]}; known: {listed}")
+            raise ValueError(f"This method's inference side has no option image_side.{unknown[0]}; known: {listed}")
         steps = []
         for step in self.steps:
             changed = {name: options[name] for name in step.inference_options if name in options}
@@ -202,7 +202,7 @@ class Alignment(nn.Module):
             raise ValueError(
                 "alignment=... does something else to texts than the alignment that the captioner was trained with "
                 f"(rows differ by up to {difference:.2g}), so its decoder cannot read them: choose one with the same "
-                "text side, or train another captioner with python -m image_captioning.train alignment=..."
+                "training side, or train another captioner with python -m image_captioning.train alignment=..."
             )
 
     def restore(self) -> Alignment:

@@ -18,9 +18,9 @@ from common.config import compose_config, override
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
-from common.stages import Stage, StageClock
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
+from comparison.stages import Stage, StageClock
 from ddpm.bridge import load_text_diffusion, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
 from embedding_space.store import EmbeddingStore

@@ -13,8 +13,8 @@ from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
-from common.stages import Stage, StageClock
 from comparison.methods import Method
+from comparison.stages import Stage, StageClock
 from comparison.trainings import KINDS, TrainingStage, stage_config
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring

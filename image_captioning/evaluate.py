@@ -41,7 +41,7 @@ def evaluate_captioner(
 
     Raises:
         ValueError: a store was made by another encoder than the captioner's, or has other dimensions, or they are of
-            different data sets; there is no image mean although `image_mean_from` is `store`; the image side is
+            different data sets; there is no image mean although `image_mean_from` is `store`; the inference side is
             refused, or the folder; `training_store` is not what the captioner was trained on; no image of the split
             has captions.
         FileNotFoundError: no store where `scoring.clip_score` or `training_store` says.

@@ -88,14 +88,14 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
     prompts = None if task is None else task.prompts(store.manifest.encoder).to(device)
     total, rows = 1 + len(config.alignments) + len(config.checkpoints), []
     for name, alignment in tqdm(_chains(config, store), total=total, desc="aligning", disable=total < 3):
-        image_side, text_side = _sides(alignment, device)
-        aligned = image_side(images)
+        inference_side, clean_side = _sides(alignment, device)
+        aligned = inference_side(images)
         rows.append(
             AlignmentScores(
                 name,
                 alignment is not None and uses_pairs(alignment),
-                None if texts is None or image_rows is None else retrieve(aligned, text_side(texts), image_rows),
-                task and task.score(aligned[task.rows.to(device)], text_side(prompts)),
+                None if texts is None or image_rows is None else retrieve(aligned, clean_side(texts), image_rows),
+                task and task.score(aligned[task.rows.to(device)], clean_side(prompts)),
             )
         )
     tables["Before and after alignments"] = alignment_table(rows)

@@ -29,7 +29,7 @@ class Projection(nn.Linear):
 def fit_projection(
     linear: nn.Linear, conditions: Tensor, targets: Tensor, row_of: Tensor, ridge: float = 0.0, rows_at_once: int = 8192
 ) -> None:
-    """Set a linear map with bias to the M that minimises ||Z - CM||² + ridge P ||M||² over P pairs (equation 13).
+    """Set a linear map with bias to the M that minimizes ||Z - CM||² + ridge P ||M||² over P pairs (equation 13).
 
     The bias is not penalized. Memory is constant in P. Sums are in float64 (on the CPU for devices without it).
 

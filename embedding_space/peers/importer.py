@@ -152,7 +152,10 @@ def import_files(config: DictConfig) -> EmbeddingStore:
     if not files:
         raise ValueError("Name at least one file: train=..., val=... or test=...")
     if encoder.get("kind") != "imported":
-        raise ValueError(f"encoder={encoder.name} would encode; use encoder=imported, with encoder.model=... if known")
+        raise ValueError(
+            f"encoder={encoder.name} would encode; use dataset=tables dataset.name=... encoder=imported, "
+            "with encoder.model=... if known"
+        )
     splits = (dataset.text_split, dataset.image_mean_split)
     store = import_embeddings(dataset.root, encoder.name, files, encoder.model, encoder.pretrained, *splits)
     rows = ", ".join(f"{count:,} {modality}" for modality, count in store.manifest.rows.items())

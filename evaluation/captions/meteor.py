@@ -1,7 +1,7 @@
 """METEOR through pycocoevalcap's `meteor-1.5.jar`, kept alive between evaluations.
 
 Of the 20 CPU seconds that 5,000 captions take, 10 go into loading a paraphrase table and several into warming up; a
-process that has done so needs 4 to 8. So it is started first, loads while the captions are tokenised and the other
+process that has done so needs 4 to 8. So it is started first, loads while the captions are tokenized and the other
 metrics run, and stays for the next set of captions, whoever scores them.
 The protocol is the jar's `-stdio` mode: `SCORE ||| reference ||| … ||| hypothesis` is answered by a line of statistics,
 `EVAL ||| statistics ||| …` by one score a caption and the corpus score.
@@ -67,7 +67,7 @@ class MeteorProcess:
     def score(
         self, references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]
     ) -> tuple[float, list[float]]:
-        """Corpus METEOR and one value an image, in the order of `hypotheses` (0 to 1), of PTB-tokenised captions.
+        """Corpus METEOR and one value an image, in the order of `hypotheses` (0 to 1), of PTB-tokenized captions.
 
         Raises JavaError when the process fails or does not answer; it is closed then.
         """

@@ -73,7 +73,7 @@ class CaptionScorer:
         with CaptionScorer(references) as scorer:
             scores = scorer.score(predictions)
 
-    The references are tokenised once (and kept on disk under `cache_dir`, if given), and METEOR loads its tables, the
+    The references are tokenized once (and kept on disk under `cache_dir`, if given), and METEOR loads its tables, the
     slowest part of all, once in a Python process. A metric that cannot run is None with its reason in the scores; it
     stops no other.
 
@@ -121,7 +121,7 @@ class CaptionScorer:
                 self._tokenized = tokenize_references(self.references, self.cache_dir)
             hypotheses = dict(zip(image_ids, ptb_tokenize([predictions[i] for i in image_ids]), strict=True))
         except (JavaError, OSError) as error:
-            reason = f"captions could not be tokenised: {error}"
+            reason = f"captions could not be tokenized: {error}"
             logger.warning("No caption metric could run: %s", reason)
             unavailable = dict.fromkeys(corpus, reason)
             return CaptionScores(corpus, {}, image_ids, unavailable, [], time.perf_counter() - started)

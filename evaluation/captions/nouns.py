@@ -18,7 +18,7 @@ from common.extras import how_to_install
 def noun_scores(
     references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (N,), 0 to 1, in the order of `hypotheses`, of PTB-tokenised captions.
+    """Precision and recall (N,), 0 to 1, in the order of `hypotheses`, of PTB-tokenized captions.
 
     precision: the share of a caption's different nouns that any of its references has; 0 for a caption without nouns.
     recall: the share of its references' different nouns, all references together, that the caption has; 0 where the
@@ -42,11 +42,11 @@ def nouns(captions: Iterable[str]) -> set[str]:
 def _noun(word: str) -> str | None:
     """A word's singular if it is a noun: the tagger sees no context, so each word needs to be looked up but once."""
     try:
-        from textblob.en import parser
-        from textblob.en.inflect import singularize
+        from textblob import Word
+        from textblob.taggers import PatternTagger
     except ImportError as error:
         raise ImportError(how_to_install("textblob")) from error
-    [(_, tag)] = parser.find_tags([word])
+    [(_, tag)] = PatternTagger().tag(word, tokenize=False)
     if not tag.startswith("NN"):
         return None
-    return singularize(word) if tag in ("NNS", "NNPS") else word
+    return str(Word(word).singularize()) if tag in ("NNS", "NNPS") else word

@@ -16,6 +16,8 @@ def score_split(
 ) -> EvaluationResult:
     """Scores of captions {image_id: caption} of all images of a split that have captions to score against.
 
+    Captions of any code go this way; those of a `Captioner` go through `split_scorer`, with a folder and references.
+
     Raises:
         ValueError: there is no such split, none of its images has captions, or the captions are of other images.
     """

@@ -27,7 +27,7 @@ def spice_scores(
     references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str], cache_dir: str | Path | None = None
 ) -> tuple[float, list[float]]:
     """Corpus SPICE (the mean F score) and one value an image, in the order of `hypotheses` (0 to 1; an image whose
-    scene graphs are empty is NaN, as in pycocoevalcap), of PTB-tokenised captions.
+    scene graphs are empty is NaN, as in pycocoevalcap), of PTB-tokenized captions.
 
     With `cache_dir`, parsed references are kept there, if it can be used. Raises JavaError when the models are missing
     or Java is too new.

@@ -61,7 +61,7 @@ class Evaluation:
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
-    """The evaluation in `folder`. Options of the image side that it changed replace the alignment's.
+    """The evaluation in `folder`. Options of the inference side that it changed replace the alignment's.
 
     Options of the training are those in the run folders of the captioner and of its diffusion model.
 
@@ -114,8 +114,7 @@ def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) 
         chosen = [key for key in varying if key in chosen]
     if not chosen:
         raise ValueError(
-            f"The {len(evaluations)} evaluation(s) do not differ in any option but the seed: give "
-            "others with evaluations=..."
+            f"The {len(evaluations)} evaluation(s) do not differ in any option but the seed: give others with sweep=..."
         )
     if len(chosen) > 2:
         differences = "; ".join(f"{key}: {', '.join(values[key].unique())}" for key in chosen)
@@ -142,7 +141,7 @@ def sweep_runs(evaluations: Sequence[Evaluation], options: Sequence[str], metric
             also = f"they differ in {', '.join(other)}" if other else "they are of the same options"
             raise ValueError(
                 f"{earlier.folder} and {evaluation.folder} have the same {', '.join(options)} and seed ({also}): "
-                "leave one of them out of evaluations=..."
+                "leave one of them out of sweep=[...]"
             )
         if evaluation.metric(metric) is None:
             raise ValueError(f"metric={metric} could not run in {evaluation.folder}, as its scores.json says")

@@ -18,10 +18,10 @@ def chain(**noise) -> list[dict]:
 
 
 def clustered(rows: int, seed: int, dim: int = 32) -> torch.Tensor:
-    """Unit rows (rows, dim) around 50 centres, the same for each seed."""
-    centres = torch.randn(50, dim, generator=torch.Generator().manual_seed(0))
+    """Unit rows (rows, dim) around 50 centers, the same for each seed."""
+    centers = torch.randn(50, dim, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(seed)
-    chosen = centres[torch.randint(50, (rows,), generator=generator)]
+    chosen = centers[torch.randint(50, (rows,), generator=generator)]
     return F.normalize(chosen + 0.4 * torch.randn(rows, dim, generator=generator), dim=-1)
 
 

@@ -20,9 +20,9 @@ def diffusion() -> TextDiffusion:
 
 
 def texts(rows: int, seed: int) -> torch.Tensor:
-    centres = torch.randn(30, DIM, generator=torch.Generator().manual_seed(0))
+    centers = torch.randn(30, DIM, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(seed)
-    chosen = centres[torch.randint(30, (rows,), generator=generator)]
+    chosen = centers[torch.randint(30, (rows,), generator=generator)]
     return F.normalize(chosen + 0.5 * torch.randn(rows, DIM, generator=generator), dim=-1)
 
 

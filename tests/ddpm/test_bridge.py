@@ -269,10 +269,10 @@ def test_unknown_option_of_the_step_is_refused(make_store, trained_on):
 def test_trained_on_clusters_the_bridge_moves_noisy_rows_towards_them():
     """A mixture of 8 tight clusters: after training, noisy rows come out closer to their clean selves."""
     torch.manual_seed(0)
-    centres = unit_rows(8, seed=5)
+    centers = unit_rows(8, seed=5)
 
     def clean(count):
-        return nn.functional.normalize(centres[torch.randint(8, (count,))] + 0.03 * torch.randn(count, DIM), dim=-1)
+        return nn.functional.normalize(centers[torch.randint(8, (count,))] + 0.03 * torch.randn(count, DIM), dim=-1)
 
     model = TextDiffusion(DIM, {**MLP, "width": 64, "dropout": 0.0}, embed_scale=3.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -1,4 +1,4 @@
-"""The image side of a chain may change after training, where the text side stays as the decoder knows it."""
+"""The inference side of a chain may change after training, where the training side stays as the decoder knows it."""
 
 from __future__ import annotations
 

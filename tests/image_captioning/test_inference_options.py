@@ -1,4 +1,4 @@
-"""Evaluating with another image side than the checkpoint's: results say so, folders are kept, the captioner as well."""
+"""Evaluating with another inference side than the checkpoint's: results say so, folders and the captioner stay."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_vit_encodes_pictures_and_patches_as_written_out_slowly(vit, photos):
     check_pictures(vit, photos, *VIT[1:])
 
 
-def test_texts_are_tokenised_and_encoded_as_clip_does(vit):
+def test_texts_are_tokenized_and_encoded_as_clip_does(vit):
     texts = ["a photo of a cat", "A photo of  a CAT", "a diagram"]
     tokens = vit.tokenizer(texts)
     assert tokens.shape == (3, 77)

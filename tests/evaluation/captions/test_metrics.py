@@ -265,7 +265,7 @@ def test_find_java_names_both_remedies(monkeypatch, tmp_path):
         java.find_java()
 
 
-def test_references_are_tokenised_once(monkeypatch, tmp_path):
+def test_references_are_tokenized_once(monkeypatch, tmp_path):
     calls = []
 
     def tokenize(captions):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common import stages as room
-from common.stages import Stage, StageClock, as_clock, in_words
+from comparison import stages as room
+from comparison.stages import Stage, StageClock, as_clock, in_words
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_what_is_missing_is_said(options, compose, tmp_path):
         prepare(compose("prepare_data", *where, f"output_dir={tmp_path}"))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pkl \(option train\)"):
         prepare(compose("prepare_data", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
-    with pytest.raises(ValueError, match="use encoder=imported"):
+    with pytest.raises(ValueError, match="encoder=imported"):
         prepare(compose("prepare_data", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
 
 
