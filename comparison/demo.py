@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from comparison.methods import STAGES, find_methods
+from comparison.prepare_data import prepare
 from comparison.runs import MethodRuns, shared_trainings
 from comparison.stages import Stage, StageClock
 from ddpm.bridge import load_text_diffusion, reverse_diffusion
@@ -42,7 +43,7 @@ SUMMARY = (
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
 
 
-def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]) -> dict:
+def run_demo(config: DictConfig) -> dict:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
     overrides = [override("output_dir", f"{config.runs_dir}/prepare_data/demo"), *config.prepare]
     preparing = compose_config("prepare_data", *overrides)
@@ -56,7 +57,8 @@ def run_demo(config: DictConfig, prepare: Callable[[DictConfig], EmbeddingStore]
         [Stage("preparing the data", "preparing", 0 if prepared else 90), *method_runs.plan(config.seeds), REPORT]
     )
     with clock.stage("preparing the data"):
-        store = prepare(preparing)
+        prepare(preparing)
+    store = EmbeddingStore(method_runs.store)
     runs = list(method_runs.run(config.seeds, clock))
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))

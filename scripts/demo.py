@@ -13,15 +13,8 @@ from common.cli import command
 def run(config: DictConfig) -> dict:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
     from comparison.demo import run_demo
-    from embedding_space.store import EmbeddingStore
-    from scripts.prepare_data import prepare
 
-    def prepare_store(options: DictConfig) -> EmbeddingStore:
-        store = prepare(options)
-        assert store is not None  # the demo's options encode
-        return store
-
-    return run_demo(config, prepare_store)
+    return run_demo(config)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from PIL import Image
 
 import image_captioning.caption_photos as caption_script
 from common.hints import with_hint
+from comparison.prepare_data import prepare
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.prediction_files import read_predictions
@@ -31,7 +32,6 @@ from image_captioning.evaluate import evaluate_captioner
 from image_captioning.inference_inputs import InferenceInputs
 from scripts.caption import take_paths
 from scripts.demo import run as run_demo
-from scripts.prepare_data import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 

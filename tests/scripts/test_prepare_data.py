@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from comparison.prepare_data import prepare
 from embedding_space.tables import write_tables
-from scripts.prepare_data import prepare
 
 
 def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, capsys):
@@ -40,7 +40,7 @@ def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, cap
 
 def test_a_data_set_is_fetched_first(compose, tmp_path, monkeypatch, capsys):
     fetched = []
-    monkeypatch.setattr("embedding_space.datasets.download.download", lambda *options: fetched.append(options))
+    monkeypatch.setattr("comparison.prepare_data.download", lambda *options: fetched.append(options))
     options = ["dataset=coco", f"dataset.root={tmp_path}/coco", f"output_dir={tmp_path}/o"]
     assert prepare(compose("prepare_data", *options, "download=only", "keep_archives=true")) is None
     [(dataset, keep_archives)] = fetched

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from comparison.prepare_data import prepare
 from embedding_space.datasets import make_tables
 from embedding_space.tables import TableWriter, read_tables, write_tables
-from scripts.prepare_data import prepare
 
 
 def write(path: Path, content: str = "a picture") -> Path:

@@ -7,9 +7,9 @@ import pickle
 import pytest
 import torch
 
+from comparison.prepare_data import prepare
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
-from scripts.prepare_data import prepare
 
 
 def peer_split(start: int, images: int) -> dict:

@@ -1,0 +1,100 @@
+"""Preparing a data set: fetch it, make its tables, and encode them or import others' embeddings.
+
+The work behind `scripts/prepare_data.py`, and the demo's first stage. It is here because the demo world's room is above
+`embedding_space`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.processes import Processes
+from embedding_space.datasets import make_tables
+from embedding_space.datasets.download import download
+from embedding_space.encoders.load import load_encoder
+from embedding_space.peers.importer import import_files
+from embedding_space.store import EmbeddingStore
+from embedding_space.write_store import check_training_splits, write_store
+
+DOWNLOAD = (None, False, True, "only")
+
+
+def prepare(config: DictConfig) -> EmbeddingStore | None:
+    """Prepare as `configs/prepare_data.yaml` says, re-using what exists. Returns None when nothing is encoded."""
+    dataset, processes = config.dataset, Processes()
+    if config.download not in DOWNLOAD:
+        raise ValueError(f"download={config.download} must be true, false or only")
+    for key in ("text_split", "image_mean_split"):
+        if key not in dataset:
+            raise ValueError(
+                f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
+            )
+    check_training_splits(dataset.text_split, dataset.image_mean_split)
+    processes.run_on_main(lambda: _fetch(config))
+    if config.download == "only":
+        return None
+    if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in ("train", "val", "test")):
+        return import_files(config)
+    processes.run_on_main(lambda: _make_tables(dataset))
+    if not config.encode:
+        return None
+    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
+    store = write_store(
+        dataset.root,
+        encoder,
+        config.encoder.name,
+        dataset.text_split,
+        dataset.image_mean_split,
+        config.patches,
+        config.max_unreadable_fraction,
+        processes,
+    )
+    if processes.rank == 0:
+        print(_summary(store))
+    return store
+
+
+def _fetch(config: DictConfig) -> None:
+    """Keep the config, and fetch the data set's files if asked to."""
+    output_dir, dataset = Path(config.output_dir), config.dataset
+    output_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    if config.download:
+        download(dataset, config.keep_archives)
+        state = "complete but for what is to be fetched by hand" if dataset.get("by_hand") else "complete"
+        print(f"{dataset.source}: {state}")
+
+
+def _summary(store: EmbeddingStore) -> str:
+    manifest = store.manifest
+    held = [f"{count:,} {kind} of {manifest.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
+    if manifest.patches:
+        held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
+    if manifest.unreadable:
+        held.append(f"without {len(manifest.unreadable):,} that could not be read (unreadable.jsonl)")
+    if manifest.cut_texts:
+        held.append(f"{manifest.cut_texts:,} texts being longer than the encoder takes and read up to there")
+    for kind, what in (("text", "captions"), ("image", "photos")):
+        split = manifest.mean_split(kind)
+        if split is not None and not store.has_mean(kind):
+            held.append(f"no {kind} mean, since there are no {what} of split {split}")
+    return f"{store.path}: {', '.join(held)}"
+
+
+def _make_tables(dataset: DictConfig) -> None:
+    """Write the data set's tables."""
+    if dataset.kind == "demo_world":
+        # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
+        from demo_world.world import write_demo_world
+
+        splits = {split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")}
+        world = write_demo_world(Path(dataset.root), **splits, seed=dataset.seed, image_size=dataset.image_size)
+        print(
+            f"{dataset.root}: {world['heldout_overlap_before']:.1%} of the validation and test captions were word for "
+            f"word in the text corpus; {world['corpus_captions_dropped']:,} captions were dropped from it, which "
+            f"leaves {world['heldout_overlap_after']:.1%}"
+        )
+    else:
+        make_tables(dataset)
