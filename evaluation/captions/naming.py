@@ -29,27 +29,28 @@ def named_as(images: Sequence[Names], image_ids: Sequence[str]) -> list[str]:
     Raises ValueError when two images, or two ids, would be taken for one.
     """
     matches = [_matched(images, image_ids, way) for way in _WAYS]
-    counts = [len(found) for found in matches]
+    counts = [len(pairs) for pairs in matches]
     best = counts.index(max(counts))
-    way, found = _WAYS[best], matches[best]
+    way, pairs = _WAYS[best], matches[best]
     if best == 0:
         return [names.image_id for names in images]
-    ids = {image_id: own for own, image_id in found}
+    ids = {image_id: name for name, image_id in pairs}
     by_image: dict[str, str] = {}
-    for image_id, own in ids.items():
-        if own in by_image:
+    for image_id, name in ids.items():
+        if name in by_image:
             raise ValueError(
-                f"the predicted images {by_image[own]!r} and {image_id!r} are both its image {own!r}: predict each once"
+                f"the predicted images {by_image[name]!r} and {image_id!r} are both its image {name!r}: predict each "
+                "once"
             )
-        by_image[own] = image_id
+        by_image[name] = image_id
     called: list[str] = []
     taken: dict[str, Names] = {}
     for names in images:
-        own = way(names) or names.image_id
-        key = by_image.get(own, own)
+        name = way(names) or names.image_id
+        key = by_image.get(name, name)
         if key in taken:
             raise ValueError(
-                f"its images {taken[key].image_id!r} and {names.image_id!r} are both called {own!r}: name the "
+                f"its images {taken[key].image_id!r} and {names.image_id!r} are both called {name!r}: name the "
                 "predicted images as it does, by their ids or whole paths"
             )
         taken[key] = names
@@ -77,15 +78,15 @@ _WAYS: tuple[_Way, ...] = (
 
 def _matched(images: Sequence[Names], image_ids: Sequence[str], way: _Way) -> list[tuple[str, str]]:
     """(what the way calls an image, the id that fits it) of all ids that fit one."""
-    own = {way(names) for names in images} - {""}
-    longest = 0 if way is _WAYS[0] else max((name.count("/") + 1 for name in own), default=0)
-    found = []
+    known = {way(names) for names in images} - {""}
+    longest = 0 if way is _WAYS[0] else max((name.count("/") + 1 for name in known), default=0)
+    pairs = []
     for image_id in image_ids:
         parts = _parts(image_id) if longest else ()
         tails = ["/".join(parts[-n:]) for n in range(longest, 0, -1)] if parts else []
         if way is _WAYS[3] and parts:
             tails.append(_stem(parts[-1]))
-        fits = next((name for name in (image_id, *tails) if name in own), None)
+        fits = next((name for name in (image_id, *tails) if name in known), None)
         if fits is not None:
-            found.append((fits, image_id))
-    return found
+            pairs.append((fits, image_id))
+    return pairs

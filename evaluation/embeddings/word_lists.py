@@ -8,19 +8,19 @@ from pathlib import Path
 from common.text_files import numbered_lines
 
 
-def word_list(option: str, given: str | Sequence[str]) -> list[str]:
+def word_list(option: str, words: str | Sequence[str]) -> list[str]:
     """The entries of a list, or of a text file with one a line; blank lines do not count.
 
     Raises FileNotFoundError when there is no such file, ValueError for one that is empty or no UTF-8 text.
     """
-    if not isinstance(given, str):
-        return [str(entry) for entry in given]
-    if not Path(given).is_file():
-        raise FileNotFoundError(f"There is no file {given} (option {option})")
+    if not isinstance(words, str):
+        return [str(entry) for entry in words]
+    if not Path(words).is_file():
+        raise FileNotFoundError(f"There is no file {words} (option {option})")
     try:
-        entries = [line.strip() for _, line in numbered_lines(Path(given))]
+        entries = [line.strip() for _, line in numbered_lines(Path(words))]
     except ValueError as error:
-        raise ValueError(f"{given} (option {option}) is no UTF-8 text: save it as UTF-8 ({error})") from error
+        raise ValueError(f"{words} (option {option}) is no UTF-8 text: save it as UTF-8 ({error})") from error
     if not entries:
-        raise ValueError(f"{given} (option {option}) is empty: put one entry on each line")
+        raise ValueError(f"{words} (option {option}) is empty: put one entry on each line")
     return entries
