@@ -202,7 +202,7 @@ class Alignment(nn.Module):
             raise ValueError(
                 "alignment=... does something else to texts than the alignment that the captioner was trained with "
                 f"(rows differ by up to {difference:.2g}), so its decoder cannot read them: choose one with the same "
-                "training side, or train another captioner with python -m image_captioning.train alignment=..."
+                "training side, or train another captioner with it"
             )
 
     def restore(self) -> Alignment:

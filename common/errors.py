@@ -39,11 +39,12 @@ class NeedsTraining(Exception):
     Args:
         message: what is wrong.
         stage: the room that trains it.
+        options: of the command that trains it; by default those of any training of the stage.
     """
 
-    def __init__(self, message: str, stage: str):
+    def __init__(self, message: str, stage: str, options: str | None = None):
         super().__init__(message)
-        self.stage = stage
+        self.stage, self.options = stage, options
 
 
 class MissingModel(NeedsTraining, FileNotFoundError):
@@ -51,6 +52,10 @@ class MissingModel(NeedsTraining, FileNotFoundError):
 
     def __init__(self, what: str, folder: Path, missing: list[str], stage: str):
         super().__init__(f"No {what} in {folder} ({' and '.join(missing)} missing)", stage)
+
+
+class OtherModel(NeedsTraining, ValueError):
+    """A model was trained on something else than what it is to be used with."""
 
 
 class DamagedModel(NeedsTraining, ValueError):

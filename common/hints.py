@@ -32,7 +32,8 @@ def with_hint(error: BaseException) -> str:
 
 def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
     if isinstance(error, NeedsTraining):
-        return f"run python -m {error.stage}.train {TRAINING_OPTIONS.get(error.stage, 'dataset=...')}"
+        options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
+        return f"run python -m {error.stage}.train {options}"
     if isinstance(error, NeedsTables):
         return (
             f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "

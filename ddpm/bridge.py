@@ -14,6 +14,7 @@ from alignment.auto_noise import rows_for_estimate
 from alignment.step import NormalSampler, Step
 from common.checkpoint import load_checkpoint
 from common.checks import Count, Share, checked_options
+from common.errors import OtherModel
 from ddpm.auto_timestep import estimate_image_timestep
 from ddpm.diffusion import TextDiffusion
 from ddpm.sampling import ddim_times
@@ -147,10 +148,11 @@ def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: Embedd
     preceding = [step for step in preceding if step.changes_training_rows]
     entries = [{"step": type(step).__name__, **step.options()} for step in preceding]
     if entries != model.prefix.options():
-        raise ValueError(
+        raise OtherModel(
             f"The text diffusion model in {folder} was trained on rows after {_names(model.prefix.options())}, but in "
-            f"alignment.steps DiffusionBridge is after {_names(entries)}: use the same steps, or train another "
-            "model with python -m ddpm.train prefix=..."
+            f"alignment.steps DiffusionBridge is after {_names(entries)}. Use the same steps, or for another model",
+            "ddpm",
+            "prefix=...",
         )
     unit = torch.eye(model.dim)
     ours, theirs = unit, model.prefix.training_side(unit)
@@ -158,9 +160,11 @@ def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: Embedd
         ours = step.training_side(ours, torch.zeros_like)
     difference = (ours - theirs).abs().max().item()
     if difference > 1e-4:
-        raise ValueError(
+        raise OtherModel(
             f"The text mean of {store.path} is not the one that the text diffusion model in {folder} was trained "
-            f"with (texts would differ by up to {difference:.2g}): run python -m ddpm.train with store={store.path}"
+            f"with (texts would differ by up to {difference:.2g})",
+            "ddpm",
+            f"store={store.path}",
         )
 
 

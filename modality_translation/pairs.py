@@ -27,8 +27,7 @@ class PairedStores:
         ):
             if ours != theirs:
                 raise ValueError(
-                    f"image_store={images} and text_store={texts} are of {what}: both must be views of one data set, "
-                    "each prepared with python scripts/prepare_data.py dataset=... encoder=..."
+                    f"image_store={images} and text_store={texts} are of {what}: encode one data set with both"
                 )
 
     @property

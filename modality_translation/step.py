@@ -8,6 +8,7 @@ from typing import Any
 
 from alignment.step import Step
 from alignment.steps import Normalize
+from common.errors import OtherModel
 from embedding_space.encoders.identity import is_same_encoder
 from modality_translation.translation import Translation, load_translation
 
@@ -93,8 +94,10 @@ def check_encoder(translation: Translation, side: str, encoder: Mapping, what: s
         ValueError: it is another encoder.
     """
     if not is_same_encoder(ours := translation.encoders[side], encoder):
-        raise ValueError(
+        raise OtherModel(
             f"The translation in {folder} was trained on {side} of the encoder {ours['name']!r}, but {what} holds "
-            f"those of {encoder.get('name')!r}, or of other weights: run python -m "
-            "modality_translation.train on the stores that you use, or give those that it was trained on"
+            f"those of {encoder.get('name')!r}, or of other weights. Give the stores that it was trained on, or for "
+            "another translation",
+            "modality_translation",
+            "image_store=... text_store=...",
         )
