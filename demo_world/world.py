@@ -11,12 +11,15 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import joblib
 import numpy as np
 from PIL import Image
+from pydantic import Field
 from tqdm import tqdm
 
+from common.checks import Whole, checked_options
 from common.files import write_json
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
@@ -48,14 +51,15 @@ def world_hash(seed: int, image_size: int = IMAGE_SIZE) -> str:
     return digest.hexdigest()
 
 
+@checked_options()
 def write_demo_world(
     root: Path | str,
-    pretrain: int,
-    train: int,
-    val: int,
-    test: int,
-    seed: int = 0,
-    image_size: int = IMAGE_SIZE,
+    pretrain: Whole,
+    train: Whole,
+    val: Whole,
+    test: Whole,
+    seed: Whole = 0,
+    image_size: Annotated[int, Field(ge=32)] = IMAGE_SIZE,
     progress: bool = True,
 ) -> dict:
     """Write the world to `root` and return what `world.json` says; a finished world of the same settings is kept.

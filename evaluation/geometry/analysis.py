@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from common.checks import checked_options
 from evaluation.geometry.gap import gap_statistics, paired_gap_statistics
 from evaluation.geometry.residuals import residual_statistics
 from evaluation.geometry.sample import Embeddings
@@ -9,12 +14,20 @@ from evaluation.geometry.similarity import cosine_statistics, pair_alignment, pa
 from evaluation.geometry.spread import spread_statistics
 
 
-def analyze(embeddings: Embeddings, variance_share: float = 0.99, draws: int = 20_000) -> dict:
+@checked_options()
+def analyze(
+    embeddings: Embeddings,
+    variance_share: Annotated[float, Field(gt=0, lt=1)] = 0.99,
+    draws: Annotated[int, Field(ge=2)] = 20_000,
+) -> dict:
     """All statistics of these rows. `paired` has those that need pairs, and is None without pairs.
 
     Args:
         variance_share: the leading directions that hold this share of a modality's variance are its span.
         draws: of pairs of rows, where all pairs would be too many.
+
+    Raises:
+        ValueError: a share outside (0, 1), or fewer than 2 draws.
     """
     both = {"images": embeddings.images, "texts": embeddings.texts}
     statistics = {

@@ -17,7 +17,7 @@ from open_clip.loss import ClipLoss
 from pydantic import Field
 from torch import Tensor, nn
 
-from common.checks import Count, Positive, checked_dataclass
+from common.checks import Count, Positive, checked_dataclass, checked_options
 
 
 @checked_dataclass()
@@ -48,7 +48,8 @@ class GapExperiment:
         generator = torch.Generator().manual_seed(self.seed)
         return Rows(self, self.offset / 2, generator), Rows(self, -self.offset / 2, generator)
 
-    def run(self, temperature: float) -> dict[str, list[float]]:
+    @checked_options()
+    def run(self, temperature: Positive) -> dict[str, list[float]]:
         """Statistics before each step and after the last, steps + 1 of each.
 
         Returns:

@@ -164,3 +164,10 @@ GOLDEN_CAPTIONS = [
     "a rooster and a cyclist on the farm under an orange sky",
     "a rooster walking past a red barn in the evening",
 ]
+
+
+@pytest.mark.parametrize(("option", "value"), [("test", -1), ("seed", -3), ("image_size", 16)])
+def test_impossible_settings_are_refused_in_python_too(tmp_path, option, value):
+    with pytest.raises(ValueError, match=f"{option}={value} must be greater than or equal to"):
+        write_demo_world(tmp_path / "new", **{**SIZES, option: value}, progress=False)
+    assert not (tmp_path / "new").exists()

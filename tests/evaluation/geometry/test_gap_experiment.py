@@ -74,3 +74,8 @@ def test_the_command_writes_its_figure_and_all_curves(compose, tmp_path, capsys)
     assert "gap, constant" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"unit_rows=\[\]"):
         contrastive_gap(compose("contrastive_gap", "unit_rows=[]", f"output_dir={tmp_path}"))
+
+
+def test_a_temperature_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="temperature=0"):
+        GapExperiment(pairs=4, steps=1).run(0)

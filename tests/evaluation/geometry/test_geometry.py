@@ -172,3 +172,10 @@ def test_bad_rows_and_options_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             Embeddings(*arguments)
+
+
+@pytest.mark.parametrize("options", [{"variance_share": 1.0}, {"draws": 1}])
+def test_statistics_of_impossible_settings_are_refused(options):
+    (option,) = options
+    with pytest.raises(ValueError, match=f"{option}=1.* must be "):
+        analyze(Embeddings(torch.eye(8), torch.eye(8)), **options)
