@@ -15,13 +15,13 @@ from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood
 from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import remaining_gap
-from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import CaptioningModel
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs, check_encoder, first_texts
 
 
 def evaluate_captioner(
-    captioner: Captioner,
+    captioner: CaptioningModel,
     inputs: InferenceInputs,
     output_dir: str | Path,
     decoding: Decoding | None = None,
@@ -57,11 +57,14 @@ def evaluate_captioner(
         return reused
 
     chain, image_mean = inputs.image_chain(captioner)
-    images, texts, image_row = inputs.rows(list(references.captions))
+    rows, images, texts, image_row = inputs.rows(list(references.captions))
     batch_size, reads_texts = inputs.batch_size, inputs.caption_from == "texts"
     started = time.perf_counter()
     aligned = in_parts(chain.inference_side, images, captioner.device, batch_size)
-    read = captioner.align_texts(texts[first_texts(image_row, len(images))], batch_size) if reads_texts else aligned
+    if reads_texts:
+        read = captioner.align_texts(texts[first_texts(image_row, len(images))], batch_size)
+    else:
+        read = captioner.image_inputs(aligned, images, inputs.images_from, inputs.split, rows)
     reranker = captioner.reranker(images) if decoding.clip_weight else None
     captions = captioner.caption(read, decoding, batch_size, precision=inputs.precision, reranker=reranker)
     seconds = time.perf_counter() - started

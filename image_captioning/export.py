@@ -16,7 +16,8 @@ from alignment.memory import TextMemory
 from common.config import drop_nulls
 from common.files import file_sha256, write_json
 from common.provenance import run_facts
-from image_captioning.captioner import Captioner, checkpoint_sha256
+from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import checkpoint_sha256
 from training.run_folder import first_difference
 
 

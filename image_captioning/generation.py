@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import signature
 from typing import Annotated, Any, Literal
 
@@ -12,11 +12,12 @@ from pydantic import Field
 from torch import Tensor
 from transformers import (
     DynamicCache,
+    EncoderDecoderCache,
     GenerationConfig,
-    GPT2LMHeadModel,
     LogitsProcessor,
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
+    PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
 )
 
@@ -84,6 +85,27 @@ class Decoding:
         return f"{self.strategy}{self.beams or ''}{''.join(text.removesuffix('.0') for text in changed)}"
 
 
+@dataclass(frozen=True)
+class EncodedImages:
+    """What a decoder with cross-attention looks at while it writes.
+
+    Attributes:
+        states: (B, S, W), an encoder's output.
+        mask: (B, S) bool, true where there is something to look at; None: everywhere.
+    """
+
+    states: Tensor
+    mask: Tensor | None = None
+
+    def __getitem__(self, rows: Tensor) -> EncodedImages:
+        return EncodedImages(self.states[rows], None if self.mask is None else self.mask[rows])
+
+    def arguments(self) -> dict[str, Tensor]:
+        """By the names that transformers' decoders take them."""
+        mask = {} if self.mask is None else {"encoder_attention_mask": self.mask.long()}
+        return {"encoder_hidden_states": self.states, **mask}
+
+
 class NucleusSampler(LogitsProcessor):
     """Samples one token per row from its nucleus and masks all others, so that greedy search selects it.
 
@@ -134,21 +156,29 @@ class BannedTokens(LogitsProcessor):
 
 @torch.no_grad()
 def generate(
-    gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], first_row: int = 0
+    model: PreTrainedModel,
+    prefix: Tensor,
+    decoding: Decoding,
+    end: int,
+    banned: list[int],
+    first_row: int = 0,
+    encoded: EncodedImages | None = None,
 ) -> Tensor:
     """Continue prefixes (B, P, W) to token ids (B, T), T <= max_new_tokens, padded with `end` after the end token.
 
     Args:
+        model: a causal language model.
         end: the token that ends a caption.
         banned: tokens that are never written, such as the unknown token.
         first_row: the number of the batch's first row among all rows, for nucleus sampling.
+        encoded: what a model with cross-attention looks at.
 
     Raises:
         ValueError: prefix and max_new_tokens exceed the decoder's positions.
     """
-    _check_positions(gpt2, prefix, decoding)
+    _check_positions(model, prefix, decoding)
     if (decoding.beams or 1) > 1:
-        return beam_hypotheses(gpt2, prefix, decoding, end, banned, count=1)[0]
+        return beam_hypotheses(model, prefix, decoding, end, banned, count=1, encoded=encoded)[0]
     processors = LogitsProcessorList()
     if decoding.repetition_penalty != 1:
         processors.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
@@ -157,11 +187,11 @@ def generate(
     processors.append(BannedTokens(banned, prefix.device))
     if decoding.strategy == "nucleus":
         processors.append(NucleusSampler(decoding, range(first_row, first_row + len(prefix))))
-    return _greedy_search(gpt2, prefix, processors, decoding.max_new_tokens, end)
+    return _greedy_search(model, prefix, processors, decoding.max_new_tokens, end, encoded)
 
 
-def _check_positions(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding) -> None:
-    positions = gpt2.config.n_positions
+def _check_positions(model: PreTrainedModel, prefix: Tensor, decoding: Decoding) -> None:
+    positions = model.config.max_position_embeddings
     if prefix.shape[1] + decoding.max_new_tokens > positions:
         raise ValueError(
             f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
@@ -170,7 +200,12 @@ def _check_positions(gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding) 
 
 
 def _greedy_search(
-    gpt2: GPT2LMHeadModel, prefix: Tensor, processors: LogitsProcessorList, max_new_tokens: int, end: int
+    model: PreTrainedModel,
+    prefix: Tensor,
+    processors: LogitsProcessorList,
+    max_new_tokens: int,
+    end: int,
+    encoded: EncodedImages | None = None,
 ) -> Tensor:
     """Greedy search with the same tokens as transformers', in less time.
 
@@ -179,11 +214,12 @@ def _greedy_search(
     """
     tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
     rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
-    cache, inputs = DynamicCache(), prefix
-    name = _cache_argument(gpt2)
+    cache, inputs = _new_cache(encoded), prefix
+    name, embed, head = _cache_argument(model), model.get_input_embeddings(), model.get_output_embeddings()
     for place in range(max_new_tokens):
-        hidden = gpt2.transformer(inputs_embeds=inputs, use_cache=True, **{name: cache}).last_hidden_state
-        scores = processors(tokens[rows, :place], gpt2.lm_head(hidden[:, -1]).float())
+        beside = {} if encoded is None else encoded.arguments()
+        hidden = model.base_model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **beside).last_hidden_state
+        scores = processors(tokens[rows, :place], head(hidden[:, -1]).float())
         chosen = scores.argmax(-1)
         tokens[rows, place] = chosen
         going = (chosen != end).nonzero()[:, 0]
@@ -192,28 +228,39 @@ def _greedy_search(
         if len(going) < len(rows):
             rows, chosen = rows[going], chosen[going]
             cache.batch_select_indices(going)
+            encoded = None if encoded is None else encoded[going]
             for processor in processors:
                 if isinstance(processor, NucleusSampler):
                     processor.keep(going)
-        inputs = gpt2.transformer.wte(chosen)[:, None]
+        inputs = embed(chosen)[:, None]
     return tokens[:, : place + 1]
 
 
-def _cache_argument(gpt2: GPT2LMHeadModel) -> str:
+def _new_cache(encoded: EncodedImages | None) -> DynamicCache | EncoderDecoderCache:
+    return DynamicCache() if encoded is None else EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
     """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
-    return "cache" if "cache" in signature(gpt2.transformer.forward).parameters else "past_key_values"
+    return "cache" if "cache" in signature(model.base_model.forward).parameters else "past_key_values"
 
 
 @torch.no_grad()
 def beam_hypotheses(
-    gpt2: GPT2LMHeadModel, prefix: Tensor, decoding: Decoding, end: int, banned: list[int], count: int
+    model: PreTrainedModel,
+    prefix: Tensor,
+    decoding: Decoding,
+    end: int,
+    banned: list[int],
+    count: int,
+    encoded: EncodedImages | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The `count` best hypotheses of each prefix (B, P, W), best first.
+    """The `count` best hypotheses of each prefix (B, P, W), best first; arguments as of `generate`.
 
     Returns:
         Token ids (B x count, T) as from `generate`, and log-probability / length ** length_penalty (B, count).
     """
-    _check_positions(gpt2, prefix, decoding)
+    _check_positions(model, prefix, decoding)
     config = GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
@@ -231,8 +278,10 @@ def beam_hypotheses(
     with warnings.catch_warnings():
         # Penalties depend on the caption only, not on the prefix, as we document.
         warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
-        output: Any = gpt2.generate(  # pyright: ignore[reportAttributeAccessIssue]
+        beside = {} if encoded is None else {**encoded.arguments(), _cache_argument(model): _new_cache(encoded)}
+        output: Any = model.generate(  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
             inputs_embeds=prefix,
+            **beside,
             attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([BannedTokens(banned, prefix.device)]),

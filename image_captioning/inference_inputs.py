@@ -17,7 +17,7 @@ from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import ReferenceSet, split_references
 from evaluation.captions.training_text import TrainingSource
-from image_captioning.captioner import Captioner, checkpoint_sha256
+from image_captioning.captioning_model import CaptioningModel, checkpoint_sha256
 
 READ_FROM = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
@@ -36,7 +36,7 @@ class InferenceInputs:
     image_mean_from: the image mean that is subtracted: `checkpoint`, the captioner's, of the data set that it was
         trained on; or `store`, of this data set's own unpaired training images. Never of the images captioned.
     training_store: where the captioner's training text is, if it is not in `store`.
-    batch_size, precision: of the decoder, as for `Captioner.caption`.
+    batch_size, precision: of the decoder, as for `CaptioningModel.caption`.
     """
 
     store: EmbeddingStore
@@ -64,7 +64,7 @@ class InferenceInputs:
         references = split_references(self.store, self.split)
         return references.without_first() if self.caption_from == "texts" else references
 
-    def recorded(self, captioner: Captioner) -> dict[str, Any]:
+    def recorded(self, captioner: CaptioningModel) -> dict[str, Any]:
         """What decides the captions, as an evaluation records it."""
         other = {} if self.images_from.hash == self.store.hash else {"image_store": self.images_from.hash}
         return {
@@ -80,7 +80,7 @@ class InferenceInputs:
             "training_store": self.training_store and str(self.training_store),
         }
 
-    def image_chain(self, captioner: Captioner) -> tuple[Alignment, dict[str, str | None]]:
+    def image_chain(self, captioner: CaptioningModel) -> tuple[Alignment, dict[str, str | None]]:
         """What the images go through, and where the mean that it subtracts comes from.
 
         Raises:
@@ -105,16 +105,17 @@ class InferenceInputs:
         known = dict(zip(("dataset", "split", "store_hash"), origin, strict=True))
         return chain, {"from": self.image_mean_from, **known}
 
-    def rows(self, image_ids: list[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Image rows (N, D) of the images that are captioned, text rows (M, D) of the split, each text's image (M,)."""
+    def rows(self, image_ids: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Which of the split's images are captioned (N,), their rows (N, D), text rows (M, D) of the split, each text's
+        image (M,)."""
         captioned = set(image_ids)
         rows = torch.tensor([row for row, i in enumerate(self.store.image_ids(self.split)) if i in captioned])
         place = torch.full((int(rows.max()) + 1,), -1)
         place[rows] = torch.arange(len(rows))
         image_row = place[torch.from_numpy(self.store.pairs(self.split))]
-        return self.images_from.images(self.split)[rows], self.store.texts(self.split), image_row
+        return rows, self.images_from.images(self.split)[rows], self.store.texts(self.split), image_row
 
-    def training_source(self, captioner: Captioner) -> TrainingSource:
+    def training_source(self, captioner: CaptioningModel) -> TrainingSource:
         """Where the text is that the captioner was trained on, or why that is not known.
 
         Raises:
@@ -146,7 +147,7 @@ def first_texts(image_row: Tensor, images: int) -> Tensor:
 
 
 def check_encoder(
-    captioner: Captioner,
+    captioner: CaptioningModel,
     store: EmbeddingStore,
     image_store: EmbeddingStore | None = None,
     alignment: Alignment | None = None,

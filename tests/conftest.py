@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from common.process_setup import set_up_process
 
 set_up_process()  # before torch is imported, as in every command
+os.environ["DIFFUSION_BRIDGE_DEVICE"] = "cpu"  # the same tests everywhere; those marked gpu ask for another device
 
 import numpy as np
 import pytest

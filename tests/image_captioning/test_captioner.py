@@ -158,7 +158,7 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
 
 def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
     make_captioner().save_pretrained(tmp_path / "pretrained" / "small")
-    monkeypatch.setattr("image_captioning.captioner.PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr("image_captioning.captioning_model.PRETRAINED", tmp_path / "pretrained")
     assert Captioner.load("small").dim == 8
     with pytest.raises(FileNotFoundError, match=r"No captioner in smal: .* in pretrained/ there is small"):
         Captioner.load("smal")

@@ -1,0 +1,378 @@
+"""What captioning models share: a causal language model writes sentences from aligned inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
+
+from alignment.chain import Alignment, in_parts
+from common.checkpoint import load_checkpoint
+from common.device import announce, autocast, best_device, choose_precision
+from common.paths import PRETRAINED
+from embedding_space.encoders.base import EncodedImages as EncodedFiles
+from embedding_space.encoders.base import Encoder
+from embedding_space.store import EmbeddingStore
+from image_captioning.data import CaptionTokens, check_finite
+from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
+from image_captioning.hub import find_hub_folder
+from image_captioning.reranking import Reranker, load_reranking_encoder
+from image_captioning.tokenizer import end_token, load_tokenizer
+
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+HINT = (
+    "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
+    "a name in pretrained/ or a Hub id"
+)
+
+
+class Rows(Protocol):
+    """N inputs: a tensor, or anything else that is indexed and moved like one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+    def to(self, device: torch.device, /) -> Any: ...
+
+
+Inputs = TypeVar("Inputs", bound=Rows)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the language model reads: B prefixes (B, P, W), and what it looks at by cross-attention, if it does."""
+
+    prefix: Tensor
+    encoded: EncodedImages | None = None
+
+
+class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
+    """A causal language model that writes captions from inputs behind an alignment.
+
+    A subclass has `language_model`, `dim`, `prefix_length` and `context`; inputs are tensors of aligned rows (N, D)
+    unless it says otherwise.
+
+    Args:
+        dim: D of the embeddings.
+        alignment: the chain whose output it reads.
+        encoder: the description of the embeddings' encoder, so that new photos can be encoded alike.
+        provenance: what it was trained on (data set, method, seed, uses_pairs), for results to repeat.
+
+    Attributes:
+        tokenizer: set after construction, or by `load`.
+        folder: where `load` found it, else None.
+        reads_patches: whether its inputs need patch tokens beside the image rows.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    folder: Path | None = None
+    reads_patches = False
+
+    def __init__(self, dim: int, alignment: Alignment, encoder: Mapping, provenance: Mapping | None):
+        super().__init__()
+        self.dim, self.alignment = dim, alignment
+        self.encoder_description, self.provenance = dict(encoder), dict(provenance or {})
+
+    @property
+    def language_model(self) -> Any:
+        """The decoder: one of transformers' models for causal language modeling."""
+        raise NotImplementedError
+
+    @property
+    def prefix_length(self) -> int:
+        """P, the positions of the language model that come before the caption."""
+        raise NotImplementedError
+
+    def context(self, inputs: Inputs) -> Context:
+        """What the language model reads for B inputs."""
+        raise NotImplementedError
+
+    def image_inputs(self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor) -> Inputs:
+        """The inputs for images of a store.
+
+        Args:
+            aligned: (N, D) their rows after the alignment.
+            images: (N, D) their raw rows.
+            rows: (N,) int64, which images of `split` they are.
+        """
+        raise NotImplementedError
+
+    def train(self, mode: bool = True):
+        """As nn.Module's, except that the alignment, which is part of the data, never trains."""
+        super().train(mode)
+        self.alignment.eval()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self.language_model.device
+
+    @property
+    def image_encoder_description(self) -> Mapping:
+        """The description of the images' encoder."""
+        return self.alignment.inference_encoder or self.encoder_description
+
+    def check_room(self, caption_tokens: int) -> None:
+        """Raise ValueError if prefix and caption, with its end token, need more positions than the decoder has."""
+        positions = self.language_model.config.max_position_embeddings
+        if self.prefix_length + caption_tokens - 1 > positions:
+            raise ValueError(
+                f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length) and the longest "
+                f"caption's {caption_tokens} need more than the decoder's {positions} positions: lower "
+                "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more n_positions"
+            )
+
+    def banned_tokens(self) -> list[int]:
+        """Tokens that no caption may have: special ones except the end token, and the vocabulary's padding."""
+        end, unknown = end_token(self.tokenizer), self.tokenizer.unk_token_id
+        # GPT-2's tokenizer has one token for the end and for unknown words.
+        banned = [token for token in self.tokenizer.all_special_ids if token != end]
+        banned += [unknown] if isinstance(unknown, int) and unknown not in (end, *banned) else []
+        return [*banned, *range(len(self.tokenizer), self.language_model.config.vocab_size)]
+
+    def align_images(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """Raw image embeddings (N, D) -> aligned rows (N, D), on the same device.
+
+        Raises:
+            ValueError: rows of another width than the model's, or that are not finite.
+        """
+        self._check_rows(images, self.alignment.inference_dim or self.dim)
+        return in_parts(self.alignment.inference_side, images, self.device, batch_size)
+
+    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Any:
+        """Raw text embeddings (N, D) -> the inputs that they would be without a gap, as `align_images`.
+
+        Raises:
+            ValueError: the model reads more of an image than its row, which texts do not have.
+        """
+        raise ValueError(
+            f"caption_from=texts: this captioner ({type(self).__name__}) reads patches of images, which texts lack"
+        )
+
+    def encoded_inputs(self, encoded: EncodedFiles) -> Any:
+        """The inputs for pictures that were just encoded; with patch tokens if `reads_patches`."""
+        raise NotImplementedError
+
+    def _check_rows(self, rows: Tensor, dim: int) -> None:
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise ValueError(
+                f"This captioner reads embeddings of {dim} dimensions from the encoder "
+                f"{self.encoder_description.get('name')}; got the shape {tuple(rows.shape)}"
+            )
+        check_finite(rows, "the embeddings to caption")
+
+    def _check_inputs(self, inputs: Inputs) -> None:
+        """Raise ValueError for inputs of another shape than the model's, or that are not finite."""
+        if isinstance(inputs, Tensor):
+            self._check_rows(inputs, self.dim)
+
+    def logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
+        """Teacher forcing: B inputs, captions (B, T) -> logits (B, T, V); [:, t] predicts tokens[:, t]."""
+        return self.language_model.get_output_embeddings()(self._hidden(inputs, tokens))
+
+    def _hidden(self, inputs: Inputs, tokens: Tensor) -> Tensor:
+        """(B, T, W) the language model's last hidden states; [:, t] predicts tokens[:, t]."""
+        context = self.context(inputs)
+        prefix = context.prefix  # (B, P, W)
+        words = self.language_model.get_input_embeddings()(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
+        beside = {} if context.encoded is None else context.encoded.arguments()
+        # Padding is on the right, where causal attention never looks, so that no attention mask is needed.
+        with attention_on(prefix.device):
+            embeddings = torch.cat([prefix, words], dim=1)  # (B, P + T - 1, W)
+            output = self.language_model.base_model(inputs_embeds=embeddings, use_cache=False, **beside)
+        return output.last_hidden_state[:, prefix.shape[1] - 1 :]
+
+    def forward(self, inputs: Inputs, tokens: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """-log p(caption | input) in nats, summed over each caption's tokens: (B,).
+
+        Args:
+            inputs: B of them, such as aligned unit rows (B, D).
+            tokens: (B, T) int64, each caption ended by the end token, with padding on the right.
+            mask: (B, T) bool, true at tokens, false at padding.
+        """
+        # Flat, since the same loss is five times as slow over (B, V, T) logits. The little padding (batches have
+        # captions of similar lengths) costs less than selecting the tokens: a GPU would wait for their number.
+        logits = self.logits(inputs, tokens).float().flatten(0, 1)  # (B x T, V)
+        losses = F.cross_entropy(logits, tokens.flatten(), reduction="none", label_smoothing=label_smoothing)
+        return (losses.view_as(tokens) * mask).sum(-1)
+
+    def reranker(self, images: Tensor, encoder: Encoder | None = None) -> Reranker:
+        """The reranker of these images for `decoding.clip_weight`.
+
+        Args:
+            images: (N, D) raw embeddings.
+            encoder: embeds hypotheses; by default the embeddings' encoder is loaded.
+
+        Raises:
+            ValueError: the images' space is not that of the texts, or their encoder cannot be loaded.
+        """
+        if images.shape[1] != self.dim:
+            raise ValueError(
+                "decoding.clip_weight compares images with sentences in one space, which translated images do not "
+                "share: set it to 0"
+            )
+        return Reranker(images, encoder or load_reranking_encoder(self.encoder_description))
+
+    @torch.no_grad()
+    def caption(
+        self,
+        inputs: Inputs,
+        decoding: Decoding | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+        precision: str = "fp32",
+        reranker: Reranker | None = None,
+    ) -> list[str]:
+        """Captions of N inputs, such as aligned rows (N, D).
+
+        Args:
+            precision: of the model: fp32, bf16 or fp16, or auto for what the device computes natively. Half precision
+                may be twice as fast; rounding then decides between words of similar probability.
+            reranker: of the rows' raw images, for `decoding.clip_weight`.
+
+        Raises:
+            ValueError: inputs of another shape than the model's or that are not finite, or a decoding that needs a
+                reranker without one.
+        """
+        decoding, precision = decoding or Decoding(), choose_precision(precision, self.device)
+        if decoding.clip_weight and reranker is None:
+            raise ValueError(f"decoding.clip_weight={decoding.clip_weight} needs a reranker, of the images' embeddings")
+        announce("Captioning", self.device, precision)
+        self._check_inputs(inputs)
+        end, banned = end_token(self.tokenizer), self.banned_tokens()
+        captions: list[str] = []
+        with (
+            _evaluating(self),
+            autocast(self.device, precision),
+            tqdm(total=len(inputs), unit="caption", disable=not progress) as bar,
+        ):
+            for start in range(0, len(inputs), batch_size):
+                part = inputs[start : start + batch_size].to(self.device)
+                context = self.context(part)
+                limits = (context.prefix, decoding, end, banned)
+                if decoding.clip_weight and reranker is not None:
+                    beams = decoding.beams or 1
+                    ids, scores = beam_hypotheses(self.language_model, *limits, beams, encoded=context.encoded)
+                    captions += reranker.choose(self._text(ids), scores, start, decoding.clip_weight)
+                else:
+                    captions += self._text(
+                        generate(self.language_model, *limits, first_row=start, encoded=context.encoded)
+                    )
+                bar.update(len(part))
+        return captions
+
+    @torch.no_grad()
+    def log_likelihoods(self, inputs: Inputs, captions: list[str], batch_size: int = 256) -> tuple[Tensor, Tensor]:
+        """The log-likelihood of captions and their end tokens by teacher forcing, however they were decoded.
+
+        It has no penalties, and it includes the end token of captions that were cut short.
+
+        Args:
+            inputs: N of them, such as rows (N, D) of `align_images`.
+            captions: N of them.
+
+        Returns:
+            log p(caption, end token | input) in nats (N,), float64, and the number of tokens of each (N,).
+        """
+        room = self.language_model.config.max_position_embeddings - self.prefix_length + 1
+        tokens = CaptionTokens.encode(captions, self.tokenizer, room, truncate=True, allow_empty=True).to(self.device)
+        sums = torch.empty(len(captions), dtype=torch.float64)
+        with _evaluating(self):
+            for rows in tokens.lengths.argsort().split(batch_size):  # batches of like length: little padding
+                losses = self(inputs[rows.cpu()].to(self.device), *tokens.batch(rows))
+                sums[rows.cpu()] = -losses.cpu().double()  # mps has no float64
+        return sums, tokens.lengths.cpu()
+
+    def _text(self, ids: Tensor) -> list[str]:
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        self.tokenizer.save_pretrained(save_directory)
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, **download: Any):
+        """A model from a run folder, a name in `pretrained/` or a Hub id, in evaluation mode, on the GPU if any.
+
+        Args:
+            download: for a Hub id, options of huggingface_hub.snapshot_download, such as revision.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged, or its text memory has changed.
+        """
+        folder = find_checkpoint(checkpoint, **download)
+        model = load_checkpoint(cls, folder, "captioner", cls.__module__.partition(".")[0])
+        try:
+            model.tokenizer = load_tokenizer(folder)
+        except ValueError as error:
+            raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
+        model.alignment.restore()
+        model.folder = folder
+        return model.to(best_device())
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **values):
+        # The mixin's version would load non-strictly, without the tokenizer, and fall back on pickles.
+        return cls.load(
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
+        )  # fmt: skip
+
+
+def find_checkpoint(checkpoint: str | Path, **download: Any) -> Path:
+    """The folder of a captioner: a run folder, a name in `pretrained/` or a Hub id.
+
+    Args:
+        download: for a Hub id, options of huggingface_hub.snapshot_download.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    folders = [path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()]
+    # A folder of photos may share its name with a captioner in pretrained/.
+    folder = next((path for path in folders if (path / "config.json").exists()), next(iter(folders), None))
+    if folder is not None:
+        return folder
+    if str(checkpoint).count("/") != 1:
+        shipped = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob("*/model.safetensors")))
+        raise FileNotFoundError(f"No captioner in {checkpoint}: {HINT}; in pretrained/ there is {shipped}")
+    try:
+        return find_hub_folder(checkpoint, **download)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {HINT}") from error
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """Identity of the captioner in `folder`: of its options, weights and tokenizer."""
+    digest = hashlib.sha256()
+    for name in CHECKPOINT_FILES:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def attention_on(device: torch.device) -> AbstractContextManager:
+    """Plain attention on CPUs, where torch's fused one takes half of the step for sequences this short."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+@contextmanager
+def _evaluating(module: nn.Module):
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
