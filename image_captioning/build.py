@@ -31,23 +31,7 @@ def build_captioner(
         ValueError: both or neither of these, a model that is not a GPT-2 or cannot be loaded, or a tokenizer with more
             tokens than the model.
     """
-    if (pretrained is None) == (config is None):
-        raise ValueError(
-            f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
-        )
-    if config is not None:
-        options = {
-            **config, "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        }  # fmt: skip
-        weights = None
-    else:
-        options, weights = _pretrained_gpt2(str(pretrained))
-        if len(tokenizer) > options["vocab_size"]:
-            raise ValueError(
-                f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
-                "set decoder.tokenizer.name to the tokenizer that it was trained with"
-            )
+    options, weights = gpt2_to_train(tokenizer, pretrained, config)
     values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
     values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
     captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
@@ -55,6 +39,30 @@ def build_captioner(
     if weights is not None:
         captioner.gpt2.load_state_dict(weights)
     return captioner
+
+
+def gpt2_to_train(
+    tokenizer: PreTrainedTokenizerFast, pretrained: str | None = None, config: Mapping | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
+    """The options of a GPT-2 for `tokenizer`, and the weights of a pretrained one; arguments as of `build_captioner`.
+
+    Raises:
+        ValueError: as `build_captioner`.
+    """
+    if (pretrained is None) == (config is None):
+        raise ValueError(
+            f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
+        )
+    if config is not None:
+        end = tokenizer.eos_token_id
+        return {**config, "vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}, None
+    options, weights = _pretrained_gpt2(str(pretrained))
+    if len(tokenizer) > options["vocab_size"]:
+        raise ValueError(
+            f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
+            "set decoder.tokenizer.name to the tokenizer that it was trained with"
+        )
+    return options, weights
 
 
 def _pretrained_gpt2(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
 
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from alignment.chain import Alignment, in_parts
-from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
-from image_captioning.captioning_model import CaptioningModel, Context, attention_on
+from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.generation import Decoding
 from image_captioning.mappers import make_mapper
 
@@ -69,12 +68,8 @@ class Captioner(CaptioningModel[Tensor]):
     def image_inputs(self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor) -> Tensor:
         return aligned
 
-    def train(self, mode: bool = True) -> Captioner:
-        """As nn.Module's, except that the alignment, which is part of the data, and a frozen GPT-2 never train."""
-        super().train(mode)
-        if not self.gpt2.lm_head.weight.requires_grad:
-            self.gpt2.eval()
-        return self
+    def encoded_inputs(self, encoded: EncodedImages) -> Tensor:
+        return self.align_images(encoded.rows)
 
     def start_from(self, trained: Captioner) -> None:
         """Copy the weights of a captioner of the same shape, whatever its alignment and dropout.
@@ -108,18 +103,6 @@ class Captioner(CaptioningModel[Tensor]):
         captioner.mapper, captioner.gpt2, captioner.alignment = self.mapper, self.gpt2, alignment
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner
-
-    def checkpoint_gradients(self) -> None:
-        """Keep one activation per GPT-2 layer and recompute the others in the backward pass.
-
-        This saves memory and takes a third more time; the gradients are the same.
-        """
-
-        def contexts():
-            return nullcontext(), attention_on(self.device)  # the backward pass runs outside that of `logits`
-
-        enable = getattr(self.gpt2, "activation_checkpointing_enable", self.gpt2.gradient_checkpointing_enable)
-        enable({"use_reentrant": False, "context_fn": contexts})  # the second name is that of transformers < 5
 
     def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor:
         """Raw text embeddings (N, D) -> aligned rows (N, D) without augmentation, as `align_images`.

@@ -110,10 +110,25 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         raise NotImplementedError
 
     def train(self, mode: bool = True):
-        """As nn.Module's, except that the alignment, which is part of the data, never trains."""
+        """As nn.Module's, except that the alignment, which is part of the data, and a frozen decoder never train."""
         super().train(mode)
         self.alignment.eval()
+        if not any(parameter.requires_grad for parameter in self.language_model.parameters()):
+            self.language_model.eval()
         return self
+
+    def checkpoint_gradients(self) -> None:
+        """Keep one activation per layer of the language model and recompute the others in the backward pass.
+
+        This saves memory and takes a third more time; the gradients are the same.
+        """
+
+        def contexts():
+            return nullcontext(), attention_on(self.device)  # the backward pass runs outside that of `logits`
+
+        model = self.language_model
+        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+        enable({"use_reentrant": False, "context_fn": contexts})  # the second name is that of transformers < 5
 
     @property
     def device(self) -> torch.device:
@@ -234,6 +249,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         progress: bool = True,
         precision: str = "fp32",
         reranker: Reranker | None = None,
+        first_row: int = 0,
     ) -> list[str]:
         """Captions of N inputs, such as aligned rows (N, D).
 
@@ -241,6 +257,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             precision: of the model: fp32, bf16 or fp16, or auto for what the device computes natively. Half precision
                 may be twice as fast; rounding then decides between words of similar probability.
             reranker: of the rows' raw images, for `decoding.clip_weight`.
+            first_row: the number of the first input among all that are captioned, for nucleus sampling.
 
         Raises:
             ValueError: inputs of another shape than the model's or that are not finite, or a decoding that needs a
@@ -267,9 +284,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
                     ids, scores = beam_hypotheses(self.language_model, *limits, beams, encoded=context.encoded)
                     captions += reranker.choose(self._text(ids), scores, start, decoding.clip_weight)
                 else:
-                    captions += self._text(
-                        generate(self.language_model, *limits, first_row=start, encoded=context.encoded)
-                    )
+                    captions += self._text(generate(self.language_model, *limits, first_row + start, context.encoded))
                 bar.update(len(part))
         return captions
 

@@ -5,6 +5,7 @@ The work behind `scripts/eval_coco.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from evaluation.captions.scoring_options import Scoring, named
 from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import CaptioningModel
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
@@ -32,8 +34,12 @@ from modality_translation.translation import load_translation
 from training.tracking import Tracker, start_tracker
 
 
-def evaluate(config: DictConfig) -> EvaluationResult:
-    """Evaluate as `configs/eval_coco.yaml` says, and print the table; `scores.json` holds the result."""
+def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captioner.load) -> EvaluationResult:
+    """Evaluate as `configs/eval_coco.yaml` says, and print the table; `scores.json` holds the result.
+
+    Args:
+        load: makes the captioner of `checkpoint`.
+    """
     output_dir = Path(config.output_dir)
     if (config.predictions is None) != (config.references is None):
         raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
@@ -47,7 +53,7 @@ def evaluate(config: DictConfig) -> EvaluationResult:
             config.training_store, config.allow_missing, existing,
         )  # fmt: skip
     else:
-        captioner = Captioner.load(config.checkpoint)
+        captioner = load(config.checkpoint)
         inputs, decoding = _inference_inputs(config, captioner), Decoding(**config.decoding)
         result = evaluate_captioner(captioner, inputs, output_dir, decoding, scoring, existing)
     OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
@@ -70,14 +76,14 @@ def clip_scoring(config: DictConfig) -> ClipScoring:
     return ClipScoring(**options)
 
 
-def _inference_inputs(config: DictConfig, captioner: Captioner) -> InferenceInputs:
+def _inference_inputs(config: DictConfig, captioner: CaptioningModel) -> InferenceInputs:
     names = ("split", "caption_from", "image_side", "image_mean_from", "training_store", "batch_size", "precision")
     options = {name: config[name] for name in names}
     stores = {name: EmbeddingStore(config[name]) for name in ("store", "image_store")}
     return InferenceInputs(**stores, alignment=_other_alignment(config, captioner), **options)
 
 
-def _other_alignment(config: DictConfig, captioner: Captioner) -> Alignment | None:
+def _other_alignment(config: DictConfig, captioner: CaptioningModel) -> Alignment | None:
     """The chain that takes the place of the captioner's, if there is to be one."""
     alignment = None
     if "alignment" in config:

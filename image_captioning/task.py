@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from tqdm import tqdm
 from alignment.chain import Alignment, in_parts
 from alignment.step import NormalSampler
 from common.randomness import seeded_normal
-from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import CaptioningModel
 from image_captioning.data import CaptionTokens
 from image_captioning.selection import CaptionSelection
 from training.batches import EpochOrder, StepRandom
@@ -19,6 +21,16 @@ from training.loop import Evaluation
 
 ROWS_AT_ONCE = 4096
 VALIDATION_BATCH = 256
+
+
+class CaptionExamples(Protocol):
+    """Captions, and what each is to be written from."""
+
+    tokens: CaptionTokens
+
+    def inputs(self, alignment: Alignment, numbers: Tensor, normal: NormalSampler) -> Any:
+        """The inputs of the captions `numbers` (B,), such as aligned unit rows (B, D)."""
+        ...
 
 
 class Examples:
@@ -57,7 +69,7 @@ class Examples:
         rows = torch.cat([alignment.training_side(part, normal).half() for part in bar])
         return Examples(rows, self.tokens, aligned=True)
 
-    def embeddings(self, alignment: Alignment, numbers: Tensor, normal: NormalSampler) -> Tensor:
+    def inputs(self, alignment: Alignment, numbers: Tensor, normal: NormalSampler) -> Tensor:
         """(B, D) aligned unit rows of the captions `numbers` (B,)."""
         rows = self.rows[numbers if self.row_of is None else self.row_of[numbers]]
         return rows.float() if self.aligned else alignment.training_side(rows, normal)
@@ -70,7 +82,7 @@ class CaptioningTask:
         captioner: the model before any wrapping; its alignment makes the inputs.
         training: the examples to train on.
         validation: {metric: examples whose loss per token it is}, such as `text_loss`.
-        samples: raw text embeddings (S, D) and their S captions, for a table of sample captions.
+        samples: raw text embeddings (S, D) (see `sample_inputs`) and their S captions, for a table of sample captions.
         batch_size: captions per step, over all processes.
         seed: of the order and of validation noise.
         label_smoothing: in the training loss only.
@@ -78,10 +90,10 @@ class CaptioningTask:
 
     def __init__(
         self,
-        captioner: Captioner,
-        training: Examples,
-        validation: dict[str, Examples],
-        samples: tuple[Tensor, list[str]],
+        captioner: CaptioningModel,
+        training: CaptionExamples,
+        validation: Mapping[str, CaptionExamples],
+        samples: tuple[Any, list[str]],
         batch_size: int,
         seed: int,
         label_smoothing: float = 0.0,
@@ -96,29 +108,37 @@ class CaptioningTask:
         lengths = self.lengths[numbers]  # of the global batch: every process pads and weights alike
         mine = numbers[random.rows].to(random.device)
         tokens, mask = self.training.tokens.batch(mine, int(lengths.max()))
-        embeddings = self.training.embeddings(self.captioner.alignment, mine, random.normal_like)
-        sums = model(embeddings, tokens, mask, self.label_smoothing)  # (rows,)
+        inputs = self.training.inputs(self.captioner.alignment, mine, random.normal_like)
+        sums = model(inputs, tokens, mask, self.label_smoothing) * self.weights(mine)  # (rows,)
         # Mean over rows of (row sum x rows / tokens of the global batch) = mean over the global batch's tokens.
         return {"loss": sums.mean() * len(numbers) / int(lengths.sum())}
 
-    def evaluate(self, model: Captioner) -> Evaluation:
+    def weights(self, numbers: Tensor) -> Tensor | float:
+        """(B,) weights of the training captions `numbers` in the loss, or one for all."""
+        return 1.0
+
+    def sample_inputs(self, model: Any) -> Any:
+        """The inputs of the sample captions."""
+        return model.align_texts(self.samples[0])
+
+    def evaluate(self, model: CaptioningModel) -> Evaluation:
         metrics = {name: self.loss_per_token(model, examples) for name, examples in self.validation.items()}
-        texts, references = self.samples
-        captions = model.caption(model.align_texts(texts), progress=False)
+        references = self.samples[1]
+        captions = model.caption(self.sample_inputs(model), progress=False)
         rows = [list(pair) for pair in zip(references, captions, strict=True)]
         return Evaluation(metrics, {"samples": (["reference", "caption"], rows)})
 
     @torch.no_grad()
-    def loss_per_token(self, model: Captioner, examples: Examples) -> float:
+    def loss_per_token(self, model: CaptioningModel, examples: CaptionExamples) -> float:
         """Mean loss per token. The training side's noise is the same at every evaluation."""
-        device = examples.rows.device
+        device = examples.tokens.lengths.device
         normal = seeded_normal(device, self.seed, 3)
         total = torch.zeros((), dtype=torch.float64)
         for numbers in torch.arange(len(examples.tokens), device=device).split(VALIDATION_BATCH):
             tokens, mask = examples.tokens.batch(numbers)
-            embeddings = examples.embeddings(model.alignment, numbers, normal)
-            total += model(embeddings, tokens, mask).sum().cpu().double()
+            inputs = examples.inputs(model.alignment, numbers, normal)
+            total += model(inputs, tokens, mask).sum().cpu().double()
         return total.item() / int(examples.tokens.lengths.sum())
 
-    def save(self, model: Captioner, folder: Path) -> None:
+    def save(self, model: CaptioningModel, folder: Path) -> None:
         model.save_pretrained(folder)

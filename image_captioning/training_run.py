@@ -20,6 +20,7 @@ from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import CaptioningModel
 from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.inference_inputs import check_encoder
@@ -52,7 +53,7 @@ def train(config: DictConfig) -> dict[str, float]:
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
     training, validation = select_captions(config, store)
-    loop_config = _loop_config(plain(config.loop), config.seed, config.epochs, len(training.rows))
+    loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(training.rows))
     start = None if config.init_from is None else _start(config.init_from, store)
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
@@ -81,7 +82,7 @@ def train(config: DictConfig) -> dict[str, float]:
     if start:
         captioner.start_from(start)
     captioner.to(loop.device)
-    _set_up_decoder(captioner, decoder)
+    set_up_decoder(captioner, decoder)
 
     references, limits = validation.captions(), (tokenizer, decoder["max_tokens"], decoder["truncate"])
     tokens = CaptionTokens.encode(captions, *limits)
@@ -105,7 +106,7 @@ def train(config: DictConfig) -> dict[str, float]:
     return loop.fit(captioner, task, resume=state == "unfinished")
 
 
-def _loop_config(options: dict[str, Any], seed: int, epochs: int | None, captions: int) -> LoopConfig:
+def loop_config_of(options: dict[str, Any], seed: int, epochs: int | None, captions: int) -> LoopConfig:
     """The loop's options, its steps those of so many `epochs` over so many captions unless epochs is None."""
     if epochs is None:
         return LoopConfig(seed=seed, **options)
@@ -154,7 +155,7 @@ def _provenance(
     }
 
 
-def _set_up_decoder(captioner: Captioner, decoder: dict[str, Any]) -> None:
+def set_up_decoder(captioner: CaptioningModel, decoder: dict[str, Any]) -> None:
     """Freeze the decoder, or recompute its activations, as its options say."""
     if not decoder["train_decoder"]:
         if decoder["pretrained"] is None:
@@ -164,6 +165,6 @@ def _set_up_decoder(captioner: Captioner, decoder: dict[str, Any]) -> None:
                 "decoder.gradient_checkpointing=true does nothing for a decoder that is not trained "
                 "(decoder.train_decoder=false): set it to false"
             )
-        captioner.gpt2.requires_grad_(False)  # ClipCap's second variant: the mapper alone is trained
+        captioner.language_model.requires_grad_(False)  # ClipCap's second variant: the mapper alone is trained
     if decoder["gradient_checkpointing"]:
         captioner.checkpoint_gradients()

@@ -41,8 +41,9 @@ def main() -> None:
 
     def run(config: DictConfig) -> dict[str, str]:
         from image_captioning.caption_photos import caption
+        from pcm_net.load import load_captioner
 
-        return caption(config, paths)
+        return caption(config, paths, load_captioner)
 
     command("caption", run)()
 

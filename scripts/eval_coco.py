@@ -15,8 +15,9 @@ from common.cli import command
 def run(config: DictConfig) -> object:
     """Evaluate as `configs/eval_coco.yaml` says, print the table and return the result."""
     from image_captioning.eval_coco import evaluate
+    from pcm_net.load import load_captioner
 
-    return evaluate(config)
+    return evaluate(config, load_captioner)
 
 
 if __name__ == "__main__":

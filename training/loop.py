@@ -214,6 +214,8 @@ class Loop:
                 accelerator.backward(losses["loss"] / config.gradient_accumulation)
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0) + value.detach().float() / config.gradient_accumulation
+        if config.clip_value is not None:
+            accelerator.clip_grad_value_(model.parameters(), config.clip_value)
         if config.clip_norm is not None:
             accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()

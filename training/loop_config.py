@@ -22,9 +22,11 @@ class LoopConfig:
     learning_rate: Positive
     weight_decay: NotNegative = 0.0
     betas: Annotated[tuple[BelowOne, BelowOne], Field(strict=False)] = (0.9, 0.999)  # of AdamW; YAML has lists
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"  # down to 0
+    # cosine and linear fall to 0; inverse_sqrt falls as 1 / sqrt(step) and is Noam's, where learning_rate is its peak
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "cosine"
     warmup_steps: Whole = 0
     clip_norm: Positive | None = 1.0
+    clip_value: Positive | None = None  # of each gradient by itself, before clip_norm
     gradient_accumulation: Count = 1  # micro-batches per step
     precision: Literal["auto", "fp32", "bf16", "fp16", "no"] = "fp32"  # of autocast; "no" is fp32 in older configs
     compile: bool = False  # torch.compile

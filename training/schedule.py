@@ -8,8 +8,14 @@ from torch import nn
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: str) -> float:
-    """Factor on the peak learning rate at `step` of `steps`: linear warm-up, then constant, linear or
-    cosine down to 0."""
+    """Factor on the peak learning rate at `step` of `steps`: linear warm-up, then constant, linear or cosine down to 0,
+    or as 1 / sqrt(step).
+
+    `inverse_sqrt` is Noam's schedule (Vaswani et al. 2017, section 5.3); its peak for a model of width d is
+    (d x warmup_steps) ** -0.5.
+    """
+    if schedule == "inverse_sqrt":
+        return min((step + 1) / max(warmup_steps, 1), (max(warmup_steps, 1) / (step + 1)) ** 0.5)
     # Not transformers.get_scheduler: its warm-up begins at 0 and would change every run that has one.
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)

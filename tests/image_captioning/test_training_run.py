@@ -66,7 +66,7 @@ def test_loss_of_two_processes_is_that_of_one_and_the_mean_over_tokens(task):
         ]
         torch.testing.assert_close(sum(halves) / 2, whole)
         numbers = task.order.batch(step)
-        embeddings = task.training.embeddings(
+        embeddings = task.training.inputs(
             task.captioner.alignment, numbers, StepRandom(0, step, 8, slice(0, 8)).normal_like
         )
         tokens, mask = task.training.tokens.batch(numbers)
@@ -188,7 +188,7 @@ def test_paired_inputs_are_the_aligned_images_of_the_captions(config, make_capti
     examples = Examples.load(CaptionSelection(store, "val", chosen), tokens, captioner.alignment, "pairs")
     rows = store.tables.captions["image_row"].take(store.tables.caption_rows("val")[chosen.numpy()]).to_numpy()
     expected = captioner.alignment.inference_side(store._read("images", rows))
-    torch.testing.assert_close(examples.embeddings(captioner.alignment, torch.arange(2), torch.randn_like), expected)
+    torch.testing.assert_close(examples.inputs(captioner.alignment, torch.arange(2), torch.randn_like), expected)
 
 
 def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_captioner):
@@ -205,7 +205,7 @@ def test_texts_aligned_once_meet_the_same_noise_in_every_epoch(config, make_capt
     fresh = torch.nn.functional.cosine_similarity(captioner.alignment.training_side(raw.rows, torch.randn_like), clean)
     assert kept.max() < 0.999 and abs(kept.mean() - fresh.mean()) < 0.05
     assert torch.equal(
-        once.embeddings(captioner.alignment, torch.tensor([3, 3]), torch.randn_like), once.rows[[3, 3]].float()
+        once.inputs(captioner.alignment, torch.tensor([3, 3]), torch.randn_like), once.rows[[3, 3]].float()
     )
     assert train(config("text_noise=once", "loop.steps=2"))["text_loss"] > 0
 
