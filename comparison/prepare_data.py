@@ -72,6 +72,8 @@ def _summary(store: EmbeddingStore) -> str:
     held = [f"{count:,} {kind} of {manifest.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
     if manifest.patches:
         held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
+    if manifest.patch_width:
+        held.append(f"their features of {manifest.patch_width} dimensions")
     if manifest.unreadable:
         held.append(f"without {len(manifest.unreadable):,} that could not be read (unreadable.jsonl)")
     if manifest.cut_texts:

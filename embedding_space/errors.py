@@ -53,6 +53,13 @@ class MissingPatches(NeedsEmbeddings, ValueError):
         super().__init__(f"{path} has no patch tokens", path, "patches=true")
 
 
+class MissingPatchFeatures(NeedsEmbeddings, ValueError):
+    """A store has patch tokens, and was prepared before their features were kept beside them."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"{path} has patch tokens without their features", path, "patches=true")
+
+
 class MissingMean(NeedsEmbeddings, ValueError):
     """A store has no mean of a modality, for the data set has nothing of the split that it should be over."""
 

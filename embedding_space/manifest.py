@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 FORMAT = 1
 Modality = Annotated[str, Field(pattern="^(images|texts)$")]
-OPTIONAL = ("dims", "patches", "fewer_captions")  # absent where they are None
+OPTIONAL = ("dims", "patches", "patch_width", "fewer_captions")  # absent where they are None
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -28,6 +28,7 @@ class StoreManifest:
         hash: of the embeddings; empty until they are made.
         dims: {modality: width of its rows} where there is no joint space.
         patches: (P, D) of an image's patch tokens, where there are any.
+        patch_width: W of their features before the encoder's head; None of stores from before these were kept.
         unreadable: rows of images that could not be read.
         cut_texts: how many texts are longer than the encoder takes.
         versions, command: of the packages, and the command line that made the store.
@@ -44,6 +45,7 @@ class StoreManifest:
     hash: str
     dims: dict[Modality, int] | None = None
     patches: tuple[int, int] | None = None
+    patch_width: int | None = None
     unreadable: list[int] = field(default_factory=list)
     cut_texts: int = 0
     versions: dict[str, str] = field(default_factory=dict)

@@ -14,32 +14,27 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from common.warn import warn_once
-from embedding_space.errors import DamagedStore, MissingArray, MissingMean, MissingPatches, MissingStore, StaleStore
+from embedding_space.errors import (
+    DamagedStore,
+    MissingArray,
+    MissingMean,
+    MissingPatches,
+    MissingPatchFeatures,
+    MissingStore,
+    StaleStore,
+)
 from embedding_space.manifest import StoreManifest
+from embedding_space.patch_tokens import PatchTokens
 from embedding_space.tables import Tables, read_tables
-
-
-class PatchTokens:
-    """Patch tokens of N images, left on disk: indexing with rows reads (B, P, D) float32."""
-
-    def __init__(self, array: np.ndarray, rows: np.ndarray):
-        self._array, self._rows = array, rows
-        self.shape: tuple[int, int, int] = (len(rows), *array.shape[1:])
-
-    def __len__(self):
-        return len(self._rows)
-
-    def __getitem__(self, rows: int | slice | np.ndarray | Tensor) -> Tensor:
-        return torch.from_numpy(self._array[self._rows[rows]].astype(np.float32))
 
 
 class EmbeddingStore:
     """Embeddings in `data/<dataset>/<encoder>/`, beside the tables `data/<dataset>/*.parquet`: row n is row n there.
 
     Files: `images.npy` (N, D) and `texts.npy` (M, D), float16 unit rows, memory-mapped; where it was prepared with
-    `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
-    `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: `manifest.dim`
-    is None, and `manifest.dims` gives each modality's width.
+    `patches=true`, `patches.npy` (N, P, D) and `patch_features.npy` (N, P, W), too; `statistics.safetensors`
+    (`text_mean`, `image_mean`, each (D,)); `manifest.json`. A data set may lack one modality. Rows of separate towers
+    have no joint space: `manifest.dim` is None, and `manifest.dims` gives each modality's width.
 
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
@@ -63,6 +58,8 @@ class EmbeddingStore:
         }
         if self.manifest.patches:
             expected["patches"] = (self.manifest.rows["images"], *self.manifest.patches)
+            if self.manifest.patch_width:
+                expected["patch_features"] = (*expected["patches"][:2], self.manifest.patch_width)
         for name, shape in expected.items():
             actual = self._array(name).shape
             if actual != shape:
@@ -141,11 +138,24 @@ class EmbeddingStore:
         return self._read("images", self.tables.image_rows(split))
 
     def patches(self, split: str) -> PatchTokens:
-        """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see
-        `Encoder.patch_features`. Raises ValueError when the store was prepared without them."""
+        """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see `Encoder.patch_head`.
+        Raises MissingPatches when the store was prepared without them."""
         if self.manifest.patches is None:
             raise MissingPatches(self.path)
         return PatchTokens(self._array("patches"), self.tables.image_rows(split))
+
+    def patch_features(self, split: str) -> PatchTokens:
+        """(N, P, W) what `patches(split)` were before the encoder's head: see `Encoder.patch_features`.
+
+        Raises:
+            MissingPatches: the store was prepared without patch tokens.
+            MissingPatchFeatures: it was prepared when these alone were kept.
+        """
+        if self.manifest.patches is None:
+            raise MissingPatches(self.path)
+        if self.manifest.patch_width is None:
+            raise MissingPatchFeatures(self.path)
+        return PatchTokens(self._array("patch_features"), self.tables.image_rows(split))
 
     def image_ids(self, split: str) -> list[str]:
         """The N image ids of `split`, row for row those of `images(split)`."""

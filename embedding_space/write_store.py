@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.processes import Processes
-from embedding_space.encoders.base import EncodedImages, Encoder
+from embedding_space.encoders.base import PATCH_OPTIONS, EncodedImages, Encoder
 from embedding_space.manifest import StoreManifest
 from embedding_space.pictures import open_picture
 from embedding_space.shards import Shard, join_shards, split_rows
@@ -32,7 +32,7 @@ from embedding_space.store import EmbeddingStore
 from embedding_space.tables import Tables, read_tables
 
 SHARD_ROWS = 1024
-PATCH_SHARD_ROWS = 512  # L/14's patch tokens are 0.4 MB a picture
+PATCH_SHARD_ROWS = 256  # L/14's patch tokens and their features are 0.9 MB a picture
 
 
 def write_store(
@@ -56,7 +56,7 @@ def write_store(
         name: the store's folder name.
         text_split: the split that is the text-only training corpus; the text mean is over it.
         image_mean_split: the split of unpaired training images that the image mean is over; None for no image mean.
-        patches: keep patch tokens, too (`Encoder.patch_features`).
+        patches: keep patch tokens and their features, too (`Encoder.patch_head`, `Encoder.patch_features`).
         max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, since the
             path to them must be wrong.
 
@@ -119,8 +119,9 @@ def _plan(
     rows = {modality: count for modality, count in rows.items() if count}
     if patches and "images" not in rows:
         raise ValueError(f"The data set in {tables.root} has no images to give patch tokens of: set patches=false")
+    places, width = encoder.patch_shape if patches else (0, None)
     return StoreManifest(
-        encoder=encoder.description,
+        encoder=encoder.description | (encoder.patch_options if patches else {}),
         dim=encoder.dim if encoder.joint else None,
         rows=rows,
         tables_hash=tables.hash,
@@ -129,7 +130,8 @@ def _plan(
         image_mean_split=image_mean_split,
         hash="",
         dims=None if encoder.joint else {modality: encoder.dim_of(modality) for modality in ("images", "texts")},
-        patches=encoder.patch_shape if patches else None,
+        patches=(places, encoder.dim) if patches else None,
+        patch_width=width,
     )
 
 
@@ -153,6 +155,9 @@ def _in_precision_of(planned: StoreManifest, *earlier: Path) -> StoreManifest:
 def _reuse(final: Path, planned: StoreManifest) -> EmbeddingStore:
     store = EmbeddingStore(final)
     there, now = store.manifest.identity(), planned.identity()
+    if not (store.manifest.patches and planned.patches):  # a store with patches will do where none are wanted
+        for side in (there, now):
+            side["encoder"] = {key: value for key, value in side["encoder"].items() if key not in PATCH_OPTIONS}
     different = [key for key, value in now.items() if there.get(key) != value]
     if different:
         key = different[0]
@@ -215,9 +220,10 @@ def _write_images(shard: Shard, encoded: EncodedImages, tables: Tables, dim: int
     kept, ids = encoded.kept, tables.images["image_id"]
     arrays: dict[str, np.ndarray] = {"images": np.zeros((len(shard.rows), dim), np.float16)}
     arrays["images"][kept] = _unit_rows(encoded.rows, shard, "images", ids, kept)
-    if encoded.patches is not None:
-        arrays["patches"] = np.zeros((len(shard.rows), *encoded.patches.shape[1:]), np.float16)
-        arrays["patches"][kept] = encoded.patches.numpy()
+    for name, tokens in (("patches", encoded.patches), ("patch_features", encoded.patch_features)):
+        if tokens is not None:
+            arrays[name] = np.zeros((len(shard.rows), *tokens.shape[1:]), np.float16)
+            arrays[name][kept] = tokens.numpy()
     lost = sorted(set(range(len(shard.rows))) - set(kept))
     shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, encoded.reasons, strict=True)})
 
@@ -292,10 +298,12 @@ def _join(
         total += F.normalize(torch.from_numpy(part[rows_of_shard].astype(np.float64)), dim=-1).sum(dim=0)
     if len(chosen):
         means[f"{kind}_mean"] = (total / len(chosen)).float()
-    if modality == "images" and planned.patches:
-        shape = (rows, *planned.patches)
-        for _ in join_shards(partial / "patches.npy", "patches", shards, shape, digest):
-            pass
+    if modality == "images" and planned.patches and planned.patch_width:
+        places, dim = planned.patches
+        for name, width in (("patches", dim), ("patch_features", planned.patch_width)):
+            shape = (rows, places, width)
+            for _ in join_shards(partial / f"{name}.npy", name, shards, shape, digest):
+                pass
 
 
 def _finish(

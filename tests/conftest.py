@@ -49,7 +49,7 @@ class WordEncoder(Encoder):
             offset = torch.linspace(-0.5, 0.5, self.dim)
             noise = 0.05 * torch.randn(len(rows), self.dim, generator=generator)
             rows = torch.nn.functional.normalize(torch.stack(rows) + offset + noise, dim=-1)
-            yield EncodedImages(rows, None, list(range(len(rows))), [])
+            yield EncodedImages(rows, None, None, list(range(len(rows))), [])
 
     def _vector(self, word: str) -> torch.Tensor:
         return torch.randn(self.dim, generator=torch.Generator().manual_seed(sum(map(ord, word)) * 7919))

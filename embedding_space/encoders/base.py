@@ -18,12 +18,16 @@ from common.device import announce, autocast, best_device, checked_device, choos
 from common.warn import warn_once
 from embedding_space.pictures import open_picture
 
+FLOAT16 = torch.finfo(torch.float16)
+PATCH_OPTIONS = ("patch_pool", "patch_upsample")  # no part of what image rows depend on
+
 
 class EncodedImages(NamedTuple):
     """The result for some picture files, of which K could be read."""
 
     rows: Tensor  # (K, D) float32, unit rows, on the CPU
     patches: Tensor | None  # (K, P, D) float16, unit rows, where they were asked for
+    patch_features: Tensor | None  # (K, P, W) float16, as the image tower gave them, with `patches`
     kept: list[int]  # the K files' positions
     reasons: list[str]  # why each other file could not be read, in order
 
@@ -32,13 +36,17 @@ class Encoder:
     """Turns pictures and sentences into unit rows.
 
     A subclass loads its towers, sets `description` and `dims`, and gives `preprocess`, `image_features`,
-    `text_features` and, where the image tower has a grid, `patch_features`.
+    `text_features` and, where the image tower has a grid, `grid_features` and `patch_head`.
 
     Args:
         batch_size: pictures or sentences per forward pass.
         precision: autocast to fp32 (none), bf16 or fp16; auto: what the device computes natively.
         workers: processes that decode pictures.
         device: by default `common.device.best_device()`.
+        patch_pool: average so many by so many places of the image tower's grid into one patch: PCM-Net pools
+            ViT-L/14's 16 x 16 to 8 x 8.
+        patch_upsample: make a grid of so many times as many places each way by bilinear interpolation, for towers
+            whose grid is coarse.
 
     Attributes:
         precision: what `requested_precision` means on this device: fp32, bf16 or fp16.
@@ -54,10 +62,21 @@ class Encoder:
     joint: bool = True
     requested_precision: str = "fp32"
 
-    def __init__(self, batch_size: int = 256, precision: str = "fp32", workers: int = 0, device: str | None = None):
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} (option encoder.batch_size) must be at least 1")
+    def __init__(
+        self,
+        batch_size: int = 256,
+        precision: str = "fp32",
+        workers: int = 0,
+        device: str | None = None,
+        patch_pool: int = 1,
+        patch_upsample: int = 1,
+    ):
+        counts = {"batch_size": batch_size, "patch_pool": patch_pool, "patch_upsample": patch_upsample}
+        for option, value in counts.items():
+            if value < 1:
+                raise ValueError(f"{option}={value} (option encoder.{option}) must be at least 1")
         self.batch_size, self.workers = batch_size, workers
+        self.patch_pool, self.patch_upsample = patch_pool, patch_upsample
         self.device = checked_device(device, "encoder.device") if device else best_device()
         self.requested_precision = precision
         self.precision = choose_precision(precision, self.device, "encoder.precision")
@@ -87,13 +106,51 @@ class Encoder:
                 "are read up to there: shorten them"
             )
 
-    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> `image_features`, and (B, P, D) features of the P places of the tower's grid, row by row.
+    def grid_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> `image_features`, and the map (B, W, h, w) that `patch_head` takes place by place.
 
         Raises:
             ValueError: the tower has no grid whose features are in the image rows' space.
         """
-        raise ValueError(f"The encoder {self.description['name']} has no patch tokens: set patches=false")
+        raise self._no_patches()
+
+    def patch_head(self, features: Tensor) -> Tensor:
+        """(B, P, W) features of places -> (B, P, D) in the joint space: the image row's head, applied to each place.
+
+        It is the head that the class token or the pooled map goes through (as DenseCLIP, arXiv 2112.01518, section 3.2;
+        PCM-Net, section 3.2).
+        """
+        raise self._no_patches()
+
+    def _no_patches(self) -> ValueError:
+        return ValueError(f"The encoder {self.description['name']} has no patch tokens: set patches=false")
+
+    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> `image_features`, and (B, P, W) features of the P places of the tower's grid, row by row.
+
+        W is the tower's own width: the features are those before its last norm and `patch_head`. `patch_pool` and
+        `patch_upsample` change the grid, and leave the image features as they are.
+
+        Raises:
+            ValueError: as `grid_features`, or the grid cannot be pooled so.
+        """
+        features, grid = self.grid_features(pictures)
+        if self.patch_pool > 1:
+            if any(side % self.patch_pool for side in grid.shape[2:]):
+                side = " x ".join(map(str, grid.shape[2:]))
+                raise ValueError(
+                    f"patch_pool={self.patch_pool} (option encoder.patch_pool) does not divide the grid of "
+                    f"{self.description['name']}, {side} places"
+                )
+            grid = F.avg_pool2d(grid, self.patch_pool)
+        if self.patch_upsample > 1:
+            grid = F.interpolate(grid, scale_factor=self.patch_upsample, mode="bilinear")
+        return features, grid.flatten(2).transpose(1, 2)
+
+    @property
+    def patch_options(self) -> dict[str, int]:
+        """What a store with patches adds to `description`: those of `PATCH_OPTIONS` that change the grid."""
+        return {option: getattr(self, option) for option in PATCH_OPTIONS if getattr(self, option) > 1}
 
     @property
     def dim(self) -> int:
@@ -111,9 +168,14 @@ class Encoder:
 
     @cached_property
     def patch_shape(self) -> tuple[int, int]:
-        """(P, D) of one picture's patch tokens; ValueError as `patch_features`."""
+        """(P, W) of one picture's patch features; ValueError as `patch_features`."""
         blank = self.preprocess(Image.new("RGB", (64, 64)))[None]
         return tuple(self._run(lambda batch: self.patch_features(batch)[1], blank.to(self.device)).shape[1:])
+
+    def head_patches(self, features: Tensor) -> Tensor:
+        """(B, P, W) patch features -> (B, P, D) float16 unit rows on the CPU, by `patch_head`."""
+        patches = self._run(self.patch_head, features.to(self.device))
+        return F.normalize(patches.float(), dim=-1).half().cpu()
 
     def encode_images(self, paths: Sequence[Path]) -> Tensor:
         """Image files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that is no picture."""
@@ -163,20 +225,36 @@ class Encoder:
         )
         encode = self.patch_features if patches else lambda pictures: (self.image_features(pictures), None)
         for shard in shards:
-            rows, grids = [torch.empty(0, self.dims["images"])], []
+            rows = [torch.empty(0, self.dims["images"])]
+            grids, headed = [], []  # (B, P, W) and (B, P, D) float16
             kept, reasons = [], []
             for start in range(0, len(shard), self.batch_size):
                 pictures, positions, unreadable = next(loader)
                 if positions:
                     features, grid = self._run(encode, pictures.to(self.device, non_blocking=True))
                     rows.append(F.normalize(features.float(), dim=-1).cpu())
-                    grids += [] if grid is None else [F.normalize(grid.float(), dim=-1).half().cpu()]
+                    if grid is not None:
+                        grids.append(self._in_float16(grid))
+                        headed.append(self.head_patches(grid))
                 kept += [start + position for position in positions]
                 reasons += unreadable
                 done(len(positions) + len(unreadable))
-            if patches:
-                grids.append(torch.empty(0, *self.patch_shape, dtype=torch.float16))
-            yield EncodedImages(torch.cat(rows), torch.cat(grids) if patches else None, kept, reasons)
+            if not patches:
+                yield EncodedImages(torch.cat(rows), None, None, kept, reasons)
+                continue
+            places, width = self.patch_shape
+            grids.append(torch.empty(0, places, width, dtype=torch.float16))
+            headed.append(torch.empty(0, places, self.dim, dtype=torch.float16))
+            yield EncodedImages(torch.cat(rows), torch.cat(headed), torch.cat(grids), kept, reasons)
+
+    def _in_float16(self, features: Tensor) -> Tensor:
+        """The features in float16 on the CPU. Raises ValueError where they exceed its range."""
+        if (largest := features.abs().amax().item()) > FLOAT16.max:
+            raise ValueError(
+                f"Patch features of the encoder {self.description['name']} reach {largest:,.0f}, and float16, in which "
+                f"they are kept, ends at {FLOAT16.max:,.0f}: set patches=false, or take another encoder"
+            )
+        return features.half().cpu()
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str], done: Callable[[int], object] = lambda count: None) -> Tensor:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import open_clip
 import torch
@@ -89,39 +89,53 @@ class OpenClipEncoder(Encoder):
         doubtful = [text for text in texts if len(text) > limit - 2 or not text.isascii() or "&" in text]
         return sum(count > limit for count in _token_counts(self.tokenizer, doubtful))
 
-    def patch_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Image features and, in the same joint space, features of each place of the tower's last grid.
-
-        These are
-
-        - a ViT's patch tokens after its last block, through the class token's own final norm and projection, as
-          PCM-Net and other captioners on CLIP patches take them;
-        - of CLIP's ResNets, the last feature map through the attention pool's value and output projections, that is
-          with every place attending to itself alone (MaskCLIP, arXiv 2112.01071, section 3.1);
-        - of timm's convolutional towers, the last feature map through pooling and head, place by place; with average
-          pooling and a linear head their mean is the image feature.
-        """
+    def grid_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Image features, and the tower's last map: a ViT's patch tokens after its last block, before the last norm; of
+        CLIP's ResNets and timm's convolutional towers the feature map before pooling."""
         tower = self.model.visual
-        if isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.proj is not None:
-            outputs: dict[str, Any] = tower.forward_intermediates(
-                pictures, indices=1, normalize_intermediates=True, output_fmt="NLC"
-            )
-            return outputs["image_features"], outputs["image_intermediates"][0] @ tower.proj
-        if isinstance(tower, ModifiedResNet):
-            outputs = tower.forward_intermediates(pictures, indices=1)
-            places = outputs["image_intermediates"][0].flatten(2).transpose(1, 2)  # (B, h * w, C)
-            return outputs["image_features"], tower.attnpool.c_proj(tower.attnpool.v_proj(places))
+        if _is_vit(tower) or isinstance(tower, ModifiedResNet):
+            outputs: dict[str, Any] = tower.forward_intermediates(pictures, indices=1)
+            return outputs["image_features"], outputs["image_intermediates"][0]
         if isinstance(tower, TimmModel):
             trunk: Any = tower.trunk
             grid = trunk.forward_features(pictures)
-            if grid.ndim == 4 and grid.shape[1] == trunk.num_features:  # (B, C, h, w)
-                places = grid.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]  # (B * h * w, C, 1, 1)
-                features, patches = (tower.head(trunk.forward_head(part)) for part in (grid, places))
-                return features, patches.unflatten(0, (len(pictures), -1))
-        raise ValueError(
+            if grid.ndim == 4 and grid.shape[1] == trunk.num_features:  # (B, W, h, w)
+                return tower.head(trunk.forward_head(grid)), grid
+        raise self._no_patches()
+
+    def patch_head(self, features: Tensor) -> Tensor:
+        """Features of places through the head of the image feature.
+
+        That is
+
+        - of a ViT the class token's own final norm and projection, as PCM-Net takes them;
+        - of CLIP's ResNets the attention pool's value and output projections, that is with every place attending to
+          itself alone (MaskCLIP, arXiv 2112.01071, section 3.1);
+        - of timm's convolutional towers pooling and head, place by place; with average pooling and a linear head their
+          mean is the image feature.
+        """
+        tower = self.model.visual
+        if _is_vit(tower):
+            return tower.ln_post(features) @ tower.proj
+        if isinstance(tower, ModifiedResNet):
+            return tower.attnpool.c_proj(tower.attnpool.v_proj(features))
+        if isinstance(tower, TimmModel):
+            trunk: Any = tower.trunk
+            rows = tower.head(trunk.forward_head(features.flatten(0, 1)[..., None, None]))  # of maps (B * P, W, 1, 1)
+            return rows.unflatten(0, features.shape[:2])
+        raise self._no_patches()
+
+    def _no_patches(self) -> ValueError:
+        tower = self.model.visual
+        return ValueError(
             f"encoder.model={self.description['model']} has an image tower whose grid does not lie in the joint space "
             f"({type(tower).__name__}): set patches=false"
         )
+
+
+def _is_vit(tower: Any) -> TypeGuard[VisionTransformer]:
+    """Whether the class token's norm and projection may be applied to a patch token."""
+    return isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.proj is not None
 
 
 def _token_counts(tokenizer: Any, texts: list[str]) -> list[int]:

@@ -94,6 +94,21 @@ class TowerEncoder(Encoder):
         with torch.autocast(self.device.type, enabled=False):  # heads cost nothing: float32
             return self.heads.encode_image(*features)
 
+    def grid_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Image features, and the image tower's final map; of the pictures alone where image rows are means with those
+        of their mirror images, since a place of the one is another place of the other."""
+        if self.heads is None or not self.image_tower.pools_final_map:
+            raise self._no_patches()
+        return self.image_features(pictures), self.image_tower.final_map(pictures)
+
+    def patch_head(self, features: Tensor) -> Tensor:
+        """The image head on each place's own features: a map of one place is its own mean and maximum."""
+        if self.heads is None or not self.image_tower.pools_final_map:
+            raise self._no_patches()
+        pooled = features.float().tile(len(self.image_tower.description["features"]))  # (B, P, F)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.heads.image_head(pooled)
+
     def text_features(self, sentences: list[str]) -> Tensor:
         features = self.text_tower(self.text_tower.tokenize(sentences))
         if self.heads is None:

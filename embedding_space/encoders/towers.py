@@ -68,6 +68,7 @@ class ImageTower(nn.Module):
     Attributes:
         description: the arguments, `sha256` among them, that load this tower again.
         dim: F.
+        pools_final_map: whether a row is nothing but poolings over the final map's places.
 
     Raises:
         ValueError: an option is out of range, or the model cannot be loaded as requested; the sentence names it.
@@ -100,6 +101,7 @@ class ImageTower(nn.Module):
         self._stages = [_stage(feature, self.model) for feature in features]
         if not self._stages:
             raise ValueError("image_tower.features is empty: name some, such as [mean, max]")
+        self.pools_final_map = {*self._stages} <= {("mean", None), ("max", None)}
         self.eval().requires_grad_(False)
         digest = hash_weights(self.model)
         check_weights(choice, sha256, digest)
@@ -120,6 +122,18 @@ class ImageTower(nn.Module):
         """A frozen tower stays in evaluation mode: batch statistics must not move with the pictures."""
         return super().train(False)
 
+    def final_map(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, W, h, w): the map that "mean" and "max" pool."""
+        final = self.model.forward_features(pictures.contiguous(memory_format=torch.channels_last))
+        if final.ndim == 4:
+            return self._channels_first(final)
+        places = final[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
+        return places.unflatten(2, self.model.patch_embed.grid_size)
+
+    def _channels_first(self, final: Tensor) -> Tensor:
+        """A map (B, C, H, W), which a few models give as (B, H, W, C)."""
+        return final.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else final
+
     def forward(self, pictures: Tensor) -> Tensor:
         stages = sorted({stage for _, stage in self._stages if stage is not None})
         maps: dict[int | None, Tensor] = {}
@@ -130,9 +144,8 @@ class ImageTower(nn.Module):
         else:
             final = self.model.forward_features(pictures)
         prefix = getattr(self.model, "num_prefix_tokens", 0)
-        if final.ndim == 4:  # (B, C, H, W), of a few models (B, H, W, C)
-            last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
-            maps[None] = (final.permute(0, 3, 1, 2) if last else final).flatten(2)
+        if final.ndim == 4:
+            maps[None] = self._channels_first(final).flatten(2)
         else:  # (B, prefix + P, C)
             maps[None] = final[:, prefix:].transpose(1, 2)
         pooled = []

@@ -40,7 +40,7 @@ class ImportedRows(Encoder):
 
     def encode_image_shards(self, paths, shards, patches=False, done=lambda count: None) -> Iterator[EncodedImages]:
         for shard, rows in zip(shards, self._look_up("images", shards, done), strict=True):
-            yield EncodedImages(rows, None, list(range(len(shard))), [])
+            yield EncodedImages(rows, None, None, list(range(len(shard))), [])
 
     def encode_text_shards(self, texts, shards, done=lambda count: None) -> Iterator[Tensor]:
         return self._look_up("texts", shards, done)

@@ -21,6 +21,7 @@ from common.hints import with_hint
 from common.processes import Processes
 from embedding_space import write_store as prepare
 from embedding_space.encoders.base import Encoder
+from embedding_space.errors import MissingPatches, MissingPatchFeatures
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
@@ -31,17 +32,24 @@ SPLITS = ("pretrain",) * 6 + ("val",) * 3 + ("test",) * 3
 
 
 class PixelEncoder(Encoder):
-    """An image is its four quarters' colours, a patch one quarter's, a text its letters' counts. May be interrupted."""
+    """An image is its four quarters' colours, a patch one quarter's, a text its letters' counts. May be interrupted.
 
-    patch_shape = (4, 3)
+    The head writes a patch's colour four times, once for each quarter."""
 
     def __init__(
-        self, texts: int = 12, interrupt_after: int | None = None, nan_at: str | None = None, joint: bool = True
+        self,
+        texts: int = 12,
+        interrupt_after: int | None = None,
+        nan_at: str | None = None,
+        joint: bool = True,
+        **options: int,
     ):
-        super().__init__(batch_size=2, device="cpu")
+        super().__init__(batch_size=2, device="cpu", **options)
         self.dims, self.joint = {"images": 12, "texts": texts}, joint
         self.description = {"name": "pixels", "texts": texts}
         self.encoded, self.interrupt_after, self.nan_at = [], interrupt_after, nan_at
+
+    patch_shape = (4, 3)  # else a picture would be encoded, and counted, to see
 
     def _count(self, things):
         if self.interrupt_after is not None and len(self.encoded) >= self.interrupt_after:
@@ -56,8 +64,11 @@ class PixelEncoder(Encoder):
         self._count(list(pictures))
         return pictures.flatten(1)
 
-    def patch_features(self, pictures):
-        return self.image_features(pictures), pictures.flatten(2).transpose(1, 2)
+    def grid_features(self, pictures):
+        return self.image_features(pictures), pictures
+
+    def patch_head(self, features):
+        return features.tile(4)
 
     def text_features(self, sentences):
         self._count(sentences)
@@ -205,17 +216,21 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
     root = make_pictures(tmp_path / "data", broken=(7,))
     store = write(root, PixelEncoder(), patches=True, max_unreadable_fraction=0.1)
     without = write(root, PixelEncoder(), "without", max_unreadable_fraction=0.1)
-    assert store.manifest.patches == (4, 3) and without.manifest.patches is None
+    assert (store.manifest.patches, store.manifest.patch_width) == ((4, 12), 3)
+    assert without.manifest.patches is None and "patch_width" not in without.manifest.to_json()
     assert torch.equal(store.images("val"), without.images("val"))
-    patches = store.patches("val")
-    assert patches.shape == (2, 4, 3) and len(patches) == 2
+    patches, features = store.patches("val"), store.patch_features("val")
+    assert patches.shape == (2, 4, 12) and features.shape == (2, 4, 3) and len(patches) == 2
     for row, number in enumerate((6, 8)):
         colours = np.asarray(open_picture(root / f"{number}.png").resize((2, 2), Image.Resampling.BOX), float) + 1
-        slow = [colours[y, x] / np.linalg.norm(colours[y, x]) for y in range(2) for x in range(2)]
+        slow = [colours[y, x] for y in range(2) for x in range(2)]
+        assert np.array_equal(features[row], slow)  # whole numbers below 2,048
+        slow = [np.tile(place / np.linalg.norm(place) / 2, 4) for place in slow]
         assert np.allclose(patches[np.array([row])][0], slow, atol=1e-3)
-    assert torch.equal(patches[torch.tensor([1, 0])], patches[:].flip(0)) and patches[1].shape == (4, 3)
     with pytest.raises(ValueError, match=r"has no patch tokens$") as caught:
         without.patches("val")
+    with pytest.raises(MissingPatches):
+        without.patch_features("val")
     assert re.search(r": delete .*without and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
     with pytest.raises(ValueError, match="patches is None there"):
         write(root, PixelEncoder(), "without", patches=True)
@@ -228,10 +243,56 @@ def test_patch_tokens_need_images_and_a_grid(tmp_path, make_store):
         prepare.write_store(tmp_path, PixelEncoder(), "pixels", patches=True)
 
     class Gridless(PixelEncoder):
-        patch_shape, patch_features = Encoder.patch_shape, Encoder.patch_features
+        patch_shape, grid_features = Encoder.patch_shape, Encoder.grid_features
 
     with pytest.raises(ValueError, match="encoder pixels has no patch tokens: set patches=false"):
         write(make_pictures(tmp_path / "data"), Gridless(), patches=True)
+
+
+def test_a_store_from_before_features_were_kept_still_gives_its_patches(tmp_path):
+    root = make_pictures(tmp_path / "data")
+    store = write(root, PixelEncoder(), patches=True)
+    manifest = store.manifest.to_json()
+    del manifest["patch_width"]
+    (store.path / "manifest.json").write_text(json.dumps(manifest))
+    (store.path / "patch_features.npy").unlink()
+    old = EmbeddingStore(store.path)
+    assert torch.equal(old.patches("val")[:], store.patches("val")[:])
+    with pytest.raises(MissingPatchFeatures, match=r"has patch tokens without their features$") as caught:
+        old.patch_features("val")
+    assert re.search(r": delete .*pixels and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
+    with pytest.raises(ValueError, match="patch_width is None there, 3 now"):
+        write(root, PixelEncoder(), patches=True)
+
+
+def test_the_grids_options_are_kept_with_patches_alone_and_leave_image_rows_as_they_are(tmp_path):
+    root = make_pictures(tmp_path / "data")
+    plain = write(root, PixelEncoder(), "plain")
+
+    class Pooled(PixelEncoder):
+        patch_shape = Encoder.patch_shape
+
+    pooled = write(root, Pooled(patch_pool=2), "pooled", patches=True)
+    assert pooled.manifest.encoder == {**plain.manifest.encoder, "patch_pool": 2}
+    assert (pooled.path / "images.npy").read_bytes() == (plain.path / "images.npy").read_bytes()
+    assert (pooled.path / "statistics.safetensors").read_bytes() == (plain.path / "statistics.safetensors").read_bytes()
+    mean = plain.images("val").unflatten(1, (3, 4)).mean(2)
+    assert torch.allclose(F.normalize(pooled.patch_features("val")[:][:, 0]), F.normalize(mean), atol=1e-3)
+    for encoder in (PixelEncoder(), Pooled(patch_pool=2), Pooled(patch_upsample=3)):
+        assert write(root, encoder, "pooled").hash == pooled.hash  # without patches the options are nothing
+    with pytest.raises(ValueError, match=r"\(encoder is .*'patch_pool': 2.* there, .*'patch_upsample'"):
+        write(root, Pooled(patch_upsample=3), "pooled", patches=True)
+    with pytest.raises(ValueError, match="patches is None there"):
+        write(root, Pooled(patch_pool=2), "plain", patches=True)
+
+
+def test_features_beyond_float16_are_refused(tmp_path):
+    class Bright(PixelEncoder):
+        def grid_features(self, pictures):
+            return self.image_features(pictures), 1000 * pictures
+
+    with pytest.raises(ValueError, match=r"Patch features of the encoder pixels reach \d+,000, and float16"):
+        write(make_pictures(tmp_path / "data"), Bright(), patches=True)
 
 
 @pytest.mark.parametrize("width", [5, 12])
@@ -266,6 +327,7 @@ def test_workers_decode_ahead_and_give_the_same(tmp_path):
     assert sum(seen) == 11 and [len(part.rows) for part in helped] == [4, 2, 4] and helped[0].kept == [0, 1, 2, 4]
     for ours, theirs in zip(alone, helped, strict=True):
         assert torch.equal(ours.rows, theirs.rows) and torch.equal(ours.patches, theirs.patches)
+        assert torch.equal(ours.patch_features, theirs.patch_features)
     assert torch.equal(alone[1].rows, F.normalize(encoder.encode_images([paths[5], paths[7]]), dim=-1))
 
 

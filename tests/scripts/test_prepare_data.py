@@ -28,12 +28,12 @@ def test_patch_tokens_and_unreadable_pictures_of_a_folder(compose, tmp_path, cap
     store = prepare(compose("prepare_data", *options, "patches=true", "max_unreadable_fraction=0.2"))
     printed = capsys.readouterr().out
     assert (
-        f"{store.path}: 6 images of 128 dimensions, 6 texts of 128 dimensions, 9 patch tokens of 128 dimensions an "
-        "image, without 1 that could not be read (unreadable.jsonl)\n"
+        f"{store.path}: 6 images of 128 dimensions, 6 texts of 128 dimensions, 36 patch tokens of 128 dimensions an "
+        "image, their features of 368 dimensions, without 1 that could not be read (unreadable.jsonl)\n"
     ) in printed
     patches = store.patches("train")
-    assert patches.shape == (5, 9, 128) and store.image_ids("train") == ["0", "1", "2", "3", "5"]
-    assert torch.allclose(patches[:].norm(dim=-1), torch.ones(5, 9), atol=2e-3)
+    assert patches.shape == (5, 36, 128) and store.image_ids("train") == ["0", "1", "2", "3", "5"]
+    assert torch.allclose(patches[:].norm(dim=-1), torch.ones(5, 36), atol=2e-3)
     with pytest.raises(ValueError, match=r"max_unreadable_fraction=1\.5 must"):
         prepare(compose("prepare_data", *options, "max_unreadable_fraction=1.5"))
 

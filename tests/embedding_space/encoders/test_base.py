@@ -64,6 +64,9 @@ def test_random_weights_are_given_on_request_and_the_description_names_the_preci
 def test_a_batch_of_nothing_is_refused(size):
     with pytest.raises(ValueError, match=rf"batch_size={size} \(option encoder.batch_size\) must be at least 1"):
         Encoder(batch_size=size)
+    for option in ("patch_pool", "patch_upsample"):
+        with pytest.raises(ValueError, match=rf"{option}={size} \(option encoder.{option}\) must be at least 1"):
+            Encoder(**{option: size})
 
 
 def test_an_encoder_comes_back_in_the_precision_of_this_machine_unless_another_is_asked_for(monkeypatch):

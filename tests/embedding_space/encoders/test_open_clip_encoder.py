@@ -22,8 +22,8 @@ from embedding_space.encoders.open_clip_encoder import OpenClipEncoder
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's notebook
-VIT = ("ViT-B-32-quickgelu", 224, 512, 49)
-LARGE = [("ViT-L-14-quickgelu", 224, 768, 256), ("RN50x4-quickgelu", 288, 640, 81)]
+VIT = ("ViT-B-32-quickgelu", 224, 512, 49, 768)
+LARGE = [("ViT-L-14-quickgelu", 224, 768, 256, 1024), ("RN50x4-quickgelu", 288, 640, 81, 2560)]
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def slow_blocks(transformer: nn.Module, x: Tensor, causal: bool) -> Tensor:
 
 
 def slow_vit(tower: nn.Module, pictures: Tensor) -> Tensor:
-    """(B, 1 + P, D): the class token and the patch tokens in the joint space, not normalised."""
+    """(B, 1 + P, W): the class token and the patch tokens after the last block."""
     patches = tower.conv1(pictures).flatten(2).transpose(1, 2)
     x = torch.cat([tower.class_embedding.expand(len(pictures), 1, -1), patches], dim=1) + tower.positional_embedding
-    return tower.ln_post(slow_blocks(tower.transformer, tower.ln_pre(x), causal=False)) @ tower.proj
+    return slow_blocks(tower.transformer, tower.ln_pre(x), causal=False)
 
 
 def slow_text(model: nn.Module, tokens: Tensor) -> Tensor:
@@ -81,19 +81,24 @@ def slow_text(model: nn.Module, tokens: Tensor) -> Tensor:
     return x[torch.arange(len(tokens)), (tokens == 49407).int().argmax(-1)] @ model.text_projection
 
 
-def check_pictures(encoder: OpenClipEncoder, photos, size: int, dim: int, patches: int) -> None:
+def check_pictures(encoder: OpenClipEncoder, photos, size: int, dim: int, patches: int, width: int) -> None:
     pictures = torch.stack([slow_preprocess(path, size) for path in photos])
     transformed = torch.stack([encoder.preprocess(Image.open(path)) for path in photos])
     assert transformed.shape == (3, 3, size, size) and torch.allclose(transformed, pictures, atol=1e-5)
     assert len(pickle.dumps(encoder.preprocess)) < 10_000  # every worker process gets one
-    assert encoder.dims == {"images": dim, "texts": dim} and encoder.patch_shape == (patches, dim)
+    assert encoder.dims == {"images": dim, "texts": dim} and encoder.patch_shape == (patches, width)
     [encoded] = encoder.encode_image_shards(photos, [range(3)], patches=True)
     assert encoded.patches.dtype == torch.float16 and encoded.patches.shape == (3, patches, dim)
-    assert torch.allclose(encoder.encode_images(photos), encoded.rows, atol=1e-5)
+    assert encoded.patch_features.dtype == torch.float16 and encoded.patch_features.shape == (3, patches, width)
+    assert torch.equal(encoder.encode_images(photos), encoded.rows)  # patches or not
     if "ViT" in encoder.description["model"]:
-        slow = F.normalize(slow_vit(encoder.model.visual, pictures), dim=-1)
+        tower = encoder.model.visual
+        slow = slow_vit(tower, pictures)
+        assert torch.allclose(encoded.patch_features.float(), slow[:, 1:], rtol=1e-3, atol=3e-3)
+        slow = F.normalize(tower.ln_post(slow) @ tower.proj, dim=-1)
         assert torch.allclose(encoded.rows, slow[:, 0], atol=1e-4)
         assert torch.allclose(encoded.patches.float(), slow[:, 1:], atol=1e-3)
+        assert torch.allclose(encoder.head_patches(encoded.patch_features.float()).float(), slow[:, 1:], atol=3e-3)
 
 
 def test_a_vit_encodes_pictures_and_patches_as_written_out_slowly(vit, photos):
@@ -113,10 +118,10 @@ def test_texts_are_tokenized_and_encoded_as_clip_does(vit):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "size", "dim", "patches"), LARGE)
-def test_larger_clips_encode_alike(photos, model, size, dim, patches):
+@pytest.mark.parametrize(("model", "size", "dim", "patches", "width"), LARGE)
+def test_larger_clips_encode_alike(photos, model, size, dim, patches, width):
     encoder = load_encoder("large", model=model, pretrained="random", device="cpu")
-    check_pictures(encoder, photos, size, dim, patches)
+    check_pictures(encoder, photos, size, dim, patches, width)
     text = "a photo of a cat"
     slow = F.normalize(slow_text(encoder.model, encoder.tokenizer([text])), dim=-1)
     assert torch.allclose(encoder.encode_texts([text]), slow, atol=1e-4)
@@ -124,12 +129,13 @@ def test_larger_clips_encode_alike(photos, model, size, dim, patches):
 
 def test_patches_of_clips_resnets_attend_to_themselves_alone(photos):
     encoder = load_encoder("resnet", model="tiny-resnet", pretrained="random", device="cpu")
-    check_pictures(encoder, photos, 96, 24, 9)
+    check_pictures(encoder, photos, 96, 24, 9, width=256)
     tower, grid = encoder.model.visual, torch.stack([slow_preprocess(path, 96) for path in photos])
     for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
         grid = getattr(tower, name)(grid)
     pool, width = tower.attnpool, grid.shape[1]
     [encoded] = encoder.encode_image_shards(photos, [range(3)], patches=True)
+    assert torch.allclose(encoded.patch_features.float(), grid.flatten(2).transpose(1, 2), rtol=1e-3, atol=1e-3)
     for picture, patches in zip(grid, encoded.patches, strict=True):
         places = picture.flatten(1).T[:, None]  # (9, 1, C): sequences of one place each
         attended, _ = F.multi_head_attention_forward(
@@ -149,14 +155,38 @@ def test_the_mean_of_a_convolutional_towers_patches_is_its_image_feature(photos)
     encoder = load_encoder("demo_clip", model="local-dir:pretrained/demo_clip", device="cpu")
     pictures = torch.stack([encoder.preprocess(Image.open(path)) for path in photos])
     with torch.inference_mode():
-        features, patches = encoder.patch_features(pictures)
-        assert patches.shape == (3, 9, 128) == (3, *encoder.patch_shape)
+        features, grid = encoder.patch_features(pictures)
+        assert grid.shape == (3, 9, 368) == (3, *encoder.patch_shape)
+        patches = encoder.patch_head(grid)
         assert torch.allclose(patches.mean(1), features, atol=1e-4)
-        assert torch.allclose(features, encoder.image_features(pictures), atol=1e-5)
+        assert torch.equal(features, encoder.image_features(pictures))
         shifted = patches[0].unflatten(0, (3, 3))  # row by row: a change in one corner stays near it
         pictures[0, :, :8, -8:] = 0
-        changed = (encoder.patch_features(pictures)[1][0].unflatten(0, (3, 3)) - shifted).norm(dim=-1)
+        again = encoder.patch_head(encoder.patch_features(pictures)[1])
+        changed = (again[0].unflatten(0, (3, 3)) - shifted).norm(dim=-1)
     assert changed[0, 2] == changed.max()
+
+
+def test_a_grid_is_pooled_or_interpolated_before_the_head(photos):
+    def load(**options):
+        return load_encoder("demo_clip", model="local-dir:pretrained/demo_clip", device="cpu", **options)
+
+    [plain] = load().encode_image_shards(photos, [range(3)], patches=True)
+    grid = plain.patch_features.float().unflatten(1, (3, 3))
+    [pooled] = load(patch_pool=3).encode_image_shards(photos, [range(3)], patches=True)
+    assert torch.equal(pooled.rows, plain.rows)
+    assert torch.allclose(pooled.patch_features[:, 0].float(), grid.mean((1, 2)), rtol=2e-3, atol=1e-3)
+    assert torch.allclose(pooled.patches[:, 0].float(), plain.rows, atol=1e-3)  # the head of the whole map's mean
+    [finer] = load(patch_upsample=2).encode_image_shards(photos, [range(3)], patches=True)
+    assert torch.equal(finer.rows, plain.rows) and finer.patches.shape == (3, 36, 128)
+    fine = finer.patch_features.float().unflatten(1, (6, 6))
+    assert torch.allclose(fine[:, 0, 0], grid[:, 0, 0], rtol=1e-3)
+    # Place (1, 2) of 6 x 6 is at (0.25, 0.75) of 3 x 3.
+    weights = torch.tensor([[0.25 * 0.75, 0.75 * 0.75], [0.25 * 0.25, 0.75 * 0.25]])
+    slow = (weights[..., None] * grid[:, :2, :2]).sum((1, 2))
+    assert torch.allclose(fine[:, 1, 2], slow, rtol=2e-3, atol=1e-3)
+    with pytest.raises(ValueError, match=r"patch_pool=2 \(option encoder\.patch_pool\) does not divide .* 3 x 3"):
+        next(load(patch_pool=2).encode_image_shards(photos, [range(3)], patches=True))
 
 
 def test_a_tower_without_a_grid_in_the_joint_space_is_refused(vit, monkeypatch):

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from embedding_space import write_store as prepare
+from embedding_space.encoders.heads import TowerHeads
 from embedding_space.encoders.load import load_encoder
 from embedding_space.encoders.towers import ImageTower, TextTower
 from embedding_space.encoders.weights import hash_weights
@@ -301,6 +302,43 @@ def test_bare_towers_are_an_encoder_without_a_joint_space(bert, tmp_path, monkey
     for options in ({"image_tower": None}, {"heads": str(tmp_path)}):
         with pytest.raises(ValueError, match=r"either encoder\.heads"):
             towers(bert, **options)
+
+
+@pytest.mark.parametrize("features", [("mean",), ("mean", "max")])
+def test_patches_go_through_the_image_head_place_by_place(bert, tmp_path, features):
+    save_file(timm.create_model("test_efficientnet").state_dict(), tmp_path / "tower.safetensors")
+    image = ImageTower("test_efficientnet", str(tmp_path / "tower.safetensors"), 64, features)
+    described = {"image_tower": image.description, "text_tower": TextTower(str(bert)).description}
+    widths = {"image_head": {"features": image.dim, "hidden": 7}, "text_head": {"features": 16}}
+    heads = TowerHeads(8, **widths, **described, logit_scale=1.0, mirror=True)
+    heads.image_head.standardise_on(image(torch.randn(9, 3, 64, 64)))
+    heads.save(tmp_path / "heads")
+    encoder = load_encoder("mine", kind="towers", heads=str(tmp_path / "heads"), batch_size=2, device="cpu")
+    paths = pictures(tmp_path)
+    [encoded] = encoder.encode_image_shards(paths, [range(5)], patches=True)
+    assert torch.equal(encoded.rows, encoder.encode_images(paths))  # with mirror images
+    plain = torch.stack([encoder.preprocess(Image.open(path)) for path in paths])
+    grid = image.model.forward_features(plain)  # (5, W, 2, 2), of the pictures alone
+    assert encoder.patch_shape == (4, grid.shape[1]) == encoded.patch_features.shape[1:]
+    places = grid.flatten(2).transpose(1, 2)
+    assert torch.allclose(encoded.patch_features.float(), places, rtol=1e-3, atol=1e-3)
+    for place in range(4):
+        pooled = torch.cat([places[:, place]] * len(features), dim=1)  # the mean and the maximum of one place
+        slow = torch.nn.functional.normalize(encoder.heads.image_head(pooled), dim=-1)
+        assert torch.allclose(encoded.patches[:, place].float(), slow, atol=2e-3)
+
+
+def test_towers_whose_grid_has_no_head_have_no_patches(bert):
+    with pytest.raises(ValueError, match="encoder towers has no patch tokens: set patches=false"):
+        _ = towers(bert).patch_shape
+
+
+def test_a_transformers_patches_are_the_map_that_is_pooled():
+    tower = ImageTower("test_vit", "random", 64, ("mean",))
+    batch = torch.randn(2, 3, 64, 64)
+    grid = tower.final_map(batch)
+    assert grid.shape == (2, tower.dim, 4, 4) and torch.allclose(grid.mean((2, 3)), tower(batch), atol=1e-5)
+    assert torch.equal(grid[0, :, 1, 2], tower.model.forward_features(batch)[0, tower.model.num_prefix_tokens + 6])
 
 
 def test_the_photo_towers_tell_pictures_and_sentences_apart(tmp_path):
