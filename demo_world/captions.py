@@ -12,6 +12,7 @@ from demo_world.scene import Group, Scene
 
 CAPTIONS = 5  # a scene
 LEFT_OF = 0.12  # least distance between centers, in picture widths, that is called left or right
+HALVES = (0.45, 0.55)  # things on the left have their centers before the first, those on the right after the second
 ABOVE = 0.3  # greatest sideways distance between centers at which something in the sky is called above something
 
 COUNTS = {
@@ -138,7 +139,7 @@ def _sides(w: _Writer, a, b, s):
     if b is None or abs(a.x - b.x) < LEFT_OF:
         return None
     side, other = ("left", "right") if a.x < b.x else ("right", "left")
-    if w.chance(0.3) and min(a.x, b.x) < 0.45 and max(a.x, b.x) > 0.55:
+    if w.chance(0.3) and min(a.x, b.x) < HALVES[0] and max(a.x, b.x) > HALVES[1]:
         return f"{w.group(a)} on the {side} and {w.group(b)} on the {other}"
     end = f" {w.where(a, b)}" if w.chance(0.5) else ""
     return f"{w.group(a)} {w.pick((f'to the {side} of', f'on the {side} of'))} {w.group(b)}{end}"
