@@ -8,8 +8,14 @@ from common.plain import plain
 from common.registry import look_up
 from synthetic_images.demo_painter import DemoPainter
 from synthetic_images.painter import Painter
+from synthetic_images.retrieval import RetrievalPainter
+from synthetic_images.stable_diffusion import StableDiffusionPainter
 
-PAINTERS: dict[str, type[Painter]] = {"demo_world": DemoPainter}
+PAINTERS: dict[str, type[Painter]] = {
+    "demo_world": DemoPainter,
+    "retrieval": RetrievalPainter,
+    "stable_diffusion": StableDiffusionPainter,
+}
 
 
 def load_painter(config: DictConfig) -> Painter:
