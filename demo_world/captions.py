@@ -12,22 +12,24 @@ from demo_world.scene import Group, Scene
 
 CAPTIONS = 5  # a scene
 LEFT_OF = 0.12  # least distance between centers, in picture widths, that is called left or right
+HALVES = (0.45, 0.55)  # things on the left have their centers before the first, those on the right after the second
 ABOVE = 0.3  # greatest sideways distance between centers at which something in the sky is called above something
 
-_COUNTS = {
+COUNTS = {
     2: (("two", 0.85), ("a pair of", 0.15)),
     3: (("three", 0.8), ("a group of", 0.2)),
     4: (("four", 0.75), ("a group of", 0.25)),
 }
 _GRASSY = ("meadow", "farm", "lake", "mountains")
-_SIZES = {"big": ("big", "large"), "small": ("small", "little")}
-_SHINES = {
+SIZES = {"big": ("big", "large"), "small": ("small", "little")}
+SHINES = {
     "sunny": ("the sun shines on",),
     "rainy": ("rain falls on",),
     "snowing": ("snow falls on",),
     "night": ("the moon shines on",),
     "sunset": ("the sun sets behind",),
 }
+OPENINGS = ("a picture of", "a view of", "a scene with")
 
 
 def article(word: str) -> str:
@@ -56,13 +58,13 @@ class _Writer:
             one, many = self.pick(noun.synonyms)
         words = []
         if group.size is not None and self.chance(0.75):
-            words.append(self.pick(_SIZES[group.size]))
+            words.append(self.pick(SIZES[group.size]))
         if group.color is not None and self.chance(0.75 if len(noun.colors) > 1 else 0.15):
             words.append(group.color)
         words.append(one if group.count == 1 else many)
         if group.count == 1:
             return f"{article(words[0])} {' '.join(words)}"
-        counts = _COUNTS[group.count]
+        counts = COUNTS[group.count]
         number = counts[0][0] if self.chance(counts[0][1]) else counts[1][0]
         return f"{number} {' '.join(words)}"
 
@@ -137,7 +139,7 @@ def _sides(w: _Writer, a, b, s):
     if b is None or abs(a.x - b.x) < LEFT_OF:
         return None
     side, other = ("left", "right") if a.x < b.x else ("right", "left")
-    if w.chance(0.3) and min(a.x, b.x) < 0.45 and max(a.x, b.x) > 0.55:
+    if w.chance(0.3) and min(a.x, b.x) < HALVES[0] and max(a.x, b.x) > HALVES[1]:
         return f"{w.group(a)} on the {side} and {w.group(b)} on the {other}"
     end = f" {w.where(a, b)}" if w.chance(0.5) else ""
     return f"{w.group(a)} {w.pick((f'to the {side} of', f'on the {side} of'))} {w.group(b)}{end}"
@@ -173,10 +175,10 @@ def _in_weather(w: _Writer, a, b, s):
 
 
 def _shone_on(w: _Writer, a, b, s):
-    if w.scene.weather not in _SHINES:
+    if w.scene.weather not in SHINES:
         return None
     more, groups = (f" and {w.group(b)}", (a, b)) if b is not None and w.chance(0.4) else ("", (a,))
-    return f"{w.pick(_SHINES[w.scene.weather])} {w.group(a)}{more} {w.where(*groups)}"
+    return f"{w.pick(SHINES[w.scene.weather])} {w.group(a)}{more} {w.where(*groups)}"
 
 
 def _flying_over(w: _Writer, a, b, s):
@@ -209,7 +211,7 @@ def _three(w: _Writer, a, b, s):
 
 def _picture(w: _Writer, a, b, s):
     more, groups = (f" and {w.group(b)}", (a, b)) if b is not None and w.chance(0.75) else ("", (a,))
-    return f"{w.pick(('a picture of', 'a view of', 'a scene with'))} {w.group(a)}{more} {w.where(*groups)}{w.when(0.3)}"
+    return f"{w.pick(OPENINGS)} {w.group(a)}{more} {w.where(*groups)}{w.when(0.3)}"
 
 
 def _short(w: _Writer, a, b, s):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,9 +16,15 @@ REFERENCE = 96.0  # pixels; noun heights refer to a picture of this size
 GAP, MOST_GAP = 4.0, 14.0  # reference pixels between groups: at least, and at most more
 SPREAD = {1: 1.0, 2: 1.6, 3: 1.8, 4: 1.8}  # width of a block of so many, in widths of one
 NARROW = 0.75  # things of a smaller aspect stand in one row, however many
+COUNT_CHANCES = (0.66, 0.19, 0.1, 0.05)  # of 1, 2, 3 and 4 things of the most salient kind
 LEAST_SCALE = 0.68  # a scene that would have to shrink further loses a group
 LEAST_SHRUNK = 24  # pixels: lower things would not be recognized if they were small
 BIG, SMALL = 1.35, 0.66  # factors on a noun's height that captions may call big and small
+
+
+T = TypeVar("T")
+Kinds = Sequence[tuple[Noun, int]]  # what each group is of, and how many
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,13 @@ class Group:
     def bottom(self) -> float:
         return max(thing.y for thing in self.things)
 
+    def box(self, thing: Thing) -> Box:
+        """What one of its things covers: left, top, right, bottom as fractions of the picture, inside it."""
+        half = NOUN[self.noun].aspect * thing.height / 2
+        return (
+            max(thing.x - half, 0.0), max(thing.y - thing.height, 0.0), min(thing.x + half, 1.0), min(thing.y, 1.0)
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -74,7 +89,8 @@ class Scene:
         return next((group for group in self.groups if NOUN[group.noun].zone == "sky"), None)
 
 
-def _choose(rng: np.random.Generator, options, weights):
+def choose(rng: np.random.Generator, options: Sequence[T], weights: Sequence[float] | np.ndarray) -> T:
+    """One of the options, each as likely as its weight says."""
     weights = np.asarray(weights, dtype=float)
     return options[int(np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(), side="right"))]
 
@@ -84,49 +100,54 @@ def _candidates(place: Place, sky: bool) -> list[Noun]:
 
 
 # Rare nouns are drawn more often where they can be, so that every noun is about as common in the world.
-_BELOW = {p.name: [(n, len(n.places) ** -0.7) for n in _candidates(p, sky=False)] for p in PLACES}
-_ABOVE = {p.name: [(n, len(n.places) ** -0.7) for n in _candidates(p, sky=True)] for p in PLACES}
+_NOUNS = {
+    (p.name, sky): [(n, len(n.places) ** -0.7) for n in _candidates(p, sky)] for p in PLACES for sky in (False, True)
+}
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene; the same generator state gives the same scene."""
-    place = _choose(rng, PLACES, [p.chance for p in PLACES])
-    weather = _choose(rng, place.weathers, [WEATHER[w].chance for w in place.weathers])
-    below = [(noun, chance) for noun, chance in _BELOW[place.name] if weather not in noun.never]
-    first = _draw_noun(rng, below, ())
-    count = min(_choose(rng, (1, 2, 3, 4), (0.66, 0.19, 0.1, 0.05)), first.most)
+    place = choose(rng, PLACES, [p.chance for p in PLACES])
+    weather = choose(rng, place.weathers, [WEATHER[w].chance for w in place.weathers])
+    below = possible_nouns(place.name, weather, sky=False)
+    first = draw_noun(rng, below, ())
+    count = min(choose(rng, (1, 2, 3, 4), COUNT_CHANCES), first.most)
     kinds = [(first, count)]
     if rng.random() < 0.9:
-        second = _draw_noun(rng, below, (first,))
+        second = draw_noun(rng, below, (first,))
         kinds.append((second, 2 if count <= 2 and second.most > 1 and rng.random() < 0.14 else 1))
         if count == 1 and rng.random() < 0.1:
-            kinds.append((_draw_noun(rng, below, (first, second)), 1))
-    while len(kinds) > 1 and _squeeze(kinds, [noun.height for noun, _ in kinds]) < LEAST_SCALE:
+            kinds.append((draw_noun(rng, below, (first, second)), 1))
+    while len(kinds) > 1 and squeeze(kinds) < LEAST_SCALE:
         kinds.pop()
-    sky = [(noun, chance) for noun, chance in _ABOVE[place.name] if weather not in noun.never]
+    sky = possible_nouns(place.name, weather, sky=True)
     above = None
     if sky and rng.random() < (0.33 if len(kinds) > 1 else 0.75):
-        above = (_draw_noun(rng, sky, ()), _choose(rng, (1, 2), (0.85, 0.15)))
+        above = (draw_noun(rng, sky, ()), choose(rng, (1, 2), (0.85, 0.15)))
     backdrop = int(rng.integers(BACKDROPS))
-    groups = _lay_out(rng, kinds)
+    groups = lay_out(rng, kinds, sample_sizes(rng, kinds))
     if above is not None:
-        left, right = (2.0, 94.0)
-        if weather in ("sunny", "night"):  # backdrops.py paints the sun and the moon on one side: leave them uncovered
-            left, right = (2.0, 70.0) if backdrop % 2 else (26.0, 94.0)
-        groups.append(_in_the_sky(rng, *above, left, right))
+        groups.append(in_the_sky(rng, *above, weather, backdrop))
     return Scene(place.name, weather, backdrop, tuple(groups))
 
 
-def _draw_noun(rng: np.random.Generator, weighted: list[tuple[Noun, float]], taken: tuple[Noun, ...]) -> Noun:
+def possible_nouns(place: str, weather: str, sky: bool) -> list[tuple[Noun, float]]:
+    """What may be in the place and weather, in its sky or elsewhere, and how likely each is, up to a factor."""
+    return [(noun, chance) for noun, chance in _NOUNS[place, sky] if weather not in noun.never]
+
+
+def draw_noun(rng: np.random.Generator, weighted: Sequence[tuple[Noun, float]], taken: Collection[Noun]) -> Noun:
+    """One of the weighted nouns that are not taken."""
     left = [(noun, weight) for noun, weight in weighted if noun not in taken]
-    return _choose(rng, [noun for noun, _ in left], [weight for _, weight in left])
+    return choose(rng, [noun for noun, _ in left], [weight for _, weight in left])
 
 
-def _color(rng: np.random.Generator, noun: Noun) -> str | None:
+def sample_color(rng: np.random.Generator, noun: Noun) -> str | None:
+    """One of the noun's colors, if it has any."""
     return noun.colors[int(rng.integers(len(noun.colors)))] if noun.colors else None
 
 
-def _widths(kinds: list[tuple[Noun, int]], heights: list[float]) -> list[float]:
+def _widths(kinds: Kinds, heights: Sequence[float]) -> list[float]:
     """The widths of the groups' blocks, in reference pixels."""
     return [
         noun.aspect * height * (SPREAD[count] if noun.aspect >= NARROW else 1.15 * count - 0.15)
@@ -134,35 +155,55 @@ def _widths(kinds: list[tuple[Noun, int]], heights: list[float]) -> list[float]:
     ]
 
 
-def _squeeze(kinds: list[tuple[Noun, int]], heights: list[float]) -> float:
-    """The factor, at most 1, by which everything must shrink to stand side by side."""
+def squeeze(kinds: Kinds, heights: Sequence[float] | None = None) -> float:
+    """The factor, at most 1, by which everything must shrink to stand side by side; of nominal heights by default."""
+    heights = [noun.height for noun, _ in kinds] if heights is None else heights
     return min(1.0, (REFERENCE - 4 - GAP * (len(kinds) - 1)) / sum(_widths(kinds, heights)))
 
 
-def _lay_out(rng: np.random.Generator, kinds: list[tuple[Noun, int]]) -> list[Group]:
-    """Stand the groups side by side, each in a block of its own, scaled so that everything fits."""
+def sample_sizes(rng: np.random.Generator, kinds: Kinds) -> list[str | None]:
+    """Which of the groups are big or small: at most the first, where there are no more than two single things."""
     singles = all(count == 1 for _, count in kinds) and len(kinds) <= 2
     sizes: list[str | None] = [None] * len(kinds)
     if singles and kinds[0][0].name not in PEOPLE and rng.random() < 0.3:
         sizes[0] = "big" if rng.random() < 0.5 or kinds[0][0].height < LEAST_SHRUNK else "small"
+    return sizes
+
+
+def lay_out(
+    rng: np.random.Generator,
+    kinds: Kinds,
+    sizes: Sequence[str | None],
+    colors: Sequence[str | None] | None = None,
+    order: Sequence[int] | None = None,
+) -> list[Group]:
+    """Stand the groups side by side, each in a block of its own, scaled so that everything fits.
+
+    Args:
+        kinds: what each group is of, and how many; not in the sky.
+        sizes: "big", "small" or None for each group. Where all must shrink, big ones are no longer called big.
+        colors: of each group; None is drawn.
+        order: the groups from left to right; drawn by default.
+    """
     factor = {None: 1.0, "big": BIG, "small": SMALL}
     heights = [
         noun.height * factor[size] * (1.15 if len(kinds) == 1 and count == 1 and size is None else 1.0)
         for (noun, count), size in zip(kinds, sizes, strict=True)
     ]
-    scale = _squeeze(kinds, heights)
-    if scale < 0.92:  # squeezed: nothing is called big any more
+    scale = squeeze(kinds, heights)
+    if scale < 0.92:
         sizes = [None if size == "big" else size for size in sizes]
     heights = [height * scale for height in heights]
     widths = _widths(kinds, heights)
-    order = list(rng.permutation(len(kinds)))
+    order = list(rng.permutation(len(kinds))) if order is None else order
     slack = max(0.0, REFERENCE - 4 - sum(widths) - GAP * (len(kinds) - 1))
     gaps = min(MOST_GAP, slack / len(kinds)) * rng.random(len(kinds) - 1)  # near enough to be "next to" each other
     cursor, groups = 2.0 + (slack - sum(gaps)) * rng.random(), {}
     for position, gap in zip(order, [*gaps, 0.0], strict=True):
         noun, count = kinds[position]
         things = _block(rng, noun, count, cursor, widths[position], heights[position])
-        groups[position] = Group(noun.name, _color(rng, noun), sizes[position], things)
+        color = (colors[position] if colors else None) or sample_color(rng, noun)
+        groups[position] = Group(noun.name, color, sizes[position], things)
         cursor += widths[position] + GAP + gap
     return [groups[position] for position in range(len(kinds))]
 
@@ -192,8 +233,13 @@ def _block(rng, noun: Noun, count: int, left: float, width: float, height: float
     )
 
 
-def _in_the_sky(rng: np.random.Generator, noun: Noun, count: int, left: float, right: float) -> Group:
-    """Side by side between left and right, in reference pixels."""
+def in_the_sky(
+    rng: np.random.Generator, noun: Noun, count: int, weather: str, backdrop: int, color: str | None = None
+) -> Group:
+    """Flying things side by side, away from the sun or the moon that the backdrop has; a color of None is drawn."""
+    left, right = (2.0, 94.0)  # reference pixels
+    if weather in ("sunny", "night"):  # backdrops.py paints the sun and the moon on one side: leave them uncovered
+        left, right = (2.0, 70.0) if backdrop % 2 else (26.0, 94.0)
     widths = 1.1 * count - 0.1  # of the whole group, in widths of one
     height = min(float(noun.height), (right - left) / (noun.aspect * widths))
     wide = noun.aspect * height
@@ -206,4 +252,4 @@ def _in_the_sky(rng: np.random.Generator, noun: Noun, count: int, left: float, r
         Thing((left + wide * (0.5 + 1.1 * k)) / REFERENCE, (feet + drop) / REFERENCE, height / REFERENCE, mirrored)
         for k, drop in enumerate(drops)
     )
-    return Group(noun.name, _color(rng, noun), None, things)
+    return Group(noun.name, color or sample_color(rng, noun), None, things)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
-import joblib
 import numpy as np
 from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
 from common.checks import Whole, checked_options
+from common.cores import map_over_cores
 from common.files import write_json
 from demo_world.captions import write_captions
 from demo_world.render import IMAGE_SIZE, render
@@ -133,7 +130,8 @@ def _write_tables(
     dropped, overlapping = 0, set()
     total = sum(scenes.values())
     bar = tqdm(total=total, desc="demo world", unit="scene", disable=not progress, dynamic_ncols=True)
-    with bar, _drawing(total) as each, TableWriter(root) as writer:
+    over_cores = map_over_cores(total >= SCENES_WORTH_PROCESSES, chunksize=32)
+    with bar, over_cores as each, TableWriter(root) as writer:
         for split, indices in _chunks(scenes):
             drawn = split in IMAGE_SPLITS
             if drawn:
@@ -152,18 +150,6 @@ def _write_tables(
                     captions_written[split] += 1
                 bar.update()
     return {"captions": captions_written, "dropped": dropped, "overlapping": overlapping}
-
-
-@contextmanager
-def _drawing(scenes: int) -> Iterator[Callable]:
-    """A `map` over the numbers of scenes: in this process for few, else in as many as there are cores for us."""
-    workers = joblib.cpu_count() if scenes >= SCENES_WORTH_PROCESSES else 1
-    if workers == 1:
-        yield map
-        return
-    # Spawned, since torch's threads do not survive a fork, and Windows has none.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield partial(pool.map, chunksize=32)
 
 
 def _draw(root: Path, seed: int, image_size: int, split: str, index: int) -> list[str]:

@@ -112,7 +112,7 @@ class _Rows:
         row = None
         if photo.path is not None:
             if photo.path.is_file():
-                path = _stored_path(photo.path, self._writer.root)
+                path = stored_path(photo.path, self._writer.root)
                 other = self._photos.setdefault(path, photo)
                 if other.image_id != photo.image_id:
                     raise ValueError(
@@ -130,8 +130,11 @@ class _Rows:
             self.any = True
 
 
-def _stored_path(path: Path, root: Path) -> str:
-    """Relative to `root` when both are in one data folder, which can then be moved; else absolute."""
+def stored_path(path: Path, root: Path) -> str:
+    """How a table in `root` names a file.
+
+    The name is relative when both are in one data folder, which can then be moved, and absolute otherwise.
+    """
     path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     return Path(os.path.relpath(path, root)).as_posix() if path.is_relative_to(root.parent) else path.as_posix()
 

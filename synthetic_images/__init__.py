@@ -1,0 +1,1 @@
+"""Painters: pictures for captions that have none, written as an ordinary data set."""
