@@ -35,6 +35,10 @@ class PatchTokens:
         chosen = self._rows[rows]
         return torch.from_numpy(np.take(self._array, chosen, axis=0))
 
+    def take(self, rows: np.ndarray | Tensor) -> PatchTokens:
+        """Those of the images `rows`, left on disk."""
+        return PatchTokens(self._array, self._rows[rows])
+
     def load(self, device: torch.device | str) -> Tensor:
         """(N, P, W) float16 of all images on a device, copied in parts, so that main memory need not hold them."""
         loaded = torch.empty(self.shape, dtype=torch.float16, device=device)

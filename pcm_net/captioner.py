@@ -79,7 +79,7 @@ class PCMNet(CaptioningModel[PatchInputs]):
         return 1 if self.mapper is None else self.mapper.prefix_length
 
     def context(self, inputs: PatchInputs) -> Context:
-        encoded = self.encoder(inputs.rows, inputs.features, self.mixup(inputs.images, inputs.patches))
+        encoded = self.encoder(inputs.rows, inputs.features.float(), self.mixup(inputs.images, inputs.patches))
         if self.mapper is not None:
             return Context(self.mapper(encoded.states[:, 0]))
         begin = torch.full((len(inputs), 1), self.decoder.config.bos_token_id, device=encoded.states.device)

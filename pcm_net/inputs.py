@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from embedding_space.store import PatchTokens
+from embedding_space.patch_tokens import PatchTokens
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from alignment.chain import Alignment, in_parts
 from alignment.step import NormalSampler
-from embedding_space.store import PatchTokens
+from embedding_space.patch_tokens import PatchTokens
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.data import CaptionTokens
 from image_captioning.selection import CaptionSelection
@@ -71,7 +71,13 @@ class PairExamples:
             seen = self.aligned[rows]
         else:
             seen = alignment.training_side(images if self.texts is None else self.texts[numbers], normal)
-        return PatchInputs(seen, images, self.patches[rows].to(device), self.features[rows].to(device))
+        patches, features = (read_patches(grid, rows, device) for grid in (self.patches, self.features))
+        return PatchInputs(seen, images, patches, features)
+
+
+def read_patches(grid: Tensor | PatchTokens, rows: Tensor, device: torch.device) -> Tensor:
+    """(B, P, W) float16 of the pictures `rows` (B,), on the device."""
+    return grid[rows] if isinstance(grid, Tensor) else grid.half(rows.cpu()).to(device)
 
 
 def on_device(grid: PatchTokens, device: torch.device) -> Tensor | PatchTokens:
