@@ -91,10 +91,10 @@ LISTS = {
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
-    "alignments": str, "checkpoints": str,
+    "alignments": str, "checkpoints": str, "text_splits": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
-LISTS_OR_NULL = ("classes", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
+LISTS_OR_NULL = ("classes", "text_splits", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.
 OPEN = (

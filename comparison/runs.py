@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from alignment.auto_noise import EstimateOptions
 from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
@@ -80,6 +81,20 @@ class MethodRuns:
                 config = self._captioner_config(self.trained_as(method, seed), seed)
                 stages.append(TrainingStage(stage, f"training {method.name}", config))
         return stages
+
+    def text_splits(self, text_split: str, seed: int) -> list[str]:
+        """The splits whose text embeddings the methods read: `text_split`, that of the evaluation, and those of
+        validations and of estimates from pairs.
+
+        Whatever trains on image-text pairs reads the images' embeddings and the captions as words.
+        """
+        splits = {text_split, self.split}
+        for training in (training for method in self.methods for training in self.trainings(method, seed)):
+            splits.add(training.config.validation_split or text_split)
+        for entry in (entry for method in self.methods for entry in self._steps(method, seed)):
+            if entry.get("estimate") and (estimate := EstimateOptions(**entry["estimate"])).data == "pairs":
+                splits.add(estimate.split)
+        return sorted(splits)
 
     def plan(self, seeds: Sequence[int]) -> list[Stage]:
         """What `run` will do. The seconds are those of the demo on two CPU cores; what is done already takes none."""

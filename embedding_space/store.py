@@ -14,7 +14,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from common.warn import warn_once
-from embedding_space.errors import DamagedStore, MissingArray, MissingMean, MissingPatches, MissingStore, StaleStore
+from embedding_space.errors import (
+    DamagedStore,
+    MissingArray,
+    MissingMean,
+    MissingPatches,
+    MissingStore,
+    MissingTexts,
+    StaleStore,
+)
 from embedding_space.manifest import StoreManifest
 from embedding_space.tables import Tables, read_tables
 
@@ -40,6 +48,8 @@ class EmbeddingStore:
     `patches=true`, `patches.npy` (N, P, D), too; `statistics.safetensors` (`text_mean`, `image_mean`, each (D,));
     `manifest.json`. A data set may lack one modality. Rows of separate towers have no joint space: `manifest.dim`
     is None, and `manifest.dims` gives each modality's width.
+
+    A store may hold the texts of some splits alone (`manifest.text_splits`), beside all images.
 
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
@@ -99,7 +109,8 @@ class EmbeddingStore:
 
     @property
     def hash(self) -> str:
-        """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents."""
+        """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents. Texts that
+        were added later (`add_texts`) do not change it."""
         return self.manifest.hash
 
     @property
@@ -129,8 +140,14 @@ class EmbeddingStore:
         return chosen
 
     def texts(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(M, D) unit rows: the text embeddings of `split`, in table order; float16 is how they are stored."""
-        return self._read("texts", self.tables.caption_rows(split), dtype)
+        """(M, D) unit rows: the text embeddings of `split`, in table order; float16 is how they are stored.
+
+        Raises MissingTexts when the store was prepared without texts of that split.
+        """
+        rows, encoded = self.tables.caption_rows(split), self.manifest.text_splits
+        if encoded is not None and not np.isin(rows, self.tables.rows_of_texts(encoded)).all():
+            raise MissingTexts(self.path, split, encoded)
+        return self._read("texts", rows, dtype)
 
     def captions(self, split: str) -> list[str]:
         """The M captions of `split`, row for row those of `texts(split)`."""
