@@ -63,7 +63,7 @@ NUMBERS = {
     "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
     "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
     "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
-    "train_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
+    "train_captions": COUNT_OR_NULL, "corpus_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
     "pairs_fraction": Number(above=0, below=1, null=True),
     "memory_rows": COUNT_OR_NULL,
     "max_images": Number(whole=True, least=4, null=True), "max_texts": Number(whole=True, least=4, null=True),

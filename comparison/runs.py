@@ -28,7 +28,7 @@ from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
 from training.run_folder import NOT_PART_OF_THE_RUN
 
-OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on")
+OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on", "corpus_captions")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class MethodRuns:
 
     name: what run folders begin with. store: of training, and of evaluation unless there is a `test_store`, where
         `image_mean_from` says whose image mean is subtracted (`InferenceInputs`).
+    corpus_captions: how many captions of the store there are to train on; None for all.
     decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
     overrides: {stage: overrides}. groups: config groups that take the place of the stages' own.
     """
@@ -53,6 +54,7 @@ class MethodRuns:
     ending: str = "{split}_{decoding}"
     test_store: Path | None = None
     image_mean_from: str = "checkpoint"
+    corpus_captions: int | None = None
 
     def check(self, seeds: Sequence[int]) -> None:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
@@ -135,11 +137,12 @@ class MethodRuns:
     def _evaluate(self, method: Method, seed: int, trainings: Sequence[TrainingStage]) -> Iterator[MethodResult]:
         leader, summaries = self.trained_as(method, seed), [training.summary() for training in trainings]
         captioner = Captioner.load(trainings[-1].folder)
+        store = EmbeddingStore(self.store, self.corpus_captions)
         alignment = None
         if (steps := self._steps(method, seed)) != self._steps(leader, seed):  # another inference side
-            alignment = Alignment.from_store(steps, STEPS, EmbeddingStore(self.store))
+            alignment = Alignment.from_store(steps, STEPS, store)
         inputs = InferenceInputs(
-            EmbeddingStore(self.test_store or self.store),
+            EmbeddingStore(self.test_store) if self.test_store else store,
             self.split,
             caption_from=method.caption_from,
             alignment=alignment,
@@ -215,7 +218,13 @@ class MethodRuns:
 
     def _config(self, stage: str, method: Method, seed: int, output_dir: str, chosen: Sequence[str] = ()) -> DictConfig:
         overrides = (*chosen, *self.overrides.get(stage, ()), *method.overrides.get(stage, ()))
-        values = {"seed": seed, "store": str(self.store), "output_dir": output_dir, **self.groups}
+        values = {
+            "seed": seed,
+            "store": str(self.store),
+            "corpus_captions": self.corpus_captions,
+            "output_dir": output_dir,
+            **self.groups,
+        }
         return stage_config(stage, overrides, values)
 
 

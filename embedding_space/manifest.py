@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 FORMAT = 1
 Modality = Annotated[str, Field(pattern="^(images|texts)$")]
-OPTIONAL = ("dims", "patches", "text_splits", "fewer_captions")  # absent where they are None
+OPTIONAL = ("dims", "patches", "text_splits")  # absent where they are None
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -32,7 +32,6 @@ class StoreManifest:
         cut_texts: how many texts are longer than the encoder takes.
         versions, command: of the packages, and the command line that made the store.
         text_splits: the splits whose texts are encoded; None where all are. Rows of other texts are zero.
-        fewer_captions: of a store with a part of another one's captions, see `fewer_captions.with_fewer_captions`.
     """
 
     encoder: dict[str, Any]
@@ -52,7 +51,6 @@ class StoreManifest:
     format: Literal[1] = FORMAT
     dtype: Literal["float16"] = "float16"
     text_splits: list[str] | None = None
-    fewer_captions: dict[str, Any] | None = None
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
