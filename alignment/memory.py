@@ -98,7 +98,7 @@ class TextMemory(Step):
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
         rows = _checked_rows(memory_rows, len(store.captions(store.text_split)))
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
-        origin = (str(store.path), store.hash, store.corpus_captions) if large else ()
+        origin = (str(store.path), store.hash, store.corpus_captions) if large else (None, None, None)
         step = cls(temperature, rows, store.dim, *origin)
         step._fill(store, preceding)
         return step

@@ -137,6 +137,19 @@ def test_a_second_run_reuses_what_is_there(demo, monkeypatch):
 
 
 @pytest.mark.java
+def test_the_demo_encodes_the_texts_that_it_reads_and_others_can_be_added_later(demo, compose, tmp_path, monkeypatch):
+    folder, config, results = demo
+    store = EmbeddingStore(folder / "data/demo/demo_clip")
+    assert store.manifest.text_splits == ["test", "train", "val"]  # the oracle reads the images of its pairs
+    with pytest.raises(ValueError, match="not of split 'pretrain'"):
+        store.texts("pretrain")
+    added = prepare(compose("prepare_data", *config.prepare, f"output_dir={tmp_path}", "text_splits=pretrain"))
+    assert added.manifest.text_splits is None and added.hash == store.hash and len(added.texts("pretrain")) == 120
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
+    assert [run["metrics"] for run in run_demo(config)["runs"]] == [run["metrics"] for run in results["runs"]]
+
+
+@pytest.mark.java
 def test_the_table_gathers_seeds_and_marks_no_oracle_as_best(demo):
     *_, results = demo
     runs = [MethodResult.from_json({**run, "seed": seed}) for seed in (0, 1) for run in results["runs"]]
