@@ -31,11 +31,17 @@ class TextMemory(Step):
 
     @checked_options("alignment.")
     def __init__(
-        self, temperature: Positive, rows: int, dim: int, store: str | None = None, store_hash: str | None = None
+        self,
+        temperature: Positive,
+        rows: int,
+        dim: int,
+        store: str | None = None,
+        store_hash: str | None = None,
+        corpus_captions: int | None = None,
     ):
         super().__init__()
         self.temperature = temperature
-        self.store, self.store_hash = store, store_hash
+        self.store, self.store_hash, self.corpus_captions = store, store_hash, corpus_captions
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
 
     def inference_side(self, rows):
@@ -48,7 +54,10 @@ class TextMemory(Step):
     def options(self):
         rows, dim = self.memory.shape
         saved = {"temperature": self.temperature, "rows": rows, "dim": dim}
-        return saved if self.store is None else {**saved, "store": self.store, "store_hash": self.store_hash}
+        if self.store is None:
+            return saved
+        part = {} if self.corpus_captions is None else {"corpus_captions": self.corpus_captions}
+        return {**saved, "store": self.store, "store_hash": self.store_hash, **part}
 
     def with_inference_options(self, temperature: float | None = None, memory_rows: int | None = None):
         """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the memory."""
@@ -69,7 +78,7 @@ class TextMemory(Step):
     def restore(self, preceding):
         if self.store is None:
             return
-        store = EmbeddingStore(self.store)
+        store = EmbeddingStore(self.store, self.corpus_captions)
         if store.hash != self.store_hash:
             raise ValueError(
                 f"This captioner's text memory came from the store {self.store} with hash {str(self.store_hash)[:12]}, "
@@ -89,7 +98,8 @@ class TextMemory(Step):
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
         rows = _checked_rows(memory_rows, len(store.captions(store.text_split)))
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
-        step = cls(temperature, rows, store.dim, *((str(store.path), store.hash) if large else ()))
+        origin = (str(store.path), store.hash, store.corpus_captions) if large else (None, None, None)
+        step = cls(temperature, rows, store.dim, *origin)
         step._fill(store, preceding)
         return step
 

@@ -63,7 +63,7 @@ NUMBERS = {
     "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
     "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
     "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
-    "train_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
+    "train_captions": COUNT_OR_NULL, "corpus_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
     "pairs_fraction": Number(above=0, below=1, null=True),
     "memory_rows": COUNT_OR_NULL,
     "max_images": Number(whole=True, least=4, null=True), "max_texts": Number(whole=True, least=4, null=True),
@@ -94,10 +94,10 @@ LISTS = {
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
-    "alignments": str, "checkpoints": str,
+    "alignments": str, "checkpoints": str, "text_splits": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
-LISTS_OR_NULL = ("classes", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
+LISTS_OR_NULL = ("classes", "text_splits", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.
 OPEN = (

@@ -20,7 +20,6 @@ from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, shared_trainings
 from comparison.trainings import experiment_override
 from embedding_space.encoders.identity import is_same_encoder
-from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
@@ -122,7 +121,7 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
 def _with_fewer_captions(
     config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore
 ) -> dict[str, tuple[float, MethodRuns]]:
-    """{share of the captions: (it in per cent, the same methods trained on it)}; stores for the shares are made."""
+    """{share of the captions: (it in per cent, the same methods trained on it)}."""
     everything, fewer = len(store.tables.caption_rows(store.text_split)), {}
     for value in config.few_captions:
         share = isinstance(value, float) or value == 1
@@ -136,8 +135,7 @@ def _with_fewer_captions(
             fewer[label] = 100.0, method_runs
             continue
         count = max(1, round(everything * value)) if share else int(value)
-        few = with_fewer_captions(store, count, f"{store.path.parent}_{name}")
-        runs = replace(method_runs, name=f"{config.name}_{name}", store=few.path)
+        runs = replace(method_runs, name=f"{config.name}_{name}", corpus_captions=count)
         runs.check(config.seeds)
         fewer[label] = round(100 * count / everything, 3), runs
     return fewer

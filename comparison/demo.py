@@ -49,6 +49,8 @@ def run_demo(config: DictConfig) -> dict:
     preparing = compose_config("prepare_data", *overrides)
     method_runs = _method_runs(config, Path(preparing.dataset.root), preparing.encoder.name)
     method_runs.check(config.seeds)
+    if preparing.text_splits is None:
+        preparing.text_splits = method_runs.text_splits(preparing.dataset.text_split, config.seeds[0])
     started, facts = time.perf_counter(), run_facts()
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))

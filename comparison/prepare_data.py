@@ -10,6 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.plain import plain
 from common.processes import Processes
 from embedding_space.datasets import make_tables
 from embedding_space.datasets.download import download
@@ -49,6 +50,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
         dataset.image_mean_split,
         config.patches,
         config.max_unreadable_fraction,
+        plain(config)["text_splits"],
         processes,
     )
     if processes.rank == 0:
@@ -70,6 +72,9 @@ def _fetch(config: DictConfig) -> None:
 def _summary(store: EmbeddingStore) -> str:
     manifest = store.manifest
     held = [f"{count:,} {kind} of {manifest.dim_of(kind)} dimensions" for kind, count in manifest.rows.items()]
+    if manifest.text_splits is not None:
+        count = len(store.tables.rows_of_texts(manifest.text_splits))
+        held.append(f"of which the {count:,} texts of {', '.join(manifest.text_splits)} are encoded")
     if manifest.patches:
         held.append("{} patch tokens of {} dimensions an image".format(*manifest.patches))
     if manifest.patch_width:

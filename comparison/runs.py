@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from alignment.auto_noise import EstimateOptions
 from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
@@ -27,7 +28,7 @@ from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
 from training.run_folder import NOT_PART_OF_THE_RUN
 
-OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on")
+OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on", "corpus_captions")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class MethodRuns:
 
     name: what run folders begin with. store: of training, and of evaluation unless there is a `test_store`, where
         `image_mean_from` says whose image mean is subtracted (`InferenceInputs`).
+    corpus_captions: how many captions of the store there are to train on; None for all.
     decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
     overrides: {stage: overrides}. groups: config groups that take the place of the stages' own.
     """
@@ -52,6 +54,7 @@ class MethodRuns:
     ending: str = "{split}_{decoding}"
     test_store: Path | None = None
     image_mean_from: str = "checkpoint"
+    corpus_captions: int | None = None
 
     def check(self, seeds: Sequence[int]) -> None:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
@@ -80,6 +83,20 @@ class MethodRuns:
                 config = self._captioner_config(self.trained_as(method, seed), seed)
                 stages.append(TrainingStage(stage, f"training {method.name}", config))
         return stages
+
+    def text_splits(self, text_split: str, seed: int) -> list[str]:
+        """The splits whose text embeddings the methods read: `text_split`, that of the evaluation, and those of
+        validations and of estimates from pairs.
+
+        Whatever trains on image-text pairs reads the images' embeddings and the captions as words.
+        """
+        splits = {text_split, self.split}
+        for training in (training for method in self.methods for training in self.trainings(method, seed)):
+            splits.add(training.config.validation_split or text_split)
+        for entry in (entry for method in self.methods for entry in self._steps(method, seed)):
+            if entry.get("estimate") and (estimate := EstimateOptions(**entry["estimate"])).data == "pairs":
+                splits.add(estimate.split)
+        return sorted(splits)
 
     def plan(self, seeds: Sequence[int]) -> list[Stage]:
         """What `run` will do. The seconds are those of the demo on two CPU cores; what is done already takes none."""
@@ -120,11 +137,12 @@ class MethodRuns:
     def _evaluate(self, method: Method, seed: int, trainings: Sequence[TrainingStage]) -> Iterator[MethodResult]:
         leader, summaries = self.trained_as(method, seed), [training.summary() for training in trainings]
         captioner = Captioner.load(trainings[-1].folder)
+        store = EmbeddingStore(self.store, self.corpus_captions)
         alignment = None
         if (steps := self._steps(method, seed)) != self._steps(leader, seed):  # another inference side
-            alignment = Alignment.from_store(steps, STEPS, EmbeddingStore(self.store))
+            alignment = Alignment.from_store(steps, STEPS, store)
         inputs = InferenceInputs(
-            EmbeddingStore(self.test_store or self.store),
+            EmbeddingStore(self.test_store) if self.test_store else store,
             self.split,
             caption_from=method.caption_from,
             alignment=alignment,
@@ -200,7 +218,13 @@ class MethodRuns:
 
     def _config(self, stage: str, method: Method, seed: int, output_dir: str, chosen: Sequence[str] = ()) -> DictConfig:
         overrides = (*chosen, *self.overrides.get(stage, ()), *method.overrides.get(stage, ()))
-        values = {"seed": seed, "store": str(self.store), "output_dir": output_dir, **self.groups}
+        values = {
+            "seed": seed,
+            "store": str(self.store),
+            "corpus_captions": self.corpus_captions,
+            "output_dir": output_dir,
+            **self.groups,
+        }
         return stage_config(stage, overrides, values)
 
 

@@ -160,11 +160,12 @@ def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: Embedd
         ours = step.training_side(ours, torch.zeros_like)
     difference = (ours - theirs).abs().max().item()
     if difference > 1e-4:
+        part = "" if store.corpus_captions is None else f" corpus_captions={store.corpus_captions}"
         raise OtherModel(
             f"The text mean of {store.path} is not the one that the text diffusion model in {folder} was trained "
             f"with (texts would differ by up to {difference:.2g})",
             "ddpm",
-            f"store={store.path}",
+            f"store={store.path}{part}",
         )
 
 

@@ -32,7 +32,7 @@ def _no_noise(rows: Tensor) -> Tensor:
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/ddpm.yaml` says; returns the validation metrics of the last evaluation."""
-    store = EmbeddingStore(config.store)
+    store = EmbeddingStore(config.store, config.corpus_captions)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     if config.diffusion.embed_scale == "sqrt_dim":  # files record the number
         config.diffusion.embed_scale = math.sqrt(store.dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from common.errors import NeedsEmbeddings, NeedsTables
@@ -43,6 +44,19 @@ class StaleStore(NeedsEmbeddings, ValueError):
             f"The tables in {path.parent} (hash {tables[:12]}) are not those that {path} was encoded from (hash "
             f"{encoded[:12]})",
             path,
+        )
+
+
+class MissingTexts(NeedsEmbeddings, ValueError):
+    """The texts of a split are not among those that a store was prepared with."""
+
+    def __init__(self, path: Path, split: str, encoded: list[str]):
+        option = f"text_splits={shlex.quote(split)}"
+        super().__init__(
+            f"{path} has embeddings of the texts of {', '.join(encoded)} alone, not of split {split!r}",
+            path,
+            option,
+            again=False,
         )
 
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 FORMAT = 1
 Modality = Annotated[str, Field(pattern="^(images|texts)$")]
-OPTIONAL = ("dims", "patches", "patch_width", "fewer_captions")  # absent where they are None
+OPTIONAL = ("dims", "patches", "patch_width", "text_splits")  # absent where they are None
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -25,14 +25,14 @@ class StoreManifest:
         tables_hash: of the tables that were encoded.
         text_split: the split that is the text-only training corpus.
         text_mean_split, image_mean_split: the splits of the means.
-        hash: of the embeddings; empty until they are made.
+        hash: of the embeddings; empty until they are made. It stays when texts of further splits are encoded.
         dims: {modality: width of its rows} where there is no joint space.
         patches: (P, D) of an image's patch tokens, where there are any.
         patch_width: W of their features before the encoder's head; None of stores from before these were kept.
         unreadable: rows of images that could not be read.
         cut_texts: how many texts are longer than the encoder takes.
         versions, command: of the packages, and the command line that made the store.
-        fewer_captions: of a store with a part of another one's captions, see `fewer_captions.with_fewer_captions`.
+        text_splits: the splits whose texts are encoded; None where all are. Rows of other texts are zero.
     """
 
     encoder: dict[str, Any]
@@ -52,7 +52,7 @@ class StoreManifest:
     command: str = ""
     format: Literal[1] = FORMAT
     dtype: Literal["float16"] = "float16"
-    fewer_captions: dict[str, Any] | None = None
+    text_splits: list[str] | None = None
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
@@ -65,8 +65,8 @@ class StoreManifest:
         return {"text": self.text_mean_split, "image": self.image_mean_split}[modality]
 
     def identity(self) -> dict[str, Any]:
-        """What is known before anything is encoded, as JSON."""
-        later = ("hash", "unreadable", "cut_texts", "versions", "command")
+        """What is known before anything is encoded and stays when further texts are, as JSON."""
+        later = ("hash", "unreadable", "cut_texts", "versions", "command", "text_splits")
         return {name: value for name, value in self.to_json().items() if name not in later}
 
     def to_json(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,20 +72,45 @@ class Shard:
         return part
 
 
+def open_partial(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Go on in the folder of an interrupted encoding with this `StoreManifest.identity`; start any other one again."""
+    path, content = folder / "identity.json", json.dumps(identity)
+    if not path.exists() or path.read_text() != content:
+        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
 def split_rows(folder: Path, modality: str, rows: int, size: int) -> list[Shard]:
     """The shards of `rows` rows, `size` rows each but for the last."""
     return [Shard(folder, modality, range(start, min(start + size, rows))) for start in range(0, rows, size)]
 
 
-def join_shards(path: Path, array: str, shards: Sequence[Shard], shape: tuple[int, ...], digest) -> Iterator[tuple]:
+def shards_with(shards: Sequence[Shard], rows: np.ndarray) -> list[Shard]:
+    """Those of all `shards`, in order, that hold some of `rows` (int64)."""
+    ends = [shard.rows.stop for shard in shards]
+    return [shards[place] for place in np.unique(np.searchsorted(ends, rows, side="right"))]
+
+
+def count_cut_texts(shards: Iterable[Shard]) -> int:
+    """How many texts of these shards were longer than the encoder takes."""
+    return sum(shard.facts.get("cut_texts", 0) for shard in shards if shard.facts)
+
+
+def join_shards(
+    path: Path, array: str, shards: Sequence[Shard], shape: tuple[int, ...], digest, written: Collection[Shard]
+) -> Iterator[tuple]:
     """Write the shards' arrays, one after the other, to `path`, an .npy file of `shape` in float16, and feed `digest`.
 
-    Gives (shard, its part) as it goes. Raises ValueError as `Shard.read`, or for rows of another shape or not finite.
+    Rows of shards that are not among the `written` ones are zero. Gives (shard, its part) as it goes. Raises ValueError
+    as `Shard.read`, or for rows of another shape or not finite.
     """
+    written = frozenset(written)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for shard in shards:
-            part = shard.read(array)
+            zeros = np.zeros((len(shard.rows), *shape[1:]), np.float16)
+            part = shard.read(array) if shard in written else zeros
             if part.shape[1:] != shape[1:] or part.dtype != np.float16 or not np.isfinite(part).all():
                 raise ValueError(f"Rows {shard.rows} of {array} are not finite float16 of shape {shape[1:]}")
             digest.update(part.tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,8 +23,10 @@ from embedding_space.errors import (
     MissingPatches,
     MissingPatchFeatures,
     MissingStore,
+    MissingTexts,
     StaleStore,
 )
+from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.manifest import StoreManifest
 from embedding_space.patch_tokens import PatchTokens
 from embedding_space.tables import Tables, read_tables
@@ -36,16 +40,22 @@ class EmbeddingStore:
     (`text_mean`, `image_mean`, each (D,)); `manifest.json`. A data set may lack one modality. Rows of separate towers
     have no joint space: `manifest.dim` is None, and `manifest.dims` gives each modality's width.
 
+    A store may hold the texts of some splits alone (`manifest.text_splits`), beside all images.
+
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
+
+    Args:
+        corpus_captions: view the store as if its data set had so many captions to learn from, see
+            `with_fewer_captions`: text split, text mean and hash are those of the part. None for all.
 
     Raises:
         FileNotFoundError: there is no finished store in `path`.
         ValueError: a file is damaged, or manifest, arrays and tables do not belong together: the sentence names both.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, corpus_captions: int | None = None):
+        self.path, self.corpus_captions = Path(path), corpus_captions
         manifest = self.path / "manifest.json"
         if not manifest.exists():
             raise MissingStore(self.path)
@@ -65,6 +75,10 @@ class EmbeddingStore:
             if actual != shape:
                 raise DamagedStore(self.path / f"{name}.npy", f"it has shape {actual}, the manifest says {shape}")
 
+    def with_captions(self, count: int) -> EmbeddingStore:
+        """The same store with `count` captions to learn from."""
+        return EmbeddingStore(self.path, count)
+
     @property
     def joint(self) -> bool:
         """Whether images and texts share one space: see `Encoder.joint`."""
@@ -83,7 +97,8 @@ class EmbeddingStore:
 
     @cached_property
     def tables(self) -> Tables:
-        """The data set's tables. Raises StaleStore when they are not those that were encoded."""
+        """The data set's tables. Raises StaleStore when they are not those that were encoded, ValueError when they have
+        fewer captions than the part should have."""
         tables = read_tables(self.path.parent)
         if tables.hash != self.manifest.tables_hash:
             raise StaleStore(self.path, self.manifest.tables_hash, tables.hash)
@@ -92,12 +107,21 @@ class EmbeddingStore:
             warn_once(f"{self.path} leaves out {len(unreadable):,} images that could not be read, and their captions")
         if cut := self.manifest.cut_texts:
             warn_once(f"{self.path} has {cut:,} texts that are longer than its encoder takes, read up to there")
-        return replace(tables, left_out=frozenset(unreadable))
+        tables = replace(tables, left_out=frozenset(unreadable))
+        return (
+            tables
+            if self.corpus_captions is None
+            else with_fewer_captions(tables, self.text_split, self.corpus_captions)
+        )
 
     @property
     def hash(self) -> str:
-        """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents."""
-        return self.manifest.hash
+        """Identity of the embeddings: of the tables, the encoder's weights and the arrays' contents; of a part, also of
+        the captions that it has. Texts that were added later (`add_texts`) do not change it."""
+        if self.corpus_captions is None:
+            return self.manifest.hash
+        rows = self.tables.caption_rows(self.text_split)
+        return hashlib.sha256(self.manifest.hash.encode() + rows.astype("<i8").tobytes()).hexdigest()
 
     @property
     def text_split(self) -> str:
@@ -126,8 +150,14 @@ class EmbeddingStore:
         return chosen
 
     def texts(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(M, D) unit rows: the text embeddings of `split`, in table order; float16 is how they are stored."""
-        return self._read("texts", self.tables.caption_rows(split), dtype)
+        """(M, D) unit rows: the text embeddings of `split`, in table order; float16 is how they are stored.
+
+        Raises MissingTexts when the store was prepared without texts of that split.
+        """
+        rows, encoded = self.tables.caption_rows(split), self.manifest.text_splits
+        if encoded is not None and not np.isin(rows, self.tables.rows_of_texts(encoded)).all():
+            raise MissingTexts(self.path, split, encoded)
+        return self._read("texts", rows, dtype)
 
     def captions(self, split: str) -> list[str]:
         """The M captions of `split`, row for row those of `texts(split)`."""
@@ -168,9 +198,13 @@ class EmbeddingStore:
     @cached_property
     def _statistics(self) -> dict[str, Tensor]:
         try:
-            return load_file(self.path / "statistics.safetensors")
+            statistics = load_file(self.path / "statistics.safetensors")
         except (SafetensorError, OSError) as error:
             raise DamagedStore(self.path / "statistics.safetensors", error) from error
+        if self.corpus_captions is not None:
+            texts = F.normalize(self.texts(self.text_split).double(), dim=-1)
+            statistics["text_mean"] = texts.mean(dim=0).float()
+        return statistics
 
     def has_mean(self, modality: str) -> bool:
         """Whether there is a mean of `modality`: a data set may lack training texts or images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,10 @@ class Tables:
         if self.left_out:
             mask = mask & ~pc.is_in(self.captions["image_row"], pa.array(self.left_out, pa.int64())).to_numpy()
         return np.flatnonzero(mask)
+
+    def rows_of_texts(self, splits: Sequence[str] | None) -> np.ndarray:
+        """Row numbers (int64) of the captions of any of these splits; None for all captions."""
+        return np.arange(len(self.captions)) if splits is None else self.caption_rows("+".join(splits))
 
     def has(self, kind: str, split: str | None) -> bool:
         """Whether there are `images` or `captions` (the kind) of every split that the expression `split` names."""

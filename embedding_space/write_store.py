@@ -8,26 +8,24 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from common.processes import Processes
-from embedding_space.encoders.base import PATCH_OPTIONS, EncodedImages, Encoder
+from embedding_space.add_texts import add_texts
+from embedding_space.encode_shards import encode_images, encode_texts
+from embedding_space.encoders.base import PATCH_OPTIONS, Encoder
 from embedding_space.manifest import StoreManifest
-from embedding_space.pictures import open_picture
-from embedding_space.shards import Shard, join_shards, split_rows
-from embedding_space.splits import refuse_held_out, spelled
+from embedding_space.shards import Shard, count_cut_texts, join_shards, open_partial, shards_with, split_rows
+from embedding_space.splits import refuse_held_out, spelled, split_names
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import Tables, read_tables
 
@@ -43,9 +41,12 @@ def write_store(
     image_mean_split: str | None = "train",
     patches: bool = False,
     max_unreadable_fraction: float = 0.05,
+    text_splits: Sequence[str] | None = None,
     processes: Processes | None = None,
 ) -> EmbeddingStore:
     """Encode the tables in `root` into `root/name`, or re-use the store there when it holds just that.
+
+    A store that lacks some of the texts gets them (`add_texts`); what it holds stays, and so does its hash.
 
     Each process encodes its share of the shards; the main one joins and verifies them. The store's bytes depend neither
     on the number of processes nor on interruptions, and an interrupted encoding may resume with another number.
@@ -59,10 +60,13 @@ def write_store(
         patches: keep patch tokens and their features, too (`Encoder.patch_head`, `Encoder.patch_features`).
         max_unreadable_fraction: the share of images that may be unreadable and left out; more is an error, since the
             path to them must be wrong.
+        text_splits: the splits whose texts are encoded, `text_split` among them; None for all. Shards are encoded
+            whole, so that a row does not depend on this choice.
 
     Raises:
-        ValueError: the folder holds something else, a mean would be over held-out data, an embedding is not finite, too
-            many images or all of a split are unreadable, or another process failed. Finished shards are kept.
+        ValueError: the folder holds something else, a mean would be over held-out data, `text_splits` leave out texts
+            of `text_split`, an embedding is not finite, too many images or all of a split are unreadable, or another
+            process failed. Finished shards are kept.
     """
     processes = processes or Processes()
     check_training_splits(text_split, image_mean_split)
@@ -73,10 +77,16 @@ def write_store(
     if encoder.requested_precision == "auto":
         planned = _in_precision_of(planned, final / "manifest.json", partial / "identity.json")
     if (final / "manifest.json").exists():
-        return _reuse(final, planned)
+        store = _reuse(final, planned)
+        if (held := store.manifest.text_splits) is None:
+            return store
+        chosen = _chosen_splits(tables, None if text_splits is None else [*held, *text_splits], text_split)
+        shards = split_rows(partial / "shards", "texts", planned.rows["texts"], SHARD_ROWS)
+        return add_texts(store, chosen, tables, encoder, shards, processes)
     if final.is_file() or (final.is_dir() and any(final.iterdir())):
         raise ValueError(f"{final} is in the way: it is no finished store (no manifest.json); delete it and run again")
-    processes.run_on_main(lambda: _open_partial(partial, planned))
+    planned = replace(planned, text_splits=_chosen_splits(tables, text_splits, text_split))
+    processes.run_on_main(lambda: open_partial(partial, planned.identity()))
     digest = hashlib.sha256(json.dumps(planned.identity(), sort_keys=True).encode())
     means: dict[str, Tensor] = {}
     unreadable: dict[int, str] = {}
@@ -84,20 +94,24 @@ def write_store(
     for modality, rows in planned.rows.items():
         size = min(SHARD_ROWS, PATCH_SHARD_ROWS) if patches and modality == "images" else SHARD_ROWS
         shards = split_rows(partial / "shards", modality, rows, size)
-        encode = _encode_images if modality == "images" else _encode_texts
-        processes.run_everywhere(
-            lambda encode=encode, shards=shards: encode(tables, encoder, shards, patches, processes)
-        )
+        written = shards if modality == "images" else shards_with(shards, tables.rows_of_texts(planned.text_splits))
 
-        def join(modality=modality, shards=shards) -> None:
+        def encode(modality=modality, written=written) -> None:
+            if modality == "images":
+                encode_images(tables, encoder, written, patches, processes)
+            else:
+                encode_texts(tables, encoder, written, processes)
+
+        def join(modality=modality, shards=shards, written=written) -> None:
             nonlocal cut_texts
             if modality == "images":
                 unreadable.update(_unreadable(tables, shards, max_unreadable_fraction))
             else:
-                cut_texts = sum(shard.facts.get("cut_texts", 0) for shard in shards if shard.facts)
+                cut_texts = count_cut_texts(written)
             readable = replace(tables, left_out=frozenset(unreadable))
-            _join(partial, shards, planned, readable, digest, means)
+            _join(partial, shards, written, planned, readable, digest, means)
 
+        processes.run_everywhere(encode)
         processes.run_on_main(join)
     processes.run_on_main(
         lambda: _finish(partial, final, planned, digest.hexdigest(), means, tables, unreadable, cut_texts)
@@ -135,6 +149,25 @@ def _plan(
     )
 
 
+def _chosen_splits(tables: Tables, text_splits: Sequence[str] | None, text_split: str) -> list[str] | None:
+    """The names of the splits whose texts are to be encoded; None where those are all texts."""
+    if text_splits is None:
+        return None
+    if not text_splits:
+        raise ValueError("text_splits=[] must name at least one split, or be null for all texts")
+    names = sorted({name for split in text_splits for name in split_names(split)})
+    try:
+        rows = tables.rows_of_texts(names)
+    except ValueError as error:
+        raise ValueError(f"text_splits={list(text_splits)}: {error}") from error
+    if tables.has("captions", text_split) and not np.isin(tables.caption_rows(text_split), rows).all():
+        raise ValueError(
+            f"text_splits={list(text_splits)} leave out texts of the split {text_split!r} that is trained on "
+            "(dataset.text_split): add it"
+        )
+    return None if len(rows) == len(tables.captions) else names
+
+
 def _in_precision_of(planned: StoreManifest, *earlier: Path) -> StoreManifest:
     """`planned` in the precision of the first of these files that exists.
 
@@ -169,98 +202,6 @@ def _reuse(final: Path, planned: StoreManifest) -> EmbeddingStore:
     return store
 
 
-def _open_partial(partial: Path, planned: StoreManifest) -> None:
-    """Resume an interrupted store's folder if it is of the same encoding, else start it again."""
-    path, identity = partial / "identity.json", json.dumps(planned.identity())
-    if not path.exists() or path.read_text() != identity:
-        shutil.rmtree(partial, ignore_errors=True)
-    (partial / "shards").mkdir(parents=True, exist_ok=True)
-    path.write_text(identity)
-
-
-class _Column(Sequence):
-    """A column's values, looked up one by one: the whole would not fit in memory for large data sets."""
-
-    def __init__(self, column: pa.ChunkedArray, value: Callable[[str], Any] = lambda text: text):
-        self.column, self.value = column, value
-
-    def __len__(self):
-        return len(self.column)
-
-    def __getitem__(self, row: int) -> Any:
-        return self.value(self.column[row].as_py())
-
-
-def _bar(modality: str, shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
-    total = sum(len(shard.rows) for shard in shards)
-    share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
-    return tqdm(
-        desc=f"encode {modality}{share}",
-        total=total,
-        initial=total - sum(len(shard.rows) for shard in missing),
-        unit=modality[:-1],
-        dynamic_ncols=True,
-        disable=processes.rank > 0,
-    )
-
-
-def _encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
-    """Encode this process's share of the image shards that are missing, or hold images that were unreadable and no
-    longer are."""
-    paths = _Column(tables.images["path"], tables.root.joinpath)
-    share = shards[processes.rank :: processes.count]
-    missing = [shard for shard in share if shard.facts is None or _can_be_read_now(paths, shard.facts["unreadable"])]
-    with _bar("images", share, missing, processes) as bar:
-        encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
-        for shard, images in zip(missing, encoded, strict=True):
-            _write_images(shard, images, tables, encoder.dim_of("images"))
-
-
-def _write_images(shard: Shard, encoded: EncodedImages, tables: Tables, dim: int) -> None:
-    kept, ids = encoded.kept, tables.images["image_id"]
-    arrays: dict[str, np.ndarray] = {"images": np.zeros((len(shard.rows), dim), np.float16)}
-    arrays["images"][kept] = _unit_rows(encoded.rows, shard, "images", ids, kept)
-    for name, tokens in (("patches", encoded.patches), ("patch_features", encoded.patch_features)):
-        if tokens is not None:
-            arrays[name] = np.zeros((len(shard.rows), *tokens.shape[1:]), np.float16)
-            arrays[name][kept] = tokens.numpy()
-    lost = sorted(set(range(len(shard.rows))) - set(kept))
-    shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, encoded.reasons, strict=True)})
-
-
-def _can_be_read_now(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
-    for row in unreadable:
-        try:
-            open_picture(paths[int(row)])
-        except (ValueError, FileNotFoundError):
-            continue
-        return True
-    return False
-
-
-def _encode_texts(tables: Tables, encoder: Encoder, shards: list[Shard], patches: bool, processes: Processes) -> None:
-    """Encode this process's share of the text shards that are missing."""
-    share = shards[processes.rank :: processes.count]
-    missing = [shard for shard in share if shard.facts is None]
-    with _bar("texts", share, missing, processes) as bar:
-        captions = _Column(tables.captions["caption"])
-        encoded = encoder.encode_text_shards(captions, [shard.rows for shard in missing], bar.update)
-        for shard, rows in zip(missing, encoded, strict=True):
-            everything = range(len(shard.rows))
-            texts = _unit_rows(rows, shard, "texts", tables.captions["caption_id"], everything)
-            cut = encoder.cut_texts([captions[row] for row in shard.rows])
-            shard.write({"texts": texts}, {}, cut)
-
-
-def _unit_rows(rows: Tensor, shard: Shard, modality: str, ids: pa.ChunkedArray, kept: Sequence[int]) -> np.ndarray:
-    finite = rows.isfinite().all(dim=-1)
-    if not finite.all():
-        row = shard.rows[kept[int((~finite).nonzero()[0])]]
-        what = {"images": "image", "texts": "caption"}[modality]
-        raise ValueError(f"The embedding of {what} {ids[row].as_py()!r} is not finite: look at that file or caption")
-    return F.normalize(rows.float(), dim=-1).cpu().numpy().astype(np.float16)
-
-
 def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dict[int, str]:
     """{row: reason} of the unreadable images. Too many are refused, and so is a split that has no others."""
     written = [shard.facts for shard in shards]
@@ -282,7 +223,13 @@ def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dic
 
 
 def _join(
-    partial: Path, shards: list[Shard], planned: StoreManifest, tables: Tables, digest, means: dict[str, Tensor]
+    partial: Path,
+    shards: list[Shard],
+    written: list[Shard],
+    planned: StoreManifest,
+    tables: Tables,
+    digest,
+    means: dict[str, Tensor],
 ) -> None:
     """Join the shards of one modality, and of its patches, into one file each; add the modality's mean to `means`."""
     modality, rows = shards[0].modality, shards[-1].rows.stop
@@ -293,7 +240,7 @@ def _join(
         chosen = tables.image_rows(split) if modality == "images" else tables.caption_rows(split)
     dim = planned.dim_of(modality)
     total = torch.zeros(dim, dtype=torch.float64)
-    for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest):
+    for shard, part in join_shards(partial / f"{modality}.npy", modality, shards, (rows, dim), digest, written):
         rows_of_shard = chosen[slice(*np.searchsorted(chosen, (shard.rows.start, shard.rows.stop)))] - shard.rows.start
         total += F.normalize(torch.from_numpy(part[rows_of_shard].astype(np.float64)), dim=-1).sum(dim=0)
     if len(chosen):
@@ -302,7 +249,7 @@ def _join(
         places, dim = planned.patches
         for name, width in (("patches", dim), ("patch_features", planned.patch_width)):
             shape = (rows, places, width)
-            for _ in join_shards(partial / f"{name}.npy", name, shards, shape, digest):
+            for _ in join_shards(partial / f"{name}.npy", name, shards, shape, digest, written):
                 pass
 
 

@@ -28,7 +28,7 @@ from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
-from image_captioning.inference_inputs import InferenceInputs
+from image_captioning.inference_inputs import InferenceInputs, as_trained_on
 from modality_translation.step import ModalityTranslation, check_encoder
 from modality_translation.translation import load_translation
 from training.tracking import Tracker, start_tracker
@@ -88,7 +88,8 @@ def _other_alignment(config: DictConfig, captioner: CaptioningModel) -> Alignmen
     alignment = None
     if "alignment" in config:
         entries = expand_steps(config.alignment, STEPS)
-        alignment = Alignment.from_store(entries, STEPS, EmbeddingStore(config.alignment_store))
+        store = as_trained_on(EmbeddingStore(config.alignment_store), captioner)
+        alignment = Alignment.from_store(entries, STEPS, store)
     if config.translation is None:
         return alignment
     if alignment is not None:

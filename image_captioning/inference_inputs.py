@@ -125,6 +125,7 @@ class InferenceInputs:
         trained = captioner.provenance
         known = {"encoder": captioner.encoder_description, "not_compared": trained.get("init_from")}
         store = self.store if self.training_store is None else EmbeddingStore(self.training_store)
+        store = as_trained_on(store, captioner)
         if trained.get("store_hash") != store.hash:
             reason = (
                 f"the captioner was trained on another store ({trained.get('dataset')}, hash "
@@ -138,6 +139,12 @@ class InferenceInputs:
             reason = "the captioner's checkpoint does not say which split it was trained on: train it again"
             return TrainingSource(unavailable=reason, **known)
         return TrainingSource(store, split, **known)
+
+
+def as_trained_on(store: EmbeddingStore, captioner: Captioner) -> EmbeddingStore:
+    """The part of the captions of `store` that the captioner was trained on, if it was on a part, else `store`."""
+    part = captioner.provenance.get("part_of")
+    return store.with_captions(part["captions"]) if part and part["store_hash"] == store.manifest.hash else store
 
 
 def first_texts(image_row: Tensor, images: int) -> Tensor:

@@ -49,7 +49,7 @@ def train(config: DictConfig) -> dict[str, float]:
     for option, choices in (("train_on", INPUTS), ("validate_on", INPUTS), ("text_noise", TEXT_NOISE)):
         if config[option] not in choices:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
-    store = EmbeddingStore(config.store)
+    store = EmbeddingStore(config.store, config.corpus_captions)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
     training, validation = select_captions(config, store)
@@ -139,11 +139,14 @@ def _provenance(
         or any(estimate["uses_pairs"] for estimate in alignment.estimates)
         or (start is not None and start.provenance.get("uses_pairs", True))
     )
+    store = training.store
+    part = {"store_hash": store.manifest.hash, "captions": store.corpus_captions}
     return {
         "dataset": config.dataset.name,
         "alignment": config.alignment.name,
-        "store_hash": training.store.hash,
-        "image_mean_split": training.store.manifest.image_mean_split,
+        "store_hash": store.hash,
+        **({} if store.corpus_captions is None else {"part_of": part}),
+        "image_mean_split": store.manifest.image_mean_split,
         "seed": config.seed,
         "captions": len(training.rows),
         "train_split": training.split,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -142,6 +143,14 @@ def test_a_large_memory_is_saved_by_its_stores_hash_and_refused_when_that_change
     options[1]["store_hash"] = "0" * 64
     with pytest.raises(ValueError, match="but the store there has hash"):
         Alignment.from_options(options, STEPS).restore()
+
+
+def test_a_large_memory_of_fewer_captions_is_fetched_from_the_same_part(make_store, monkeypatch):
+    monkeypatch.setattr(TextMemory, "MEMORY_SAVED_BYTES", 100)
+    few = make_store().with_captions(30)
+    chain = Alignment.from_store([NORMALIZE, {"step": "TextMemory"}, NORMALIZE], STEPS, few)
+    rebuilt = Alignment.from_options(json.loads(json.dumps(chain.options())), STEPS).restore()
+    assert torch.equal(rebuilt.steps[1].memory, F.normalize(few.texts("train"), dim=-1)) and rebuilt.hash == chain.hash
 
 
 @pytest.mark.parametrize(

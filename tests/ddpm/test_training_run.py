@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from alignment.chain import Alignment
-from alignment.options import expand_steps
+from alignment.options import expand_steps, step_entries
+from common.hints import with_hint
 from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
@@ -44,6 +45,25 @@ def configured(make_store, compose, tmp_path):
 
 def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_model_of_fewer_captions_knows_no_others(configured, tmp_path):
+    few = configured.store.with_captions(30)
+    seen = torch.cat(_rows(few, None, 10))
+    assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in few.texts("train").tolist()}
+    train(configured("few", "loop.steps=2", "corpus_captions=30", "validation_rows=8"))
+    model = load_text_diffusion(tmp_path / "few")
+    assert torch.equal(model.prefix.steps[1].text_mean, few.mean("text"))
+    assert OmegaConf.load(tmp_path / "few/config.yaml").inputs.store == few.hash
+    with pytest.raises(ValueError, match="corpus_captions was 30 there and is 40 now"):
+        train(configured("few", "loop.steps=2", "corpus_captions=40", "validation_rows=8"))
+    entries = [*step_entries({"steps": ["Normalize", "Center", "Normalize"]}, STEPS)]
+    entries += [{"step": "DiffusionBridge", "diffusion": str(tmp_path / "few")}, {"step": "Normalize"}]
+    assert Alignment.from_store(entries, STEPS, few)
+    other = configured.store.with_captions(40)
+    with pytest.raises(ValueError, match=r"The text mean of .* is not the one") as caught:
+        Alignment.from_store(entries, STEPS, other)
+    assert with_hint(caught.value).endswith(f"run python -m ddpm.train store={other.path} corpus_captions=40")
 
 
 def test_training_lowers_the_loss_and_leaves_a_loadable_model(configured, tmp_path):

@@ -1,51 +1,71 @@
-"""Stores with fewer captions: the same rows, another text split and text mean."""
+"""Views of a store with fewer captions: the same rows, another text split, text mean and hash."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from embedding_space.fewer_captions import with_fewer_captions
 from embedding_space.store import EmbeddingStore
+from embedding_space.tables import write_tables
+from embedding_space.write_store import write_store
 
 
-def test_only_the_drawn_captions_are_left_to_learn_from(make_store, tmp_path):
+def copied(store: EmbeddingStore, count: int, root, encoder) -> EmbeddingStore:
+    """The slow way: tables in which the captions that are not drawn have another split, encoded again."""
+    rows = store.tables.caption_rows(store.text_split)
+    captions, images = store.tables.captions.to_pylist(), store.tables.images.to_pylist()
+    for row in rows[np.random.default_rng(0).permutation(len(rows))[count:]]:
+        captions[row]["split"] = "left_out"
+    for image in images:
+        image["path"] = str(store.tables.root / image["path"])
+    write_tables(root, images, captions)
+    return write_store(root, encoder, "words", store.text_split, store.manifest.image_mean_split)
+
+
+def test_a_view_is_what_a_store_of_so_many_captions_would_be(make_store, word_encoder, tmp_path):
     store = make_store(texts=40, images=5)
-    few = with_fewer_captions(store, 10, tmp_path / "data/tiny_few")
-    assert few.path == tmp_path / "data/tiny_few/words" and few.hash != store.hash
-    rows, everything = few.tables.caption_rows("train"), store.tables.caption_rows("train")
-    assert len(rows) == 10 and np.isin(rows, everything).all()
-    assert torch.equal(few.texts("train"), store.texts("train")[np.searchsorted(everything, rows)])
-    assert torch.allclose(few.mean("text"), few.texts("train").mean(0), atol=1e-3)
+    few, slow = store.with_captions(10), copied(store, 10, tmp_path / "slow", word_encoder(16))
+    assert few.captions("train") == slow.captions("train") and len(few.captions("train")) == 10
+    assert torch.equal(few.texts("train"), slow.texts("train"))
+    drawn = F.normalize(slow.texts("train").double(), dim=-1).mean(0).float()
+    assert torch.equal(few.mean("text"), drawn) and torch.allclose(few.mean("text"), slow.mean("text"), atol=1e-7)
     assert torch.equal(few.mean("image"), store.mean("image"))
     for split in ("val", "test"):
         assert few.captions(split) == store.captions(split) and few.image_ids(split) == store.image_ids(split)
         assert few.tables.references(split) == store.tables.references(split)
-        assert torch.equal(few.images(split), store.images(split))
-    paths = few.tables.image_paths(few.tables.image_rows("test"))
-    assert all(path.is_file() for path in paths)
+        assert torch.equal(few.images(split), store.images(split)) and torch.equal(few.texts(split), store.texts(split))
+        assert np.array_equal(few.pairs(split), store.pairs(split))
+    assert all(path.is_file() for path in few.tables.image_paths(few.tables.image_rows("test")))
     assert len(few.captions("left_out")) == 30
+    assert sorted(path.name for path in tmp_path.glob("data/*")) == ["tiny"]  # nothing is written
 
 
-def test_the_fewer_are_among_the_more_and_all_are_as_before(make_store, tmp_path):
+def test_the_fewer_are_among_the_more_and_all_are_as_before(make_store):
     store = make_store(texts=40, images=5)
-    made = {count: with_fewer_captions(store, count, tmp_path / f"data/few{count}") for count in (5, 20, 40)}
-    rows = {count: set(few.tables.caption_rows("train").tolist()) for count, few in made.items()}
+    views = {count: store.with_captions(count) for count in (5, 20, 40)}
+    rows = {count: set(few.tables.caption_rows("train").tolist()) for count, few in views.items()}
     assert rows[5] < rows[20] < rows[40] == set(store.tables.caption_rows("train").tolist())
-    assert torch.allclose(made[40].mean("text"), store.mean("text"), atol=1e-6)
-    other = with_fewer_captions(store, 5, tmp_path / "data/other", seed=1)
-    assert set(other.tables.caption_rows("train").tolist()) != rows[5]
+    assert torch.allclose(views[40].mean("text"), store.mean("text"), atol=1e-6)
 
 
-def test_a_second_call_reuses_and_another_one_is_refused(make_store, tmp_path):
-    store, root = make_store(texts=40, images=5), tmp_path / "data/few"
-    first = with_fewer_captions(store, 5, root)
-    before = (first.path / "manifest.json").stat().st_mtime_ns
-    assert with_fewer_captions(EmbeddingStore(store.path), 5, root).hash == first.hash
-    assert (first.path / "manifest.json").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match=r"'captions': 5.* not .*'captions': 6.*: delete"):
-        with_fewer_captions(store, 6, root)
+def test_a_view_is_known_by_its_stores_hash_and_its_captions(make_store):
+    store = make_store(texts=40, images=5)
+    again = EmbeddingStore(store.path, corpus_captions=5)
+    assert again.hash == store.with_captions(5).hash and again.corpus_captions == 5
+    assert len({store.hash, again.hash, store.with_captions(6).hash}) == 3
+    again.manifest = type(again.manifest).from_json(again.manifest.to_json() | {"hash": "other"})
+    assert again.hash != store.with_captions(5).hash
     for count in (0, 41):
-        with pytest.raises(ValueError, match=rf"{count} captions of .*'train' are wanted; it has 40"):
-            with_fewer_captions(store, count, tmp_path / "data/none")
+        with pytest.raises(ValueError, match=rf"corpus_captions={count} must be in 1\.\.40, the captions of .*'train'"):
+            store.with_captions(count).texts("train")
+
+
+def test_a_sum_of_splits_is_drawn_from_as_a_whole(make_store, word_encoder):
+    tables = make_store(texts=40, images=5).tables
+    store = write_store(tables.root, word_encoder(16), "both", "train+pretrain", None)
+    few = store.with_captions(25)
+    rows = few.tables.caption_rows("train+pretrain")
+    assert len(rows) == 25 and np.isin(rows, store.tables.caption_rows("train+pretrain")).all()
+    assert 0 < len(few.captions("train")) < 25

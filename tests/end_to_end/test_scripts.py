@@ -126,11 +126,18 @@ def test_scores_are_made_anew_when_an_option_outside_the_weights_changes(demo, t
 
 
 @pytest.mark.java
-def test_a_second_run_reuses_what_is_there(demo, monkeypatch):
+def test_a_second_run_reuses_what_is_there_even_after_more_texts_were_encoded(demo, compose, tmp_path, monkeypatch):
     folder, config, results = demo
+    store = EmbeddingStore(folder / "data/demo/demo_clip")
+    assert store.manifest.text_splits == ["test", "train", "val"]  # the oracle reads its pairs' images and words
+    with pytest.raises(ValueError, match="not of split 'pretrain'"):
+        store.texts("pretrain")
+    added = prepare(compose("prepare_data", *config.prepare, f"output_dir={tmp_path}", "text_splits=pretrain"))
+    assert added.manifest.text_splits is None and added.hash == store.hash and len(added.texts("pretrain")) == 120
     weights = folder / "outputs/image_captioning/demo_c3_seed0/model.safetensors"
     before = weights.stat().st_mtime_ns
     monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = run_demo(config)
     assert weights.stat().st_mtime_ns == before
     assert [run["metrics"] for run in again["runs"]] == [run["metrics"] for run in results["runs"]]

@@ -16,7 +16,7 @@ from evaluation.captions.scoring_options import Scoring
 from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner
-from image_captioning.inference_inputs import InferenceInputs
+from image_captioning.inference_inputs import InferenceInputs, as_trained_on
 from image_captioning.run_names import run_name
 
 CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
@@ -74,6 +74,14 @@ def test_the_means_origin_is_recorded_and_each_part_scored_as_if_alone(captioner
         assert before.parts[name].metrics == alone.metrics and alone.images == 20
         assert alone.parts is None
     assert "test/near-domain" in metrics_table(before).text()
+
+
+def test_a_captioner_of_fewer_captions_gets_those_of_its_own_store_alone(captioner, store):
+    assert as_trained_on(store, captioner) is store
+    captioner.provenance["part_of"] = {"store_hash": store.hash, "captions": 10}
+    assert as_trained_on(store, captioner).hash == store.with_captions(10).hash
+    captioner.provenance["part_of"] = {"store_hash": "abc", "captions": 10_000}
+    assert as_trained_on(store, captioner) is store
 
 
 def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_path):

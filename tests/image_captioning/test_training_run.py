@@ -22,6 +22,7 @@ from embedding_space.write_store import write_store
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
+from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.training_run import train
@@ -285,6 +286,27 @@ def test_fewer_captions_by_seed(config):
     for captions, expected in ((50, 50), (1000, 200)):
         train(config(f"train_captions={captions}", "loop.steps=2", "overwrite=true"))
         assert Captioner.load(config().output_dir).provenance["captions"] == expected
+
+
+def test_a_captioner_of_fewer_captions_remembers_which_and_finds_them_again(config):
+    made = config("corpus_captions=50", "loop.steps=2", "alignment=decap_memory_centred")
+    train(made)
+    store, captioner = EmbeddingStore(made.store), Captioner.load(made.output_dir)
+    few, facts = store.with_captions(50), captioner.provenance
+    assert facts["captions"] == 50 and facts["store_hash"] == few.hash
+    assert facts["part_of"] == {"store_hash": store.hash, "captions": 50}
+    *_, memory, _ = captioner.alignment.steps
+    assert torch.equal(captioner.alignment.steps[1].text_mean, few.mean("text")) and len(memory.memory) == 50
+    source = InferenceInputs(store, "test").training_source(captioner)
+    assert source.store.hash == few.hash and source.store.captions(source.split) == few.captions("train")
+    other = InferenceInputs(store.with_captions(40), "test").training_source(captioner)
+    assert other.store.hash == few.hash  # whichever part of it is evaluated on
+    alone = config("train_captions=50", "loop.steps=2", "overwrite=true")  # of the decoder's training text alone
+    train(alone)
+    captioner = Captioner.load(alone.output_dir)
+    assert captioner.provenance["store_hash"] == store.hash and "part_of" not in captioner.provenance
+    with pytest.raises(ValueError, match=r"corpus_captions=500 must be in 1\.\.200"):
+        train(config("corpus_captions=500", "overwrite=true"))
 
 
 @pytest.mark.parametrize("mapper", ["transformer", "linear"])

@@ -51,3 +51,20 @@ def test_a_data_set_is_fetched_first(compose, tmp_path, monkeypatch, capsys):
     assert len(fetched) == 2
     with pytest.raises(ValueError, match="download=all must be true, false or only"):
         prepare(compose("prepare_data", *options, "download=all"))
+
+
+def test_texts_of_some_splits_are_encoded_and_the_summary_says_which(compose, tmp_path, capsys):
+    rows = enumerate(("train", "train", "val", "pairs"))
+    captions = [{"caption_id": str(n), "image_row": None, "caption": "a house", "split": split} for n, split in rows]
+    write_tables(tmp_path / "data", [], captions)
+    options = ["dataset=tables", "dataset.name=mine", f"dataset.root={tmp_path}/data", f"output_dir={tmp_path}/o"]
+    store = prepare(compose("prepare_data", *options, "text_splits=train"))
+    assert "4 texts of 128 dimensions, of which the 2 texts of train are encoded" in capsys.readouterr().out
+    added = prepare(compose("prepare_data", *options, "text_splits=[val]"))
+    assert "of which the 3 texts of train, val are encoded" in capsys.readouterr().out
+    assert torch.equal(added.texts("val")[0], store.texts("train")[0]) and added.hash == store.hash
+    assert prepare(compose("prepare_data", *options)).manifest.text_splits is None
+    assert "are encoded" not in capsys.readouterr().out
+    for bad in ("text_splits={train: 1}", "text_splits=[true]"):
+        with pytest.raises(ValueError, match="text_splits="):
+            compose("prepare_data", *options, bad)
