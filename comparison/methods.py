@@ -10,7 +10,9 @@ from common.paths import CONFIGS
 from evaluation.reports.comparison_tables import ORACLES
 
 # A stage is a training by configs/<stage>.yaml. Comparisons and variants have its overrides under these names.
-STAGES = {"ddpm": "ddpm", "image_captioning": "captioner"}
+STAGES = {"ddpm": "ddpm", "image_captioning": "captioner", "pcm_net": "pcm_net"}
+# Methods beside those of configs/alignment. One with the key pcm_net is a PCM-Net.
+BUILT_IN: Mapping[str, Mapping] = {"pcm_net": {"alignment": "c2_corrupt", "pcm_net": []}}
 STAGE_OF_STEP = {"DiffusionBridge": "ddpm"}  # the stage that trains what an alignment step is made from
 
 
@@ -21,6 +23,7 @@ class Method:
     alignment: a config in configs/alignment. overrides: {stage: its own overrides}.
     trained: the method whose captioner it evaluates, nearly always itself.
     diffusion: what its diffusion model's folder is named by; "" for the one that methods share.
+    captioner: the stage that trains its captioner.
     """
 
     name: str
@@ -30,13 +33,14 @@ class Method:
     diffusion: str = ""
     train_on: str = "text"
     caption_from: str = "images"
+    captioner: str = "image_captioning"
 
     def stages(self, steps: Sequence[Mapping]) -> list[str]:
         """What is trained for it, in order: what the steps of its alignment are made from, then the captioner.
 
         Raises ValueError when it has overrides of a stage that it does not have.
         """
-        needed = {STAGE_OF_STEP.get(entry["step"]) for entry in steps} | {"image_captioning"}
+        needed = {STAGE_OF_STEP.get(entry["step"]) for entry in steps} | {self.captioner}
         for step, stage in STAGE_OF_STEP.items():
             if self.overrides.get(stage) and stage not in needed:
                 raise ValueError(f"variants.{self.name} has {STAGES[stage]} overrides, but its alignment has no {step}")
@@ -45,7 +49,7 @@ class Method:
 
 def find_methods(names: Sequence[str], oracles: Sequence[str], variants: Mapping | None = None) -> list[Method]:
     """The rows that `methods`, `oracles` and `variants` ask for. Raises ValueError for an unknown name or key."""
-    known_variants = {name: _variant(name, options) for name, options in (variants or {}).items()}
+    known_variants = {name: _variant(name, options) for name, options in {**BUILT_IN, **(variants or {})}.items()}
     if not names:
         raise ValueError(f"methods={list(names)} must not be empty")
     for option, chosen in (("methods", names), ("oracles", oracles)):
@@ -77,7 +81,10 @@ def _variant(name: str, options: Mapping) -> Method:
     if unknown := set(options) - set(keys):
         raise ValueError(f"variants.{name} has unknown keys {sorted(unknown)}; known: {', '.join(keys)}")
     overrides = {stage: tuple(options.get(key) or ()) for stage, key in STAGES.items()}
-    return Method(name, options.get("alignment") or name, name, overrides)
+    captioner = "pcm_net" if "pcm_net" in options else "image_captioning"
+    if captioner == "pcm_net" and overrides["image_captioning"]:
+        raise ValueError(f"variants.{name} has overrides of captioner, but it is a PCM-Net: give them as pcm_net")
+    return Method(name, options.get("alignment") or name, name, overrides, captioner=captioner)
 
 
 def _diffusion_name(method: Method, variants: Mapping[str, Method]) -> str:

@@ -22,10 +22,10 @@ from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import ORACLES
 from evaluation.reports.method_result import MethodResult
 from image_captioning.alignments import STEPS
-from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
+from pcm_net.load import load_captioner
 from training.run_folder import NOT_PART_OF_THE_RUN
 
 OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on", "corpus_captions")
@@ -60,6 +60,9 @@ class MethodRuns:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
         if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) for seed in seeds):
             raise ValueError(f"seeds={list(seeds)} must be whole numbers, each once, and must not be empty")
+        if any(method.captioner == "pcm_net" for method in self.methods):
+            store = EmbeddingStore(self.store)
+            store.patch_features(store.text_split)
         for method in self.methods:
             overrides = [*self.overrides.values(), *method.overrides.values()]
             for text in (text for texts in overrides for text in texts):
@@ -136,7 +139,7 @@ class MethodRuns:
 
     def _evaluate(self, method: Method, seed: int, trainings: Sequence[TrainingStage]) -> Iterator[MethodResult]:
         leader, summaries = self.trained_as(method, seed), [training.summary() for training in trainings]
-        captioner = Captioner.load(trainings[-1].folder)
+        captioner = load_captioner(trainings[-1].folder)
         store = EmbeddingStore(self.store, self.corpus_captions)
         alignment = None
         if (steps := self._steps(method, seed)) != self._steps(leader, seed):  # another inference side
@@ -175,7 +178,7 @@ class MethodRuns:
         alike = [other for other in self.methods if other.trained == other.name]
         alike = [other for other in alike if self._training_key(other, seed) == key] or [method]
         configs = {other.name: self._captioner_config(other, seed) for other in alike}
-        done = [o for o in alike if TrainingStage("image_captioning", "", configs[o.name]).is_reusable]
+        done = [o for o in alike if TrainingStage(o.captioner, "", configs[o.name]).is_reusable]
         return method if method in done else (done or alike)[0]
 
     def _training_key(self, method: Method, seed: int) -> str:
@@ -184,14 +187,14 @@ class MethodRuns:
         steps = training_side(config.pop("alignment")["steps"], STEPS)
         for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
             config.pop(key, None)
-        return json.dumps([steps, config], sort_keys=True)
+        return json.dumps([method.captioner, steps, config], sort_keys=True)
 
     def captioner_dir(self, method: Method, seed: int) -> str:
         """The run folder of the captioner that `method` captions with."""
         return self._own_dir(self.trained_as(method, seed), seed)
 
     def _own_dir(self, method: Method, seed: int) -> str:
-        return f"{self.runs_dir}/image_captioning/{self.name}_{method.trained}_seed{seed}"
+        return f"{self.runs_dir}/{method.captioner}/{self.name}_{method.trained}_seed{seed}"
 
     def diffusion_dir(self, method: Method, seed: int) -> str:
         return f"{self.runs_dir}/ddpm/{'_'.join(filter(None, (self.name, method.diffusion, f'seed{seed}')))}"
@@ -209,8 +212,9 @@ class MethodRuns:
         return config
 
     def _captioner_config(self, method: Method, seed: int) -> DictConfig:
-        chosen = (f"alignment={method.alignment}", f"train_on={method.train_on}")
-        config = self._config("image_captioning", method, seed, self._own_dir(method, seed), chosen)
+        train_on = "synthetic" if method.captioner == "pcm_net" else method.train_on
+        chosen = (f"alignment={method.alignment}", f"train_on={train_on}")
+        config = self._config(method.captioner, method, seed, self._own_dir(method, seed), chosen)
         if "diffusion" in config.alignment:
             config.alignment.diffusion = self.diffusion_dir(method, seed)
         expand_steps(config.alignment, STEPS)

@@ -17,11 +17,17 @@ from common.plain import plain
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
 from modality_translation.training_run import train as train_translation
+from pcm_net.training_run import train as train_pcm_net
 from training.run_folder import FINISHED, difference_from
 
-TRAIN = {"ddpm": train_ddpm, "modality_translation": train_translation, "image_captioning": train_captioner}
+TRAIN = {
+    "ddpm": train_ddpm,
+    "modality_translation": train_translation,
+    "image_captioning": train_captioner,
+    "pcm_net": train_pcm_net,
+}
 # What a plan calls a kind of work, and its seconds in the demo on two CPU cores.
-KINDS = {"ddpm": ("ddpm", 30.0), "image_captioning": ("training", 90.0)}
+KINDS = {"ddpm": ("ddpm", 30.0), "image_captioning": ("training", 90.0), "pcm_net": ("training", 180.0)}
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class InferenceInputs:
         return TrainingSource(store, split, **known)
 
 
-def as_trained_on(store: EmbeddingStore, captioner: Captioner) -> EmbeddingStore:
+def as_trained_on(store: EmbeddingStore, captioner: CaptioningModel) -> EmbeddingStore:
     """The part of the captions of `store` that the captioner was trained on, if it was on a part, else `store`."""
     part = captioner.provenance.get("part_of")
     return store.with_captions(part["captions"]) if part and part["store_hash"] == store.manifest.hash else store

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from pcm_net.concepts import Concepts
-from synthetic_images.provenance import FILE, Provenance
 from transformers import BertGenerationDecoder
 
 from alignment.chain import Alignment
@@ -27,9 +25,11 @@ from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.tokenizer import end_token, load_tokenizer, make_tokenizer
 from image_captioning.training_run import loop_config_of, set_up_decoder
 from pcm_net.captioner import PCMNet
+from pcm_net.concepts import Concepts
 from pcm_net.loss import spread_over_others
 from pcm_net.make_concepts import make_concepts
 from pcm_net.task import PairExamples, PairTask, caption_weights
+from synthetic_images.provenance import FILE, Provenance
 from training.loop import Loop
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
@@ -51,7 +51,7 @@ def train(config: DictConfig) -> dict[str, float]:
     for option, choices in CHOICES.items():
         if config[option] not in choices:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
-    store = EmbeddingStore(config.store)
+    store = EmbeddingStore(config.store, config.corpus_captions)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
     if config.global_row == "image" and alignment.centers_images:
         raise ValueError(
