@@ -85,6 +85,8 @@ NUMBERS = {
     "painter.image_size": Number(whole=True, least=32), "painter.keep": Number(above=0, most=1),
     "painter.height": COUNT_OR_NULL, "painter.width": COUNT_OR_NULL,
     "alpha": Number(above=0, most=1), "label_smoothing": BELOW_1,
+    "mixup.pairs": FROM_0, "clip_weight_scale": POSITIVE_OR_NULL, "clip_value": POSITIVE_OR_NULL,
+    "mixup.temperature": POSITIVE, "*_dropout": BELOW_1,
     "dropout": BELOW_1, "input_dropout": BELOW_1, "*_pdrop": BELOW_1, "drop_condition": SHARE,
     "init_logit_scale": Number(), "offset": Number(),
 }  # fmt: skip
@@ -92,7 +94,7 @@ NUMBERS = {
 LISTS = {
     "seeds": FROM_0, "few_captions": POSITIVE, "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
-    "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.training": str,
+    "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
     "alignments": str, "checkpoints": str, "text_splits": str,
 }  # fmt: skip
