@@ -1,0 +1,137 @@
+"""PCM-Net's training from a store to captions, through the entry points."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_space.errors import MissingPatches
+from embedding_space.write_store import write_store
+from evaluation.captions.scoring_options import Scoring
+from image_captioning.evaluate import evaluate_captioner
+from image_captioning.generation import Decoding
+from image_captioning.inference_inputs import InferenceInputs
+from pcm_net.captioner import PCMNet
+from pcm_net.inputs import PatchInputs
+from pcm_net.load import load_captioner
+from pcm_net.task import PairTask
+from pcm_net.train import train
+
+
+def test_it_learns_and_is_scored_like_any_captioner(configured, store, tmp_path):
+    plain = ("clip_weight_scale=null", "label_smoothing=0", "loop.log_every=1", "loop.learning_rate=3e-3")
+    metrics = train(configured("run", "loop.steps=60", *plain))
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+    assert metrics["synthetic_loss"] < 0.7 * first
+    captioner = load_captioner(tmp_path / "run")
+    assert isinstance(captioner, PCMNet) and captioner.provenance["images"] == "unknown"
+    assert captioner.provenance["uses_pairs"] is False and captioner.provenance["train_split"] == "synthetic"
+    for decoding in (Decoding(max_new_tokens=12), Decoding("beam", max_new_tokens=12, beams=2)):
+        folder = tmp_path / decoding.label
+        inputs = InferenceInputs(store, "test")
+        result = evaluate_captioner(captioner, inputs, folder, decoding, Scoring(("CIDEr",)))
+        assert result.images == 30 and result.log_likelihood.per_token < 0
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(configured, tmp_path, monkeypatch):
+    train(configured("whole"))
+    loss = PairTask.loss
+
+    def interrupted(self, model, random):
+        if random.step == 3:
+            raise KeyboardInterrupt
+        return loss(self, model, random)
+
+    monkeypatch.setattr(PairTask, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(configured("parts", "loop.checkpoint_every=2"))
+    monkeypatch.setattr(PairTask, "loss", loss)
+    train(configured("parts", "loop.checkpoint_every=2"))
+    whole, parts = (load_captioner(tmp_path / name).state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_finished_run_is_reused_and_another_file_of_concepts_is_another_run(configured, concepts, word_encoder):
+    train(configured("run"))
+    assert train(configured("run"))["steps"] == 4
+    names = ["hill", "dog", "cat", "boat", "tree"]
+    np.savez(concepts, names=np.array(names), embeddings=word_encoder(16).encode_texts(names).numpy())
+    with pytest.raises(ValueError, match="concepts"):
+        train(configured("run"))
+
+
+@pytest.mark.parametrize("alignment", ["c3", "c2_corrupt"])
+def test_the_global_row_may_be_the_text_s_through_any_alignment(configured, store, tmp_path, alignment):
+    train(configured("run", f"alignment={alignment}", "global_row=text"))
+    captioner = load_captioner(tmp_path / "run")
+    rows, images = torch.arange(30), store.images("test")
+    inputs = captioner.image_inputs(captioner.align_images(images), images, store, "test", rows)
+    assert len(captioner.caption(inputs, Decoding(max_new_tokens=5), progress=False)) == 30
+
+
+def test_images_are_not_centered_as_texts(configured):
+    with pytest.raises(ValueError, match=r"global_row=image would subtract the texts' mean .* set global_row=text"):
+        train(configured("run", "alignment=c3"))
+
+
+def test_mixed_up_patches_feed_a_prefix_captioner(configured, store, tmp_path):
+    small = ("decoder=demo", "decoder.config.n_embd=16", "decoder.config.n_head=2", "decoder.config.n_layer=1")
+    config = configured("run", *small, "~decoder.config.heads", "~decoder.config.feedforward")
+    train(config)
+    captioner = load_captioner(tmp_path / "run")
+    assert captioner.prefix_length == 4 and type(captioner.language_model).__name__ == "GPT2LMHeadModel"
+    result = evaluate_captioner(
+        captioner, InferenceInputs(store, "test"), tmp_path / "scores", scoring=Scoring(("BLEU",))
+    )
+    assert result.images == 30
+
+
+def test_pairs_are_an_oracle_that_says_so(configured, tmp_path):
+    train(
+        configured(
+            "run", "train_on=pairs", "dataset.pairs_split=synthetic", "validate_on=pairs", "validation_split=val"
+        )
+    )
+    provenance = load_captioner(tmp_path / "run").provenance
+    assert provenance["uses_pairs"] is True and provenance["images"] == "real pairs"
+
+
+def test_captions_weigh_what_clip_says_of_their_pictures(configured, store, monkeypatch):
+    weights = []
+    fit = "pcm_net.training_run.Loop.fit"
+    monkeypatch.setattr(fit, lambda self, model, task, resume: weights.append(task.caption_weights) or {})
+    train(configured("run", "clip_weight_scale=0.9", "train_captions=50"))
+    train(configured("plain", "clip_weight_scale=null"))
+    assert weights[1] is None and len(weights[0]) == 50
+    images, texts = store.images("synthetic"), store.texts("synthetic")
+    cosines = 0.9 * (images * texts).sum(dim=-1)[torch.from_numpy(store.pairs("synthetic"))].clamp(0, 1)
+    assert all((cosines - weight).abs().min() < 1e-3 for weight in weights[0])
+
+
+def test_what_the_store_or_the_files_lack_is_said_at_once(configured, store, tmp_path, word_encoder):
+    write_store(store.path.parent, word_encoder(16), "bare", "synthetic", "synthetic")
+    with pytest.raises(MissingPatches, match="patches"):
+        train(configured("run", f"store={store.path.parent / 'bare'}"))
+    narrow = tmp_path / "narrow.npz"
+    np.savez(narrow, names=np.array(["dog", "cat"]), embeddings=np.eye(2, 5))
+    with pytest.raises(ValueError, match="5 dimensions"):
+        train(configured("run", f"concepts.file={narrow}"))
+    few = tmp_path / "few.npz"
+    np.savez(few, names=np.array(["dog", "cat", "boat"]), embeddings=np.eye(3, 16))
+    with pytest.raises(ValueError, match=r"mixup\.concepts=5 is more than the vocabulary's 3"):
+        train(configured("other", f"concepts.file={few}"))
+
+
+def test_patches_of_another_grid_are_refused(configured, store, tmp_path):
+    train(configured("run"))
+    captioner = load_captioner(tmp_path / "run")
+    images = store.images("test")
+    inputs = captioner.image_inputs(captioner.align_images(images), images, store, "test", torch.arange(30))
+    fewer = PatchInputs(inputs.rows, inputs.images, inputs.patches[:][:, :3], inputs.features[:][:, :3])
+    with pytest.raises(ValueError, match=r"reads 4 patches of 16 numbers an image, .*; got 3 x 16: .*patch_pool"):
+        captioner.caption(fewer)
+    with pytest.raises(ValueError, match=r"caption_from=texts: this captioner \(PCMNet\) reads patches"):
+        captioner.align_texts(store.texts("test"))
