@@ -7,12 +7,16 @@ context ("two dogs *fight*" counts a fight, "a man *rides*" a ride). Both sides 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
 
+from common.arrow import compute as pc
 from common.extras import how_to_install
+from evaluation.captions.words import bare_words
 
 
 def noun_scores(
@@ -36,6 +40,20 @@ def noun_scores(
 def nouns(captions: Iterable[str]) -> set[str]:
     """The different nouns, as singular forms, of captions whose tokens are between single spaces."""
     return {noun for caption in captions for noun in map(_noun, caption.split(" ")) if noun}
+
+
+def count_nouns(captions: Sequence[str] | pa.ChunkedArray) -> Counter[str]:
+    """How often each noun, as its singular form, occurs in captions as they are written; possessives count.
+
+    Raises ImportError when textblob is missing.
+    """
+    words = pc.list_flatten(pc.split_pattern(bare_words(captions), " "))
+    words = pc.replace_substring_regex(words, "['’]s$", "")
+    counts: Counter[str] = Counter()
+    for entry in pc.value_counts(words).to_pylist():
+        if entry["values"] and (noun := _noun(entry["values"])):
+            counts[noun] += entry["counts"]
+    return counts
 
 
 @cache
