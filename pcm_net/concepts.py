@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from embedding_space.peers.npz import read_npz
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +22,7 @@ from common.characters import one_line
 from common.files import whole_file
 from common.text_files import numbered_lines
 from embedding_space.encoders.base import Encoder
+from embedding_space.peers.npz import read_npz
 from embedding_space.peers.unpickle import load_plain
 from evaluation.captions.nouns import count_nouns
 

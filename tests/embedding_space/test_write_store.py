@@ -21,7 +21,6 @@ from common.hints import with_hint
 from common.processes import Processes
 from embedding_space import write_store as prepare
 from embedding_space.encoders.base import Encoder
-from embedding_space.errors import MissingPatches, MissingPatchFeatures
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
@@ -42,9 +41,8 @@ class PixelEncoder(Encoder):
         interrupt_after: int | None = None,
         nan_at: str | None = None,
         joint: bool = True,
-        **options: int,
     ):
-        super().__init__(batch_size=2, device="cpu", **options)
+        super().__init__(batch_size=2, device="cpu")
         self.dims, self.joint = {"images": 12, "texts": texts}, joint
         self.description = {"name": "pixels", "texts": texts}
         self.encoded, self.interrupt_after, self.nan_at = [], interrupt_after, nan_at
@@ -229,8 +227,6 @@ def test_patch_tokens_are_kept_beside_the_rows_and_read_in_parts(tmp_path, monke
         assert np.allclose(patches[np.array([row])][0], slow, atol=1e-3)
     with pytest.raises(ValueError, match=r"has no patch tokens$") as caught:
         without.patches("val")
-    with pytest.raises(MissingPatches):
-        without.patch_features("val")
     assert re.search(r": delete .*without and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
     with pytest.raises(ValueError, match="patches is None there"):
         write(root, PixelEncoder(), "without", patches=True)
@@ -247,52 +243,6 @@ def test_patch_tokens_need_images_and_a_grid(tmp_path, make_store):
 
     with pytest.raises(ValueError, match="encoder pixels has no patch tokens: set patches=false"):
         write(make_pictures(tmp_path / "data"), Gridless(), patches=True)
-
-
-def test_a_store_from_before_features_were_kept_still_gives_its_patches(tmp_path):
-    root = make_pictures(tmp_path / "data")
-    store = write(root, PixelEncoder(), patches=True)
-    manifest = store.manifest.to_json()
-    del manifest["patch_width"]
-    (store.path / "manifest.json").write_text(json.dumps(manifest))
-    (store.path / "patch_features.npy").unlink()
-    old = EmbeddingStore(store.path)
-    assert torch.equal(old.patches("val")[:], store.patches("val")[:])
-    with pytest.raises(MissingPatchFeatures, match=r"has patch tokens without their features$") as caught:
-        old.patch_features("val")
-    assert re.search(r": delete .*pixels and run .* dataset\.name=data .*patches=true", with_hint(caught.value))
-    with pytest.raises(ValueError, match="patch_width is None there, 3 now"):
-        write(root, PixelEncoder(), patches=True)
-
-
-def test_the_grids_options_are_kept_with_patches_alone_and_leave_image_rows_as_they_are(tmp_path):
-    root = make_pictures(tmp_path / "data")
-    plain = write(root, PixelEncoder(), "plain")
-
-    class Pooled(PixelEncoder):
-        patch_shape = Encoder.patch_shape
-
-    pooled = write(root, Pooled(patch_pool=2), "pooled", patches=True)
-    assert pooled.manifest.encoder == {**plain.manifest.encoder, "patch_pool": 2}
-    assert (pooled.path / "images.npy").read_bytes() == (plain.path / "images.npy").read_bytes()
-    assert (pooled.path / "statistics.safetensors").read_bytes() == (plain.path / "statistics.safetensors").read_bytes()
-    mean = plain.images("val").unflatten(1, (3, 4)).mean(2)
-    assert torch.allclose(F.normalize(pooled.patch_features("val")[:][:, 0]), F.normalize(mean), atol=1e-3)
-    for encoder in (PixelEncoder(), Pooled(patch_pool=2), Pooled(patch_upsample=3)):
-        assert write(root, encoder, "pooled").hash == pooled.hash  # without patches the options are nothing
-    with pytest.raises(ValueError, match=r"\(encoder is .*'patch_pool': 2.* there, .*'patch_upsample'"):
-        write(root, Pooled(patch_upsample=3), "pooled", patches=True)
-    with pytest.raises(ValueError, match="patches is None there"):
-        write(root, Pooled(patch_pool=2), "plain", patches=True)
-
-
-def test_features_beyond_float16_are_refused(tmp_path):
-    class Bright(PixelEncoder):
-        def grid_features(self, pictures):
-            return self.image_features(pictures), 1000 * pictures
-
-    with pytest.raises(ValueError, match=r"Patch features of the encoder pixels reach \d+,000, and float16"):
-        write(make_pictures(tmp_path / "data"), Bright(), patches=True)
 
 
 @pytest.mark.parametrize("width", [5, 12])

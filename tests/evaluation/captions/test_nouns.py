@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from evaluation.captions import nouns as room
 from evaluation.captions.metrics import _nouns, _warnings
-from evaluation.captions.nouns import noun_scores, nouns
+from evaluation.captions.nouns import count_nouns, noun_scores, nouns
 
 REFERENCES = {
     "1": ["two dogs run on a beach", "a dog and its ball at the sea", "brown dogs playing"],
@@ -25,6 +26,15 @@ def test_nouns_are_singular_and_verbs_and_colours_are_none():
     assert nouns(["men , women and children", "a man"]) == {"man", "woman", "child"}
     assert nouns(["the red car is very quickly driving", ""]) == {"car"}
     assert nouns([]) == nouns([""]) == set()
+
+
+def test_nouns_of_captions_as_written_are_counted_as_a_slow_count_does():
+    captions = ["Two Dogs, a dog's ball & a Cat.", "The dog sees dogs; it’s a man’s dog!", "", "Quickly running..."]
+    assert count_nouns(captions) == {"dog": 5, "ball": 1, "cat": 1, "man": 1}
+    plain = ["two dogs run on a beach", "men and a man", "dogs"] * 3
+    slow = Counter(noun for caption in plain for word in caption.split() for noun in nouns([word]))
+    assert count_nouns(plain) == slow and slow["man"] == 6
+    assert count_nouns([]) == count_nouns(["", "..."]) == {}
 
 
 def test_precision_and_recall_equal_a_slow_count():
