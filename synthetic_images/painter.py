@@ -25,12 +25,14 @@ class Commission:
 
     Attributes:
         tables: of the data set that they are from.
+        split: the text split that they are of.
         rows: (K,) int64, increasing: their rows in `tables.captions`.
-        positions: (K,) int64: their positions among the captions of the text split, which seed the randomness.
+        positions: (K,) int64: their positions among the captions of `split`, which seed the randomness.
         seed: of all randomness.
     """
 
     tables: Tables
+    split: str
     rows: np.ndarray
     positions: np.ndarray
     seed: int
