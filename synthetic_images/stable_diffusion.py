@@ -86,7 +86,8 @@ class StableDiffusionPainter(Drawer):
         except Exception as error:  # offline, unknown and damaged all come here
             raise FileNotFoundError(
                 f"painter.model={self.model} is no text-to-image pipeline that can be loaded ({one_line(error)}): "
-                f"where there is a network, run `hf download {self.model} --local-dir FOLDER`, and give painter.model=FOLDER"
+                f"where there is a network, run `hf download {self.model} --local-dir FOLDER`, and give "
+                "painter.model=FOLDER"
             ) from error
         if self.scheduler is not None:
             kind = getattr(diffusers, self.scheduler, None) if self.scheduler.endswith("Scheduler") else None
