@@ -82,7 +82,7 @@ class StableDiffusionPainter(Drawer):
         device = best_device()
         precision = choose_precision(self.precision, device, "painter.precision")
         try:
-            pipeline: Any = AutoPipelineForText2Image.from_pretrained(self.model, torch_dtype=DTYPES[precision])
+            pipeline: Any = AutoPipelineForText2Image.from_pretrained(self.model)
         except Exception as error:  # offline, unknown and damaged all come here
             raise FileNotFoundError(
                 f"painter.model={self.model} is no text-to-image pipeline that can be loaded ({one_line(error)}): "
@@ -98,7 +98,7 @@ class StableDiffusionPainter(Drawer):
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
         announce("Painting", device, precision)
-        return pipeline.to(device)
+        return pipeline.to(device, DTYPES[precision])
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:

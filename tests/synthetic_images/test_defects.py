@@ -42,7 +42,10 @@ def test_patches_are_those_that_a_box_overlaps(tmp_path, grid):
 
 
 def test_rows_of_patches_come_from_the_top(tmp_path):
-    boxes = [Defect("missing_object", "dog", 0.6, 0.0, 0.9, 0.4, "1", "0"), Defect(PLACE, "", 0, 0, 1, 1, "lake", "farm")]
+    boxes = [
+        Defect("missing_object", "dog", 0.6, 0.0, 0.9, 0.4, "1", "0"),
+        Defect(PLACE, "", 0, 0, 1, 1, "lake", "farm"),
+    ]
     write_defects(tmp_path / "defects.parquet", [("a", box) for box in boxes])
     defects = read_defects(tmp_path)
     assert defect_patches(defects, 2, ["b", "a"]).tolist() == [[False] * 4, [False, True, False, False]]
