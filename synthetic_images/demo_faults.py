@@ -16,7 +16,9 @@ from synthetic_images.defects import Defect
 from synthetic_images.demo_plan import Item, Plan
 
 EVERYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
-EXTRA_FLIES = 0.3  # the share of extra objects that are in the sky, where nothing is yet
+EXTRA_FLIES = (
+    0.3  # the share of extra objects that are in the sky, if there is nothing yet; more where the ground is full
+)
 CELLS = 3  # of a distorted sprite, on a side
 WARP = 0.5  # greatest shift of a cell's corner, in cells
 BLUR = 0.06  # standard deviation, in heights of the sprite
@@ -78,11 +80,13 @@ def spoil_plan(plan: Plan, said: Description, chances: dict[str, float], rng: np
 def _extra_item(plan: Plan, rng: np.random.Generator) -> Item | None:
     """Something else that may be in the place, if there is room."""
     taken = [item.noun for item in plan.items]
-    flies = rng.random() < EXTRA_FLIES and plan.flying is None
-    nouns = possible_nouns(plan.place, plan.weather, flies) or possible_nouns(plan.place, plan.weather, False)
-    noun = draw_noun(rng, nouns, taken)
     standing = [(item.noun, item.count) for item in plan.items if item.noun.zone != "sky"]
-    if noun.zone != "sky" and squeeze([*standing, (noun, 1)]) < LEAST_SCALE:
+    below, sky = (possible_nouns(plan.place, plan.weather, sky) for sky in (False, True))
+    noun = draw_noun(rng, below, taken)
+    room = squeeze([*standing, (noun, 1)]) >= LEAST_SCALE
+    if sky and plan.flying is None and (rng.random() < EXTRA_FLIES or not room):
+        noun = draw_noun(rng, sky, taken)
+    elif not room:
         return None
     return Item(noun, 1, sample_color(rng, noun), mentioned=False)
 

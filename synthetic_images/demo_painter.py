@@ -28,7 +28,7 @@ class DemoPainter(Drawer):
     """Draws a scene of what a caption says, and nothing else.
 
     At `unfaithfulness` 0 the picture shows all of it; at 1 each fault is as likely as its option says, and in between
-    proportionally less. A seed's faults at one level are among those at a higher one.
+    proportionally less. With the same seed, most faults at one level are faults at a higher one, too.
 
     Args:
         unfaithfulness: factor on all probabilities below.

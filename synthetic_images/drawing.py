@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL.Image import Image
@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from common.cores import map_over_cores
 from common.files import write_whole
-from common.processes import Processes
-from common.randomness import mixed_seed
 from synthetic_images.defects import Defect
 from synthetic_images.painter import Commission, Drawn, Painter, Painting
+
+if TYPE_CHECKING:  # torch, which the processes on the cores do without
+    from common.processes import Processes
 
 SHARD = 512  # pictures that an interruption may lose
 PICTURES_WORTH_PROCESSES = 5000  # each process starts for some seconds
@@ -35,12 +36,14 @@ class Shard:
     Attributes:
         start: the place of the first caption in the commission.
         captions, positions: of each, as in `Commission`.
+        seeds: of each, made of the commission's seed and the position.
     """
 
     folder: Path
     start: int
     captions: Sequence[str]
-    positions: np.ndarray
+    positions: Sequence[int]
+    seeds: Sequence[int]
 
     @property
     def _path(self) -> Path:
@@ -53,7 +56,7 @@ class Shard:
     def write(self, drawn: Sequence[Drawn], ending: str) -> None:
         """Write the pictures, and then what is known of them."""
         kept, defects = [], []
-        for place, (picture, position) in enumerate(zip(drawn, self.positions.tolist(), strict=True), self.start):
+        for place, (picture, position) in enumerate(zip(drawn, self.positions, strict=True), self.start):
             if picture.picture is not None:
                 path = self.folder / picture_path(position, ending)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,22 +100,22 @@ class Drawer(Painter):
         """A picture for each caption; its randomness comes from its seed alone."""
 
     def paint(self, commission: Commission, folder: Path, processes: Processes) -> Painting:
-        captions = commission.captions()
-        shards = [
-            Shard(folder, start, captions[start : start + SHARD], commission.positions[start : start + SHARD])
-            for start in range(0, len(captions), SHARD)
-        ]
-        processes.run_everywhere(lambda: self._draw_missing(shards, commission.seed, processes))
+        from common.randomness import mixed_seed
+
+        captions, positions = commission.captions(), commission.positions.tolist()
+        seeds = [mixed_seed(commission.seed, RANDOMNESS, position) for position in positions]
+        parts = [slice(start, start + SHARD) for start in range(0, len(captions), SHARD)]
+        shards = [Shard(folder, part.start, captions[part], positions[part], seeds[part]) for part in parts]
+        processes.run_everywhere(lambda: self._draw_missing(shards, processes))
         kept, defects = [], []
         for shard in shards:
             places, wrong = shard.read()
             kept += places
             defects += wrong
-        positions = commission.positions[kept].tolist()
-        paths = [picture_path(position, self.ending) for position in positions]
+        paths = [picture_path(positions[place], self.ending) for place in kept]
         return Painting(np.asarray(kept, np.int64), paths, defects if self.knows_defects else None)
 
-    def _draw_missing(self, shards: Sequence[Shard], seed: int, processes: Processes) -> None:
+    def _draw_missing(self, shards: Sequence[Shard], processes: Processes) -> None:
         share = shards[processes.rank :: processes.count]
         missing = [shard for shard in share if not shard.done]
         left, total = (sum(len(shard.captions) for shard in some) for some in (missing, share))
@@ -122,14 +125,13 @@ class Drawer(Painter):
         )
         over_cores = map_over_cores(self.on_cores and left >= PICTURES_WORTH_PROCESSES)
         with bar, over_cores as each:
-            for count in each(partial(draw_shard, self, seed), missing):
+            for count in each(partial(draw_shard, self), missing):
                 bar.update(count)
 
 
-def draw_shard(drawer: Drawer, seed: int, shard: Shard) -> int:
+def draw_shard(drawer: Drawer, shard: Shard) -> int:
     """Draw a shard's pictures and write them; returns how many captions it has."""
-    seeds = [mixed_seed(seed, RANDOMNESS, position) for position in shard.positions.tolist()]
-    shard.write(drawer.draw(shard.captions, seeds), drawer.ending)
+    shard.write(drawer.draw(shard.captions, shard.seeds), drawer.ending)
     return len(shard.captions)
 
 

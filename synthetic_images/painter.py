@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from omegaconf import DictConfig
 from PIL.Image import Image
 
-from common.processes import Processes
 from embedding_space.tables import Tables
 from synthetic_images.defects import Defect
+
+if TYPE_CHECKING:  # torch, which the processes on the cores do without
+    from common.processes import Processes
 
 SYNTHETIC, UNPAIRED_PHOTOS = "synthetic", "unpaired real photos"  # classes of images, for tables of results
 
@@ -25,12 +27,14 @@ class Commission:
 
     Attributes:
         tables: of the data set that they are from.
+        split: the text split that they are of.
         rows: (K,) int64, increasing: their rows in `tables.captions`.
-        positions: (K,) int64: their positions among the captions of the text split, which seed the randomness.
+        positions: (K,) int64: their positions among the captions of `split`, which seed the randomness.
         seed: of all randomness.
     """
 
     tables: Tables
+    split: str
     rows: np.ndarray
     positions: np.ndarray
     seed: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +69,7 @@ class RetrievalPainter(Painter):
 
     def __init__(self, store: EmbeddingStore, options: RetrievalOptions):
         refuse_held_out("painter.images_split", options.images_split)
-        self.store, self.chosen_options = store, options
+        self.store, self._options = store, options
 
     @classmethod
     def from_config(cls, options: Mapping[str, Any], config: DictConfig) -> RetrievalPainter:
@@ -85,27 +85,18 @@ class RetrievalPainter(Painter):
         return cls(store, RetrievalOptions(**{**options, "images_split": split}))
 
     def options(self) -> dict[str, Any]:
-        options = self.chosen_options
-        return {
-            "images_split": options.images_split,
-            "neighbors": options.neighbors,
-            "captions_back": options.captions_back,
-            "keep": options.keep,
-            "center": options.center,
-            "store": self.store.hash,
-        }
+        return {**asdict(self._options), "store": self.store.hash}
 
     @property
     def facts(self) -> Mapping[str, Any]:
         return {"encoder": self.store.manifest.encoder}
 
     def paint(self, commission: Commission, folder: Path, processes: Processes) -> Painting:
-        options, tables = self.chosen_options, self.store.tables
-        image_rows = tables.image_rows(options.images_split)
-        with_embedding = np.flatnonzero(np.isin(commission.rows, tables.caption_rows(self.store.text_split)))
-        rows = commission.rows[with_embedding]
-        texts = self.store.texts(self.store.text_split)
-        texts = texts[np.searchsorted(tables.caption_rows(self.store.text_split), rows)]
+        options, tables = self._options, self.store.tables
+        image_rows, caption_rows = tables.image_rows(options.images_split), tables.caption_rows(commission.split)
+        embedded = np.flatnonzero(np.isin(commission.rows, caption_rows))  # others belong to unreadable photos
+        rows = commission.rows[embedded]
+        texts = self.store.texts(commission.split)[np.searchsorted(caption_rows, rows)]
         images = self.store.images(options.images_split)
         if options.center:
             texts = F.normalize(texts - self.store.mean("text"), dim=-1)
@@ -119,7 +110,7 @@ class RetrievalPainter(Painter):
         count = max(1, round(options.keep * len(rows)))
         best = chosen.scores.argsort(descending=True, stable=True)[:count].sort().values.cpu().numpy()
         photos = tables.image_paths(image_rows[chosen.images.cpu().numpy()[best]])
-        return Painting(with_embedding[best], [stored_path(photo, folder) for photo in photos])
+        return Painting(embedded[best], [stored_path(photo, folder) for photo in photos])
 
 
 def choose_images(texts: Tensor, images: Tensor, own: Tensor, neighbors: int, captions_back: int) -> Chosen:

@@ -77,13 +77,12 @@ class StableDiffusionPainter(Drawer):
             ValueError: there is no such scheduler.
         """
         import diffusers
+        from diffusers import AutoPipelineForText2Image  # pyright: ignore[reportPrivateImportUsage]
 
         device = best_device()
         precision = choose_precision(self.precision, device, "painter.precision")
         try:
-            pipeline: Any = diffusers.AutoPipelineForText2Image.from_pretrained(
-                self.model, torch_dtype=DTYPES[precision]
-            )
+            pipeline: Any = AutoPipelineForText2Image.from_pretrained(self.model)
         except Exception as error:  # offline, unknown and damaged all come here
             raise FileNotFoundError(
                 f"painter.model={self.model} is no text-to-image pipeline that can be loaded ({one_line(error)}): "
@@ -93,11 +92,13 @@ class StableDiffusionPainter(Drawer):
         if self.scheduler is not None:
             kind = getattr(diffusers, self.scheduler, None) if self.scheduler.endswith("Scheduler") else None
             if kind is None:
-                raise ValueError(f"painter.scheduler={self.scheduler} is no scheduler of diffusers {self.facts}")
+                raise ValueError(
+                    f"painter.scheduler={self.scheduler} is no scheduler of diffusers {version('diffusers')}"
+                )
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
         announce("Painting", device, precision)
-        return pipeline.to(device)
+        return pipeline.to(device, DTYPES[precision])
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:

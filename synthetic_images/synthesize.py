@@ -47,7 +47,7 @@ def synthesize(config: DictConfig) -> Provenance:
     planned = Provenance(
         painter.images,
         {"kind": config.painter.kind, **painter.options()},
-        {"name": dataset.name, "tables_hash": commission.tables.hash, "text_split": dataset.text_split},
+        {"name": dataset.name, "tables_hash": commission.tables.hash, "text_split": commission.split},
         config.seed,
         config.max_captions,
         len(commission.rows),
@@ -83,7 +83,7 @@ def _commission(tables: Tables, config: DictConfig) -> Commission:
         )
     count = len(rows) if config.max_captions is None else config.max_captions
     positions = drawn_rows(len(rows), count, config.seed, RANDOMNESS).numpy()
-    return Commission(tables, rows[positions], positions, config.seed)
+    return Commission(tables, config.dataset.text_split, rows[positions], positions, config.seed)
 
 
 def _open(root: Path, planned: Provenance, config: DictConfig) -> None:
@@ -116,7 +116,7 @@ def _finish(
     seconds: float,
 ) -> None:
     """Write tables, defects and, last, the provenance."""
-    tables = _tables(root, commission, painting, planned.source["text_split"])
+    tables = _tables(root, commission, painting)
     with TableWriter(root, replace="unused") as writer:
         for row in _rows(tables.images):
             writer.image(**row)
@@ -137,7 +137,7 @@ def _finish(
     )
 
 
-def _tables(root: Path, commission: Commission, painting: Painting, text_split: str) -> Tables:
+def _tables(root: Path, commission: Commission, painting: Painting) -> Tables:
     """The source's tables with the painted pictures at their end; rows of the source keep their numbers.
 
     Captions of the text split belong to their painted picture, or, where they have none, to no image.
@@ -155,7 +155,7 @@ def _tables(root: Path, commission: Commission, painting: Painting, text_split: 
     kept = source.images.set_column(1, "path", pa.array(paths, pa.string()))
     captions = source.captions
     image_rows = pc.fill_null(captions["image_row"], NO_IMAGE).to_numpy().copy()
-    image_rows[source.caption_rows(text_split)] = NO_IMAGE
+    image_rows[source.caption_rows(commission.split)] = NO_IMAGE
     image_rows[rows] = len(kept) + np.arange(len(rows))
     splits = captions["split"].to_numpy().copy()
     splits[rows] = SPLIT
