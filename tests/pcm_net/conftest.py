@@ -69,14 +69,13 @@ def concepts(tmp_path, word_encoder) -> Path:
 
 @pytest.fixture
 def configured(compose, store, concepts, tmp_path):
-    """`configured("run", "loop.steps=9", ...)`: a small training's config."""
+    """`configured("run", "loop.steps=9", ...)`: a small training's config; `decoder=` takes other overrides for it."""
 
-    def configured(name: str, *overrides: str):
+    def configured(name: str, *overrides: str, decoder=("decoder.config.heads=2", "decoder.config.feedforward=24")):
         return compose(
             "pcm_net", f"store={store.path}", f"output_dir={tmp_path / name}", f"concepts.file={concepts}",
-            "network.width=16", "network.layers=2", "network.heads=2", "network.feedforward=24",
-            "decoder.config.heads=2", "decoder.config.feedforward=24", "decoder.max_tokens=16",
-            "loop.steps=4", "loop.batch_size=8", "loop.precision=fp32", "validation_captions=40", *overrides,
+            "network.width=16", "network.layers=2", "network.heads=2", "network.feedforward=24", *decoder,
+            "decoder.max_tokens=16", "loop.steps=4", "loop.batch_size=8", "loop.precision=fp32", "validation_captions=40", *overrides,
         )  # fmt: skip
 
     return configured
