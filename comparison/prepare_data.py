@@ -15,7 +15,8 @@ from common.processes import Processes
 from embedding_space.datasets import make_tables
 from embedding_space.datasets.download import download
 from embedding_space.encoders.load import load_encoder
-from embedding_space.peers.importer import import_files
+from embedding_space.peers.importer import SPLITS, import_files
+from embedding_space.peers.synth_img_cap import import_synth_img_cap
 from embedding_space.store import EmbeddingStore
 from embedding_space.write_store import check_training_splits, write_store
 
@@ -36,6 +37,8 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     processes.run_on_main(lambda: _fetch(config))
     if config.download == "only":
         return None
+    if config.features is not None:
+        return _import_features(config, processes)
     if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in ("train", "val", "test")):
         return import_files(config)
     processes.run_on_main(lambda: _make_tables(dataset))
@@ -67,6 +70,26 @@ def _fetch(config: DictConfig) -> None:
         download(dataset, config.keep_archives)
         state = "complete but for what is to be fetched by hand" if dataset.get("by_hand") else "complete"
         print(f"{dataset.source}: {state}")
+
+
+def _import_features(config: DictConfig, processes: Processes) -> EmbeddingStore:
+    """Import SynthImgCap's features as a config says."""
+    dataset, files = config.dataset, {split: config[split] for split in SPLITS if config[split] is not None}
+    if not files:
+        raise ValueError("Name at least one annotation file of the features: train=..., val=... or test=...")
+    if config.encoder.get("kind") == "imported":
+        raise ValueError(
+            f"encoder={config.encoder.name} encodes nothing, and the captions of features={config.features} must be "
+            "encoded: choose the encoder that made the features, such as encoder=clip_vit_b32"
+        )
+    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
+    splits = (dataset.text_split, dataset.image_mean_split)
+    store = import_synth_img_cap(
+        dataset.root, files, config.features, config.vocabulary, encoder, *splits, processes=processes
+    )
+    if processes.rank == 0:
+        print(_summary(store))
+    return store
 
 
 def _summary(store: EmbeddingStore) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")  # what torch has, too
+KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")  # what torch has, too
 ORDERS = ("<", ">", "|", "=")
 HOMES = ("numpy._core", "numpy.core")  # of NumPy 2 and before
 
