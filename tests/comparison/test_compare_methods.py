@@ -64,6 +64,10 @@ def without_java(monkeypatch):
         monkeypatch.setattr(f"evaluation.captions.{module}.ptb_tokenize", list)
 
 
+def rows(runs):
+    return [run.to_json() for run in runs]
+
+
 @pytest.mark.usefixtures("without_java")
 def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_path, capsys, monkeypatch):
     config = OmegaConf.merge(
@@ -75,11 +79,11 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
             "baseline": "c3",
         },
     )
-    results = compare(config)
+    result = compare(config)
     printed = capsys.readouterr().out
     assert "[1/22] seed 0: training c2_collapse ... " in printed and " left" in printed
     assert "[22/22] seed 1: captioning with oracle_text ... " in printed and "    oracle_text: CIDEr" in printed
-    assert [(run["seed"], run["method"]) for run in results["runs"][::2]] == [
+    assert [(run.seed, run.method) for run in result.runs[::2]] == [
         (seed, method) for seed in (0, 1) for method in [*config.methods, *config.oracles]
     ]
     outputs = tmp_path / "outputs"
@@ -95,31 +99,31 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
     assert OmegaConf.load(outputs / "ddpm/tiny_bridge_snr_seed1/config.yaml").diffusion.loss_weighting == "min-snr"
     assert OmegaConf.load(outputs / "ddpm/tiny_seed1/config.yaml").diffusion.loss_weighting == "constant"
 
-    compared = {(row["method"], row["decoding_name"]): row for row in results["intervals"]}
-    assert len(compared) == 10
-    assert {method for (method, _), row in compared.items() if "difference" in row} == {
+    intervals = {(interval.method, interval.decoding_name): interval for interval in result.intervals}
+    assert len(intervals) == 10
+    assert {method for (method, _), interval in intervals.items() if interval.comparison} == {
         "c2_collapse",
         "bridge_snr",
         "bridge_early",
     }
-    for (method, decoding), row in compared.items():
-        own = [run for run in results["runs"] if (run["method"], run["decoding_name"]) == (method, decoding)]
-        mean = sum(run["metrics"]["CIDEr"] for run in own) / 2
-        assert row["CIDEr"]["value"] == pytest.approx(mean)
-        assert row["CIDEr"]["low"] <= mean <= row["CIDEr"]["high"]
-        if "difference" in row:
-            assert row["difference"] == pytest.approx(mean - compared["c3", decoding]["CIDEr"]["value"], abs=1e-9)
-    assert json.loads((tmp_path / "table/results.json").read_text()) == results
-    assert all("fp32" in run["training_device"] and run["precision"] in run["device"] for run in results["runs"])
+    for (method, decoding), interval in intervals.items():
+        of_seeds = [run.cider for run in result.runs if (run.method, run.decoding_name) == (method, decoding)]
+        mean = sum(of_seeds) / 2
+        assert interval.cider.value == pytest.approx(mean) and interval.cider.low <= mean <= interval.cider.high
+        if interval.comparison:
+            difference = mean - intervals["c3", decoding].cider.value
+            assert interval.comparison.difference == pytest.approx(difference, abs=1e-9)
+    assert json.loads((tmp_path / "table/results.json").read_text()) == result.to_json()
+    assert all("fp32" in run.training_device and run.result.precision in run.result.device for run in result.runs)
     report = (tmp_path / "table/report.html").read_text()
-    assert "trained on" in report and results["runs"][0]["device"] in report
+    assert "trained on" in report and result.runs[0].result.device in report
     table = (tmp_path / "table/table.md").read_text()
     assert "CIDEr beam vs c3" in table and "p over seeds" in table and "2 are few" in table
 
     monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = compare(config)
-    assert again["runs"] == results["runs"] and again["intervals"] == results["intervals"]
+    assert rows(again.runs) == rows(result.runs) and again.intervals == result.intervals
 
 
 @pytest.mark.usefixtures("without_java")
@@ -128,16 +132,16 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     away = shutil.copytree(home.parent, tmp_path / "data/away") / home.name
     changes = {"methods": ["c1", "decap_memory"], "seeds": [0], "few_captions": [0.1, 30, 1], "test_on": [str(away)]}
     config = OmegaConf.merge(config, changes)
-    results = compare(config)
-    assert len(results["runs"]) == 2 and len(results["cross_domain"]) == 2 and len(results["few_captions"]) == 6
+    result = compare(config)
+    assert len(result.runs) == 2 and len(result.cross_domain) == 2 and len(result.few_captions) == 6
     trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
     assert trained == {f"tiny{part}_c1_seed0" for part in ("", "_10pct", "_30captions")}  # decap_memory's as well
-    few = {(run["share"], run["method"]): run for run in results["few_captions"]}
-    assert [few[share, "c1"]["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
-    assert few["100 %", "c1"]["metrics"] == results["runs"][0]["metrics"]
-    assert few["30", "c1"]["percent"] == 50
-    assert [run["tested_on"] for run in results["cross_domain"]] == ["away", "away"]
-    assert results["cross_domain"][0]["metrics"] == results["runs"][0]["metrics"]  # the same pictures
+    few = {(run.share, run.method): run for run in result.few_captions}
+    assert [few[share, "c1"].result.provenance["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
+    assert few["100 %", "c1"].result.metrics == result.runs[0].result.metrics
+    assert few["30", "c1"].percent == 50
+    assert [run.tested_on for run in result.cross_domain] == ["away", "away"]
+    assert result.cross_domain[0].result.metrics == result.runs[0].result.metrics  # the same pictures
     assert (tmp_path / "outputs/evaluation/tiny_c1_seed0_test_greedy_on_away/scores.json").is_file()
     table = " ".join((tmp_path / "table/table.md").read_text().split())
     assert "| method | 10 % | 30 | 100 % |" in table and "| method | tiny | away |" in table
@@ -146,7 +150,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     }
     monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
-    assert compare(config)["few_captions"] == results["few_captions"]
+    assert rows(compare(config).few_captions) == rows(result.few_captions)
 
 
 @pytest.mark.parametrize(
@@ -231,25 +235,24 @@ def test_methods_that_do_the_same_to_texts_share_a_training_and_caption_as_if_tr
     shared = compare(OmegaConf.merge(config, {"methods": methods}))
     trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
     assert trained == {"tiny_c3_seed0", "tiny_diffusion_bridge_seed0"}
-    assert [run["trained_as"] for run in shared["runs"]] == ["c3", *["diffusion_bridge"] * 3]
-    assert "memory_bridge captions with the decoder of diffusion_bridge" in shared["notes"][-1]
+    assert [run.trained_as for run in shared.runs] == ["c3", *["diffusion_bridge"] * 3]
+    assert "memory_bridge captions with the decoder of diffusion_bridge" in shared.notes[-1]
     for method in ("memory_bridge", "bridge_early"):  # another alignment, and other options of the same one
         alone = compare(OmegaConf.merge(config, {"methods": [method], "runs_dir": str(tmp_path / "alone")}))
-        own, run = alone["runs"][0], next(run for run in shared["runs"] if run["method"] == method)
-        captions = [(Path(one["evaluation"]) / "predictions.json").read_text() for one in (own, run)]
-        assert captions[0] == captions[1] and run["gap"] == pytest.approx(own["gap"], abs=1e-6)
-        assert (own["trained_as"], run["trained_as"]) == (method, "diffusion_bridge")
-    gaps = {run["method"]: run["gap"]["paired_cosine"] for run in shared["runs"]}
-    assert len(set(gaps.values())) == 4
-    assert shared["runs"][-1]["alignment"] == "memory_bridge"
+        run_alone, run = alone.runs[0], next(run for run in shared.runs if run.method == method)
+        captions = [(Path(str(each.evaluation)) / "predictions.json").read_text() for each in (run_alone, run)]
+        assert captions[0] == captions[1]
+        assert vars(run.result.gap) == pytest.approx(vars(run_alone.result.gap), abs=1e-6)
+        assert (run_alone.trained_as, run.trained_as) == (method, "diffusion_bridge")
+    assert len({run.result.gap.paired_cosine for run in shared.runs}) == 4
+    assert shared.runs[-1].alignment == "memory_bridge"
 
 
 def test_a_training_of_its_own_that_is_there_is_kept(config, tmp_path):
     config.methods, config.seeds, config.baseline = ["memory_bridge"], [0], None
     compare(config)
     config.methods = ["diffusion_bridge", "memory_bridge"]
-    results = compare(config)
-    assert {run["trained_as"] for run in results["runs"]} == {"memory_bridge"}
+    assert {run.trained_as for run in compare(config).runs} == {"memory_bridge"}
 
 
 def without_captions(store: str, encoder: type, of: tuple[str, ...]) -> None:
@@ -270,8 +273,8 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
         with pytest.raises(ZeroDivisionError):
             compare(config)
     assert "2 images (test_0, test_3) of tiny's split test" in capsys.readouterr().out
-    results = compare(config)
-    assert all(run["images"] == 6 and run["left_out"]["image_ids"] == ["test_0", "test_3"] for run in results["runs"])
+    results = [run.result for run in compare(config).runs]
+    assert all(each.images == 6 and each.left_out.image_ids == ["test_0", "test_3"] for each in results)
     assert "2 images (test_0, test_3)" in (tmp_path / "table/table.md").read_text()
 
 

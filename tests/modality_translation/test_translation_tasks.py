@@ -14,6 +14,7 @@ from PIL import Image
 from comparison.compare_translations import compare, find_variants
 from embedding_space.write_store import write_store
 from evaluation.embeddings import classification
+from evaluation.reports.comparison_report import read_comparison
 from image_captioning.evaluate_embeddings import evaluate
 from modality_translation import generate_images
 from modality_translation.image_generation import ImageDecoder, pipeline_class
@@ -78,12 +79,12 @@ def comparison(configured, compose, tmp_path):
 
 def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tmp_path, capsys):
     rows = "rows=[untranslated,mean,nearest,linear,mlp,ced,ced_without_ddim,ced_tuned]"
-    results = compare(
+    result = compare(
         comparison(
             rows, "seeds=[0,1]", "sweep_of=ced", "sweeps.gamma=[0.5]", "sweeps.guidance_scale=[]", "sweeps.steps=[1]"
         )
     )
-    by_row = {run["row"]: run for run in results["runs"]}
+    by_row = {run.row: run for run in result.translations}
     assert list(by_row) == [
         "untranslated", "mean", "nearest", "linear", "mlp", "ced", "ced_without_ddim", "ced_tuned", "ced, gamma=0.5",
         "ced, steps=1",
@@ -91,9 +92,11 @@ def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tm
     assert sorted(path.name for path in (tmp_path / "runs" / "modality_translation").iterdir()) == [
         f"demo_{name}_seed{seed}" for name in ("ced", "mlp") for seed in (0, 1)
     ]
-    assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale", "steps"}
-    assert by_row["nearest"]["chosen"]["text_to_image"]["neighbours"] in (1, 5) and results["uses_pairs"] is True
-    assert by_row["linear"]["image_to_text"]["similarity"] > by_row["mean"]["image_to_text"]["similarity"]
+    assert set(by_row["ced_tuned"].chosen["image_to_text"]) == {"gamma", "guidance_scale", "steps"}
+    assert by_row["nearest"].chosen["text_to_image"]["neighbours"] in (1, 5) and result.facts["uses_pairs"] is True
+    linear, mean = (by_row[name].metrics["image_to_text"] for name in ("linear", "mean"))
+    assert linear.similarity > mean.similarity
+    assert read_comparison(tmp_path / "table") == result
     table = (tmp_path / "table" / "table.md").read_text()
     assert "±" in table and "Sim" not in table and "image to text (sim_txt)" in table
     printed = capsys.readouterr().out
