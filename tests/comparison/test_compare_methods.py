@@ -16,52 +16,6 @@ from comparison.compare_methods import compare
 from comparison.trainings import TRAIN
 from embedding_space.write_store import write_store
 
-DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
-CAPTIONER = [
-    "loop.steps=60",
-    "loop.learning_rate=1e-2",
-    "loop.batch_size=16",
-    "loop.warmup_steps=1",
-    "loop.precision='no'",
-    "decoder.config.n_layer=1",
-]
-CAPTIONER += ["decoder.config.n_embd=16", "decoder.config.n_head=2", "validation_captions=8"]
-VARIANTS = {
-    "bridge_snr": {"alignment": "diffusion_bridge", "ddpm": ["diffusion.loss_weighting=min-snr"]},
-    "bridge_early": {"alignment": "diffusion_bridge", "captioner": ["alignment.image_timestep=100"]},
-    "c3": {"captioner": ["alignment.noise_std=0.2"]},
-}
-
-
-@pytest.fixture
-def config(make_store, compose, tmp_path):
-    """A comparison on a tiny store, with everything that it writes in tmp_path."""
-    store = make_store(images=8, texts=60)
-    config = compose(
-        "compare_methods",
-        "dataset=tables",
-        "dataset.name=tiny",
-        f"dataset.root={store.path.parent}",
-        f"store={store.path}",
-        "dataset.pairs_split=pretrain",
-        "dataset.image_mean_split=pretrain",
-        f"runs_dir={tmp_path}/outputs",
-        f"output_dir={tmp_path}/table",
-        f"cache_dir={tmp_path}/cache",
-        "metrics=[CIDEr]",
-        "seeds=[0,1]",
-    )
-    config.ddpm, config.captioner = DDPM, CAPTIONER
-    OmegaConf.set_struct(config, False)  # as a config file may, add variants
-    return OmegaConf.merge(config, {"variants": VARIANTS})
-
-
-@pytest.fixture
-def without_java(monkeypatch):
-    """The tiny store's captions are lower-case words already."""
-    for module in ("metrics", "ptb_tokenizer"):
-        monkeypatch.setattr(f"evaluation.captions.{module}.ptb_tokenize", list)
-
 
 def rows(runs):
     return [run.to_json() for run in runs]
@@ -203,47 +157,6 @@ def test_an_experiment_is_passed_on_to_the_stages_that_have_settings_for_it(comp
         compare(photos)
     with pytest.raises(ValueError, match="Unknown experiment 'typo'; known for compare_methods: "):
         compose("compare_methods", "experiment=typo")
-
-
-def test_a_folder_that_holds_another_run_is_refused_before_anything_trains(config, compose, tmp_path):
-    folder = tmp_path / "outputs/image_captioning/tiny_c3_seed1"
-    folder.mkdir(parents=True)
-    config.methods = ["c3"]
-    other = compose("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
-    OmegaConf.save(other, folder / "config.yaml")
-    (folder / "finished.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"tiny_c3_seed1 holds a run of another configuration \(alignment.noise_std was"
-    ):
-        compare(config)
-    assert not (tmp_path / "outputs/image_captioning/tiny_c3_seed0").exists()
-
-
-@pytest.mark.usefixtures("without_java")
-def test_methods_that_do_the_same_to_texts_share_a_training_and_caption_as_if_trained_alone(config, tmp_path):
-    config = OmegaConf.merge(config, {"seeds": [0], "baseline": None})
-    methods = ["c3", "diffusion_bridge", "bridge_early", "memory_bridge"]
-    shared = compare(OmegaConf.merge(config, {"methods": methods}))
-    trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
-    assert trained == {"tiny_c3_seed0", "tiny_diffusion_bridge_seed0"}
-    assert [run.trained_as for run in shared.runs] == ["c3", *["diffusion_bridge"] * 3]
-    assert "memory_bridge captions with the decoder of diffusion_bridge" in shared.notes[-1]
-    for method in ("memory_bridge", "bridge_early"):  # another alignment, and other options of the same one
-        alone = compare(OmegaConf.merge(config, {"methods": [method], "runs_dir": str(tmp_path / "alone")}))
-        run_alone, run = alone.runs[0], next(run for run in shared.runs if run.method == method)
-        captions = [(Path(str(each.evaluation)) / "predictions.json").read_text() for each in (run_alone, run)]
-        assert captions[0] == captions[1]
-        assert vars(run.result.gap) == pytest.approx(vars(run_alone.result.gap), abs=1e-6)
-        assert (run_alone.trained_as, run.trained_as) == (method, "diffusion_bridge")
-    assert len({run.result.gap.paired_cosine for run in shared.runs}) == 4
-    assert shared.runs[-1].alignment == "memory_bridge"
-
-
-def test_a_training_of_its_own_that_is_there_is_kept(config, tmp_path):
-    config.methods, config.seeds, config.baseline = ["memory_bridge"], [0], None
-    compare(config)
-    config.methods = ["diffusion_bridge", "memory_bridge"]
-    assert {run.trained_as for run in compare(config).runs} == {"memory_bridge"}
 
 
 def without_captions(store: str, encoder: type, of: tuple[str, ...]) -> None:
