@@ -50,9 +50,7 @@ def fit_options(config: DictConfig, stage: str, choices: Mapping[str, str | None
             (`option_rules`).
     """
     # Experiments are values, not defaults.
-    chosen = {
-        group: name for group, name in choices.items() if group != "experiment" and not group.startswith("hydra/")
-    }
+    chosen = {group: name for group, name in choices.items() if not group.startswith(("experiment", "hydra/"))}
     groups = tuple((group, name) for group, name in sorted(chosen.items()) if name is not None)
     _Fitting(config, stage).fit_parts((), plain(config, resolve=False), _defaults(stage, groups))
     return config

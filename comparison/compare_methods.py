@@ -23,6 +23,7 @@ from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
+from evaluation.reports.comparison_result import ComparisonResult, Plot
 from evaluation.reports.comparison_tables import cider_intervals
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
@@ -32,7 +33,7 @@ from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import IMAGE_MEANS
 
 
-def compare(config: DictConfig) -> dict:
+def compare(config: DictConfig) -> ComparisonResult:
     """Run as `configs/compare_methods.yaml` says; returns what `results.json` holds."""
     started, facts = time.perf_counter(), run_facts()
     if config.baseline is not None and config.baseline not in config.methods:
@@ -57,28 +58,28 @@ def compare(config: DictConfig) -> dict:
         for run in others.run(config.seeds)
     ]
     images = runs[0].result.images
-    results = {
-        **facts,
-        "title": f"Captioning methods on {config.dataset.name}",
-        "summary": f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
+    result = ComparisonResult(
+        facts=facts,
+        title=f"Captioning methods on {config.dataset.name}",
+        summary=f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
         f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images:,} images.",
-        "config": plain(config),
-        "store": store.hash,
-        "store_path": str(store.path),
-        "split": config.split,
-        "seeds": list(config.seeds),
-        "images": images,
-        "intervals": cider_intervals(runs, config.baseline),
-        "runs": [run.to_json() for run in runs],
-        "cross_domain": [run.to_json() for run in cross_domain],
-        "few_captions": [run.to_json() for run in few_captions],
-        "plots": [_plot_few_captions(few_captions, output_dir)] if fewer else [],
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "notes": [*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs)],
-    }
-    text = write_comparison(output_dir, results, config.pictures, config.picture_side)
-    print(f"\n{text}\n\n{chr(10).join(results['notes'])}\n\nTables, figures and report.html: {output_dir}")
-    return results
+        config=plain(config),
+        store=store.hash,
+        store_path=str(store.path),
+        split=config.split,
+        seeds=list(config.seeds),
+        images=images,
+        intervals=cider_intervals(runs, config.baseline),
+        runs=runs,
+        cross_domain=cross_domain,
+        few_captions=few_captions,
+        plots=[_plot_few_captions(few_captions, output_dir)] if fewer else [],
+        minutes=round((time.perf_counter() - started) / 60, 1),
+        notes=[*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs)],
+    )
+    text = write_comparison(output_dir, result, config.pictures, config.picture_side)
+    print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")
+    return result
 
 
 def _check_references(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> None:
@@ -141,7 +142,7 @@ def _with_fewer_captions(
     return fewer
 
 
-def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> dict:
+def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> Plot:
     option = "% of the training captions"
     rows = [
         {"method": run.method, option: run.percent, "CIDEr": run.cider}
@@ -150,7 +151,7 @@ def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> dict:
     ]
     save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, "few_captions")
     caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
-    return {"file": "few_captions.svg", "caption": caption}
+    return Plot("few_captions.svg", caption)
 
 
 def _method_runs(config: DictConfig) -> MethodRuns:

@@ -17,6 +17,9 @@ from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from comparison.trainings import TrainingStage, experiment_override, stage_config
+from evaluation.reports.comparison_report import RESULTS
+from evaluation.reports.comparison_result import ComparisonResult
+from evaluation.reports.translation_result import TranslationResult
 from evaluation.reports.translation_tables import translation_table
 from modality_translation.baselines import Linear, Mean, NearestNeighbors
 from modality_translation.measure import SIMILARITY, translation_metrics, untranslated_metrics
@@ -74,7 +77,7 @@ def find_variants(config: DictConfig) -> list[Variant]:
     return variants
 
 
-def compare(config: DictConfig) -> dict:
+def compare(config: DictConfig) -> ComparisonResult:
     """Run as `configs/compare_translations.yaml` says; returns what `results.json` holds."""
     started, facts = time.perf_counter(), run_facts()
     seeds = list(config.seeds)
@@ -92,16 +95,8 @@ def compare(config: DictConfig) -> dict:
     training, validation, test = (stores.pairs(split, device) for split in splits)
     runs = [*_baselines(config, training, validation, test), *_variants(config, variants, seeds, validation, test)]
     order = [*config.rows, *(variant.name for variant in variants)]
-    runs.sort(key=lambda run: order.index(run["row"]))  # the order of seeds stays
-    results = {
-        **facts,
-        "config": plain(config),
-        **stores.hashes,
-        "uses_pairs": True,
-        "pairs": {"training": len(training.texts), "validation": len(validation.texts), "test": len(test.texts)},
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "runs": runs,
-    }
+    runs.sort(key=lambda run: order.index(run.row))  # the order of seeds stays
+    minutes = round((time.perf_counter() - started) / 60, 1)
     text, markdown = [], []
     for direction in DIRECTIONS:
         table, title = translation_table(runs, direction), f"{direction.replace('_', ' ')} ({SIMILARITY[direction]})"
@@ -114,56 +109,66 @@ def compare(config: DictConfig) -> dict:
         f"{len(training.texts):,} pairs; what is tuned was chosen on {config.validation_split} by similarity"
         + (", the pairs that all are measured on: tuned rows, nearest and linear are flattered." if same else ".")
     )
+    pairs = {"training": len(training.texts), "validation": len(validation.texts), "test": len(test.texts)}
+    result = ComparisonResult(
+        facts={**facts, **stores.hashes, "uses_pairs": True, "pairs": pairs},
+        config=plain(config),
+        split=config.split,
+        seeds=seeds,
+        translations=runs,
+        minutes=minutes,
+        notes=[notes],
+    )
     output_dir = Path(config.output_dir)
-    write_json(output_dir / "results.json", results)
+    write_json(output_dir / RESULTS, result.to_json())
     write_whole(output_dir / "table.md", "\n\n".join([*markdown, notes]) + "\n")
     print("\n\n".join(["", *text, notes, f"Tables and results: {output_dir}"]))
-    return results
+    return result
 
 
-def _baselines(config: DictConfig, training: PairedRows, validation: PairedRows, test: PairedRows) -> Iterator[dict]:
+def _baselines(
+    config: DictConfig, training: PairedRows, validation: PairedRows, test: PairedRows
+) -> Iterator[TranslationResult]:
     kinds = {"nearest": NearestNeighbors, "linear": Linear}
     for name in config.rows:
-        started, scores, chosen = time.perf_counter(), {}, {}
+        started, metrics, chosen = time.perf_counter(), {}, {}
         if name == "untranslated":
-            scores = untranslated_metrics(test)
+            metrics = untranslated_metrics(test)
         elif name == "mean":
-            scores = translation_metrics(Mean(training), test, DIRECTIONS)
+            metrics = translation_metrics(Mean(training), test, DIRECTIONS)
         elif name in kinds:
             candidates = {value: kinds[name](training, value) for value in config[CHOSEN[name]]}
             for direction in DIRECTIONS:
                 value = best_of(candidates, validation, direction)
                 chosen[direction] = {CHOSEN[name]: value}
-                scores |= translation_metrics(candidates[value], test, (direction,))
+                metrics |= translation_metrics(candidates[value], test, (direction,))
         else:
             continue
-        yield {"row": name, "seed": None, "seconds": time.perf_counter() - started, "chosen": chosen, **scores}
+        seconds = time.perf_counter() - started
+        yield TranslationResult(row=name, seed=None, seconds=seconds, chosen=chosen, metrics=metrics)
 
 
 def _variants(
     config: DictConfig, variants: list[Variant], seeds: list[int], validation: PairedRows, test: PairedRows
-) -> Iterator[dict]:
+) -> Iterator[TranslationResult]:
     for seed in seeds:
         for variant in variants:
             training = _training(config, variant, seed)
             training.train()
             translation = load_translation(training.folder)
-            scores, chosen = {}, {}
+            metrics, chosen = {}, {}
             for direction in translation.directions:
                 sampling = dict(variant.sampling)
                 if variant.tune:
                     sampling |= best_sampling(translation, validation, direction, variant.tune, sampling)
                     chosen[direction] = sampling
-                scores |= translation_metrics(translation, test, (direction,), **sampling)
-            shown = ", ".join(f"{SIMILARITY[name]} {score['similarity']:.4f}" for name, score in scores.items())
+                metrics |= translation_metrics(translation, test, (direction,), **sampling)
+            shown = ", ".join(
+                f"{SIMILARITY[name]} {of_direction.similarity:.4f}" for name, of_direction in metrics.items()
+            )
             print(f"seed {seed} {variant.name}: {shown}", flush=True)
-            yield {
-                "row": variant.name,
-                "seed": seed,
-                "seconds": training.summary()["seconds"],
-                "chosen": chosen,
-                **scores,
-            }
+            seconds = training.summary()["seconds"]
+            yield TranslationResult(row=variant.name, seed=seed, seconds=seconds, chosen=chosen, metrics=metrics)
 
 
 def _training(config: DictConfig, variant: Variant, seed: int) -> TrainingStage:

@@ -28,6 +28,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
 from evaluation.reports.comparison_report import write_comparison
+from evaluation.reports.comparison_result import ComparisonResult, Plot
 from evaluation.reports.comparison_tables import cider_intervals
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
@@ -43,7 +44,7 @@ SUMMARY = (
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
 
 
-def run_demo(config: DictConfig) -> dict:
+def run_demo(config: DictConfig) -> ComparisonResult:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
     overrides = [override("output_dir", f"{config.runs_dir}/prepare_data/demo"), *config.prepare]
     preparing = compose_config("prepare_data", *overrides)
@@ -65,27 +66,26 @@ def run_demo(config: DictConfig) -> dict:
     world = json.loads((store.path.parent / "world.json").read_text())
     train, test = len(store.captions(store.text_split)), len(store.image_ids(config.split))
     with clock.stage(REPORT.label):
-        results = {
-            **facts,
-            "title": "Captioning images after training on text alone",
-            "summary": SUMMARY.format(train=train, test=test),
-            "config": plain(config),
-            "world": world["world_hash"],
-            "store": store.hash,
-            "store_path": str(store.path),
-            "split": config.split,
-            "seeds": list(config.seeds),
-            "minutes": round((time.perf_counter() - started) / 60, 1),
-            "intervals": cider_intervals(runs, None),
-            "runs": [run.to_json() for run in runs],
-            "notes": [*_notes(config, world), *shared_trainings(runs)],
-            "plots": _plots(config, store, method_runs, output_dir),
-        }
-        text = write_comparison(output_dir, results, config.examples, config.picture_side)
+        result = ComparisonResult(
+            facts={**facts, "world": world["world_hash"]},
+            title="Captioning images after training on text alone",
+            summary=SUMMARY.format(train=train, test=test),
+            config=plain(config),
+            store=store.hash,
+            store_path=str(store.path),
+            split=config.split,
+            seeds=list(config.seeds),
+            minutes=round((time.perf_counter() - started) / 60, 1),
+            intervals=cider_intervals(runs, None),
+            runs=runs,
+            notes=[*_notes(config, world), *shared_trainings(runs)],
+            plots=_plots(config, store, method_runs, output_dir),
+        )
+        text = write_comparison(output_dir, result, config.examples, config.picture_side)
         save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
     print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
-    return results
+    return result
 
 
 def _method_runs(config: DictConfig, root: Path, encoder: str) -> MethodRuns:
@@ -121,9 +121,9 @@ def _notes(config: DictConfig, world: dict) -> list[str]:
     return notes
 
 
-def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, output_dir: Path) -> list[dict]:
+def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, output_dir: Path) -> list[Plot]:
     """PCA of what each decoder reads, and the cosine to the texts against the injection step; first seed. Saved in
-    `output_dir`; {file, caption} of each."""
+    `output_dir`."""
     seed = config.seeds[0]
     images, texts = store.images(config.split), store.texts(config.split)
     image_row = torch.from_numpy(store.pairs(config.split))
@@ -136,7 +136,7 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
         return []
     titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}
     panels = {f"{titles[method]}\nmeans {centroid_distance(*pair):.2f} apart": pair for method, pair in aligned.items()}
-    plots = [{"file": "pca.svg", "caption": "Texts and images as the decoders read them, on shared axes."}]
+    plots = [Plot("pca.svg", "Texts and images as the decoders read them, on shared axes.")]
     save_plot(plot_embedding_pca(panels), output_dir, "pca")
     if {"c2_collapse", "diffusion_bridge"} <= set(aligned):
         bridge = next(method for method in shown if method.name == "diffusion_bridge")
@@ -151,7 +151,7 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
         level = {"centred, no bridge": paired_cosine(centred, centred_texts, image_row)}
         save_plot(plot_cosine_against_timestep(TIMESTEPS, lines, level), output_dir, "injection")
         caption = "How near images come to their texts, by the step at which they enter the reverse diffusion."
-        plots.append({"file": "injection.svg", "caption": caption})
+        plots.append(Plot("injection.svg", caption))
     return plots
 
 

@@ -85,7 +85,7 @@ def experiment_override(stage: str, name: str | None, groups: Mapping[str, Mappi
     path = CONFIGS / "experiment" / str(name) / f"{stage}.yaml"
     if name is None or not path.is_file():
         return []
-    settings = plain(OmegaConf.load(path))
+    settings = plain(OmegaConf.load(path), resolve=False)
     for group, chosen in (groups or {}).items():
         for key, value in settings.get(group, {}).items():
             if chosen.get(key) != value:

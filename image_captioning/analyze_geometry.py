@@ -21,7 +21,7 @@ from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import drawn_rows
 from embedding_space.store import EmbeddingStore
-from evaluation.geometry.analysis import analyze
+from evaluation.geometry.analysis import Geometry, analyze
 from evaluation.geometry.plots import geometry_figures, origin
 from evaluation.geometry.sample import Embeddings
 from evaluation.reports.plots import footnote, plot_clouds, plot_embedding_pca, save_plot, subsample
@@ -54,13 +54,13 @@ def analyze_geometry(config: DictConfig) -> dict:
             name: {"steps": chain.options(), "hash": chain.hash, "estimates": chain.estimates}
             for name, chain in alignments.items()
         },
-        "states": states,
+        "states": {name: state.to_json() for name, state in states.items()},
     }
     write_whole(output_dir / "geometry.json", json.dumps(results, indent=1) + "\n")
 
     note = f"{config.dataset.name}, {store.path.name}, split {sample['split']}: {sample['shown']}"
     figures = geometry_figures(states, note)
-    apart = {name: f"{name}\nmeans {state['gap']['distance_of_means']:.3f} apart" for name, state in states.items()}
+    apart = {name: f"{name}\nmeans {state.gap.distance_of_means:.3f} apart" for name, state in states.items()}
     pictures = {"pca": plot_embedding_pca({apart[name]: pair for name, pair in clouds.items()}, config.points)}
     if place is not None:
         placed = {name: place(*pair) for name, pair in tqdm(clouds.items(), desc="UMAP", unit="state")}
@@ -102,30 +102,30 @@ def sample_store(store: EmbeddingStore, config: DictConfig) -> tuple[Embeddings,
     }  # fmt: skip
 
 
-def geometry_table(states: Mapping[str, dict]) -> Table:
+def geometry_table(states: Mapping[str, Geometry]) -> Table:
     """One row per state, with the metrics that fit a line."""
     columns = [Column("state"), Column("distance of means", 3), Column("separable %"), Column("centred %")]
     columns += [Column("dimensions, images"), Column("dimensions, texts")]
-    paired = all(state["paired"] for state in states.values())
+    paired = all(state.paired for state in states.values())
     if paired:
         columns += [Column("gap length"), Column("cosine of pairs", 3), Column("noise sd", 4), Column("CKA", 3)]
     rows = []
     for name, state in states.items():
         row = {
             "state": name,
-            "distance of means": state["gap"]["distance_of_means"],
-            "separable %": 100 * state["separability"]["as_they_are"],
-            "centred %": 100 * state["separability"]["centred"],
-            "dimensions, images": state["spread"]["images"]["participation_ratio"],
-            "dimensions, texts": state["spread"]["texts"]["participation_ratio"],
+            "distance of means": state.gap.distance_of_means,
+            "separable %": 100 * state.separability.as_they_are,
+            "centred %": 100 * state.separability.centred,
+            "dimensions, images": state.spread["images"].participation_ratio,
+            "dimensions, texts": state.spread["texts"].participation_ratio,
         }
-        if paired:
-            length = state["paired"]["gap"]["length"]
+        if paired and state.paired and state.cosines.paired:
+            length = state.paired.gap.length
             row |= {
-                "gap length": f"{length['mean']:.3f} ± {length['sd']:.3f}",
-                "cosine of pairs": state["cosines"]["paired"]["mean"],
-                "noise sd": state["paired"]["residuals"]["sd_rms"],
-                "CKA": state["paired"]["cka"]["linear"],
+                "gap length": f"{length.mean:.3f} ± {length.sd:.3f}",
+                "cosine of pairs": state.cosines.paired.mean,
+                "noise sd": state.paired.residuals.sd_rms,
+                "CKA": state.paired.cka.linear,
             }
         rows.append(row)
     return Table(rows, columns)

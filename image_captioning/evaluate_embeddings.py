@@ -38,8 +38,9 @@ from modality_translation.translation import load_translation
 def evaluate(config: DictConfig) -> dict:
     """Evaluate as `configs/evaluate_embeddings.yaml` says, print the tables and return what `scores.json` holds."""
     store = EmbeddingStore(config.image_store if config.translation else config.store)
-    images, task = len(store.image_ids(config.split)), _classification(config, store)
-    has_captions = store.tables.has("captions", config.split)
+    task, has_captions = _classification(config, store), store.tables.has("captions", config.split)
+    images = len(store.image_ids(config.split))
+    texts = len(store.tables.caption_rows(config.split)) if has_captions else 0
     if task is None and not has_captions:
         raise ValueError(
             f"The split {config.split!r} of {store.path.parent} has no captions to retrieve: give classes=... and "
@@ -52,7 +53,7 @@ def evaluate(config: DictConfig) -> dict:
         "images": images,
     }
     if has_captions:
-        results["texts"] = len(store.tables.caption_rows(config.split))
+        results["texts"] = texts
     if task is not None:
         results |= {"classes": task.names, "templates": task.templates}
     tables, notes = {}, []
@@ -60,7 +61,7 @@ def evaluate(config: DictConfig) -> dict:
         results |= _alignments(config, task, has_captions, tables, notes)
     if config.translation:
         results["translation"] = _translation(config, task, has_captions, tables, notes)
-    notes.append(_note(results, task, config.labels))
+    notes.append(_note(images, texts, task, config.labels))
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_json(output_dir / "scores.json", results)
@@ -148,9 +149,13 @@ def _translation(
         if stores.is_joint:
             scores["untranslated"] = untranslated_metrics(pairs)
         bounds = proposition_1(translation, pairs, config.alpha, sampling)
-        results |= {**scores, "proposition_1": bounds}
+        results |= {
+            name: {direction: asdict(metrics) for direction, metrics in of_rows.items()}
+            for name, of_rows in scores.items()
+        }
+        results["proposition_1"] = bounds
         for direction in translation.directions:
-            rows = [{"rows": name, **table_row(own[direction])} for name, own in scores.items()]
+            rows = [{"rows": name, **table_row(of_rows[direction])} for name, of_rows in scores.items()]
             title = f"By the translation, {direction.replace('_', ' ')} ({SIMILARITY[direction]})"
             tables[title] = Table(rows, COLUMNS)
             for share in bounds.get(direction, ()):
@@ -160,14 +165,14 @@ def _translation(
         images = F.normalize(stores.images.images(config.split)[task.rows], dim=-1)
         joint = stores.images.joint and translation.encoders["texts"] == translation.encoders["images"]
         classified = classify(translation, images, task, joint, sampling)
-        results["zero_shot"] = {name: asdict(own) for name, own in classified.items()}
+        results["zero_shot"] = {name: asdict(accuracy) for name, accuracy in classified.items()}
         tables["Zero-shot classification by the translation"] = classification_table(classified)
     notes.append(f"The translation {Path(config.translation).name} was trained on image-text pairs.")
     return results
 
 
-def _note(results: dict, task: Classification | None, labels: str | None) -> str:
-    note = f"{results['images']:,} images" + (f" and {results['texts']:,} captions." if "texts" in results else ".")
+def _note(images: int, texts: int, task: Classification | None, labels: str | None) -> str:
+    note = f"{images:,} images" + (f" and {texts:,} captions." if texts else ".")
     if task is not None:
         named = labels in (None, "captions")
         origin = "the classes that captions name alone" if named else f"labels={labels}"

@@ -24,7 +24,7 @@ def load_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alig
 
     Args:
         config: the command's, whose `dataset`, `encoder` and `seed` become the method's. Its `diffusion_dir`, if any,
-            is the bridge's diffusion model.
+            is the bridge's diffusion model; its `stage_experiment`, if any, has the method's settings.
 
     Raises:
         ValueError: no such file or captioner, or a captioner that reads another encoder's embeddings.
@@ -52,7 +52,9 @@ def captioner_alignment(checkpoint: str, store: EmbeddingStore) -> Alignment:
 
 
 def _method_alignment(name: str, config: DictConfig, store: EmbeddingStore) -> Alignment:
-    stage = compose_config("image_captioning", f"alignment={name}")
+    experiment = config.get("stage_experiment")
+    settings = [f"experiment={experiment}"] if experiment else []
+    stage = compose_config("image_captioning", *settings, f"alignment={name}")
     for key in ("dataset", "encoder", "seed"):
         stage[key] = config[key]
     if "diffusion_dir" in config and "diffusion" in stage.alignment:

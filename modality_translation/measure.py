@@ -7,7 +7,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evaluation.embeddings.retrieval import image_to_text, paired_cosine, text_to_image
+from evaluation.embeddings.retrieval import (
+    RetrievalScores,
+    TranslationMetrics,
+    image_to_text,
+    paired_cosine,
+    text_to_image,
+)
 from modality_translation.pairs import PairedRows
 
 ROWS_AT_ONCE = 8192
@@ -24,8 +30,8 @@ class Translator(Protocol):
 
 def translation_metrics(
     translator: Translator, pairs: PairedRows, directions: tuple[str, ...], **sampling: object
-) -> dict[str, dict]:
-    """For each direction {"similarity", "recall_at_1", ..., "median_rank", "queries"}.
+) -> dict[str, TranslationMetrics]:
+    """The metrics of each direction.
 
     `similarity` is the paper's Sim_txt (image_to_text) and Sim_img (text_to_image): the mean cosine of translated rows
     to their pairs' rows. Retrieval takes the translated rows as queries among the true rows of their space: captions by
@@ -34,7 +40,7 @@ def translation_metrics(
     return {direction: _direction_metrics(translator, pairs, direction, sampling) for direction in directions}
 
 
-def _direction_metrics(translator: Translator, pairs: PairedRows, direction: str, sampling: dict) -> dict:
+def _direction_metrics(translator: Translator, pairs: PairedRows, direction: str, sampling: dict) -> TranslationMetrics:
     images, texts = pairs.images, pairs.texts
     if direction == "image_to_text":
         images = translator.translate(images, direction, **sampling)
@@ -42,7 +48,11 @@ def _direction_metrics(translator: Translator, pairs: PairedRows, direction: str
     else:
         texts = translator.translate(texts, direction, **sampling)
         scores = text_to_image(images, texts, pairs.image_row)
-    return {"similarity": paired_cosine(images, texts, pairs.image_row), **scores.to_dict()}
+    return _with_similarity(scores, paired_cosine(images, texts, pairs.image_row))
+
+
+def _with_similarity(scores: RetrievalScores, similarity: float) -> TranslationMetrics:
+    return TranslationMetrics(**vars(scores), similarity=similarity)
 
 
 def translated_cosine(made: Tensor, pairs: PairedRows, direction: str) -> float:
@@ -52,13 +62,12 @@ def translated_cosine(made: Tensor, pairs: PairedRows, direction: str) -> float:
     return paired_cosine(pairs.images, made, pairs.image_row)
 
 
-def untranslated_metrics(pairs: PairedRows) -> dict[str, dict]:
+def untranslated_metrics(pairs: PairedRows) -> dict[str, TranslationMetrics]:
     """The same metrics for images and texts of one space, as they are: CLIP without translation."""
     cosine = paired_cosine(pairs.images, pairs.texts, pairs.image_row)
     ways = {"image_to_text": image_to_text, "text_to_image": text_to_image}
     return {
-        name: {"similarity": cosine, **way(pairs.images, pairs.texts, pairs.image_row).to_dict()}
-        for name, way in ways.items()
+        name: _with_similarity(way(pairs.images, pairs.texts, pairs.image_row), cosine) for name, way in ways.items()
     }
 
 

@@ -28,9 +28,9 @@ class TranslationTask:
     def evaluate(self, model: Translation) -> Evaluation:
         """`sim_txt`, `sim_img`, R@1 both ways, and `dissimilarity`, 1 - the mean similarity, for `loop.keep`."""
         by_direction = translation_metrics(model, self.validation, tuple(model.directions))
-        metrics = {SIMILARITY[name]: values["similarity"] for name, values in by_direction.items()}
+        metrics = {SIMILARITY[name]: values.similarity for name, values in by_direction.items()}
         metrics["dissimilarity"] = 1 - sum(metrics.values()) / len(metrics)
-        recalls = {f"{name}_recall_at_1": values["recall_at_1"] for name, values in by_direction.items()}
+        recalls = {f"{name}_recall_at_1": values.recall_at_1 for name, values in by_direction.items()}
         return Evaluation(metrics | recalls)
 
     def save(self, model: Translation, folder: Path) -> None:

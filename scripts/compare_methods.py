@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from common.cli import command
 
 
-def run(config: DictConfig) -> dict:
+def run(config: DictConfig) -> object:
     """Run as `configs/compare_methods.yaml` says; returns what `results.json` holds."""
     from comparison.compare_methods import compare
 

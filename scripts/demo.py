@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from common.cli import command
 
 
-def run(config: DictConfig) -> dict:
+def run(config: DictConfig) -> object:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
     from comparison.demo import run_demo
 

@@ -31,6 +31,13 @@ class RetrievalScores:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TranslationMetrics(RetrievalScores):
+    """Retrieval by rows that were translated into the other space, and their mean cosine to their pairs' rows."""
+
+    similarity: float
+
+
 @dataclass(frozen=True)
 class RetrievalResult:
     """Retrieval in both directions, and how near the modalities are."""

@@ -1,4 +1,4 @@
-"""Figures of `evaluation.geometry`. Each takes {state: statistics of `analyze`}, as in geometry.json."""
+"""Figures of `evaluation.geometry`. Each takes {state: its geometry}."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evaluation.geometry.analysis import Geometry
+from evaluation.geometry.residuals import Gaussianity
+from evaluation.geometry.sample import Cosines, Summary
 from evaluation.reports.plots import BLUE, GRAY, GREEN, ORANGE, PINK, STYLE, footnote, legend_above
 
 # Okabe and Ito's, each with a dash pattern, so that lines are distinct without colors as well.
@@ -22,7 +25,7 @@ KINDS = {"paired": (GREEN, "-"), "unpaired": (GRAY, ":"), "images": (ORANGE, "--
 GRAYS = ("#1A1A1A", "#808080", "#C4C4C4")  # beside lines whose colors distinguish states
 
 
-def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Figure]:
+def geometry_figures(states: Mapping[str, Geometry], note: str = "") -> dict[str, Figure]:
     """All figures that these states have data for, {file name without ending: figure}.
 
     Args:
@@ -40,7 +43,7 @@ def geometry_figures(states: Mapping[str, dict], note: str = "") -> dict[str, Fi
         "gap_axes": plot_gap_axes(states),
         "spread": plot_spread(states),
     }
-    paired = all(state["paired"] for state in states.values())
+    paired = all(state.paired for state in states.values())
     if paired:
         figures["residuals"] = plot_residuals(states)
     for name, figure in figures.items():
@@ -54,28 +57,28 @@ def origin(note: str, uses_pairs: bool) -> str:
     return "; ".join(filter(None, [note, "uses image-text pairs" if uses_pairs else "no pairs used"]))
 
 
-def plot_summary(states: Mapping[str, dict]) -> Figure:
+def plot_summary(states: Mapping[str, Geometry]) -> Figure:
     """Each state's scalars: distances, cosines, separability, uniformity, CKA."""
-    charts: list[tuple[str, dict[str, Callable[[dict], float]]]] = [
-        ("distance of the means", {"": lambda s: s["gap"]["distance_of_means"]}),
+    charts: list[tuple[str, dict[str, Callable[[Geometry], Any]]]] = [
+        ("distance of the means", {"": lambda s: s.gap.distance_of_means}),
         ("linear classifier's accuracy", {
-            "as they are": lambda s: s["separability"]["as_they_are"],
-            "centered": lambda s: s["separability"]["centred"],
+            "as they are": lambda s: s.separability.as_they_are,
+            "centered": lambda s: s.separability.centred,
         }),
         ("uniformity (low: spread)", {
-            name: lambda s, name=name: s["uniformity"][name] for name in ("texts", "images")
+            name: lambda s, name=name: s.uniformity[name] for name in ("texts", "images")
         }),
     ]  # fmt: skip
-    if all(state["paired"] for state in states.values()):
+    if all(state.paired for state in states.values()):
         charts += [
             ("mean cosine", {
-                "of pairs": lambda s: s["cosines"]["paired"]["mean"],
-                "others": lambda s: s["cosines"]["unpaired"]["mean"],
+                "of pairs": lambda s: s.cosines.paired.mean,
+                "others": lambda s: s.cosines.unpaired.mean,
             }),
-            ("length of pairs' gaps (± sd)", {"": lambda s: s["paired"]["gap"]["length"]}),
+            ("length of pairs' gaps (± sd)", {"": lambda s: s.paired.gap.length}),
             ("linear CKA", {
-                "pairs": lambda s: s["paired"]["cka"]["linear"],
-                "shuffled": lambda s: s["paired"]["cka"]["linear_shuffled"],
+                "pairs": lambda s: s.paired.cka.linear,
+                "shuffled": lambda s: s.paired.cka.linear_shuffled,
             }),
         ]  # fmt: skip
     lines = len(charts) // 3
@@ -87,14 +90,14 @@ def plot_summary(states: Mapping[str, dict]) -> Figure:
 
 
 def _dots(
-    plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, dict], colors=(BLUE, ORANGE)
+    plot: Axes, title: str, measures: Mapping[str, Callable], states: Mapping[str, Geometry], colors=(BLUE, ORANGE)
 ) -> None:
     places = np.arange(len(states))
     for (name, measure), color, marker in zip(measures.items(), colors, ("o", "^"), strict=False):
         values = [measure(state) for state in states.values()]
         spreads = None
-        if isinstance(values[0], Mapping):
-            values, spreads = [value["mean"] for value in values], [value["sd"] for value in values]
+        if isinstance(values[0], Summary):
+            values, spreads = [value.mean for value in values], [value.sd for value in values]
         look = {"color": color, "markersize": 6, "label": name, "capsize": 3}
         plot.errorbar(values, places, xerr=spreads, fmt=marker, **look)
     plot.set_yticks(places, list(states))
@@ -107,45 +110,44 @@ def _dots(
         plot.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", **below)
 
 
-def plot_cosines(states: Mapping[str, dict]) -> Figure:
+def plot_cosines(states: Mapping[str, Geometry]) -> Figure:
     """Histograms of cosines within modalities and between them, one panel per state."""
     names = {"paired": "image and its text", "unpaired": "image and another text"}
     names |= {"image_image": "two images", "text_text": "two texts"}
 
-    def draw(plot: Axes, state: dict) -> None:
-        for (key, label), look in zip(names.items(), KINDS.values(), strict=True):
-            if key in state["cosines"]:
-                _histogram(plot, state["cosines"][key], label, *look)
+    def draw(plot: Axes, state: Geometry) -> None:
+        for (kind, label), look in zip(names.items(), KINDS.values(), strict=True):
+            if (cosines := getattr(state.cosines, kind)) is not None:
+                _histogram(plot, cosines, label, *look)
 
     return _panels(states, draw, "cosine", "share in 0.02")
 
 
-def plot_gap_directions(states: Mapping[str, dict]) -> Figure:
+def plot_gap_directions(states: Mapping[str, Geometry]) -> Figure:
     """Cosines of the gap to single pairs' gaps, and to differences within each modality, one panel per state.
 
     Titles have the gap's length and its angles to the images' and the texts' span.
     """
 
-    def draw(plot: Axes, state: dict) -> None:
-        orthogonality = state["gap"]["orthogonality"]
-        if state["paired"]:
-            _histogram(plot, state["paired"]["gap"]["cosine_to_mean_gap"], "a pair's gap", *KINDS["paired"])
-        for kind, measures in orthogonality.items():
-            _histogram(plot, measures["cosine_to_differences"], f"two {kind}' difference", *KINDS[kind])
+    def draw(plot: Axes, state: Geometry) -> None:
+        if state.paired:
+            _histogram(plot, state.paired.gap.cosine_to_mean_gap, "a pair's gap", *KINDS["paired"])
+        for kind, measures in state.gap.orthogonality.items():
+            _histogram(plot, measures.cosine_to_differences, f"two {kind}' difference", *KINDS[kind])
         plot.set_xlim(-1, 1)
 
     titled = {}
     for name, state in states.items():
-        to_span = {kind: f"{o['angle_to_span_degrees']:.0f}°" for kind, o in state["gap"]["orthogonality"].items()}
+        to_span = {kind: f"{o.angle_to_span_degrees:.0f}°" for kind, o in state.gap.orthogonality.items()}
         words = f"{to_span['images']} to images' span, {to_span['texts']} to texts'"
-        titled[f"{name}\nlength {state['gap']['distance_of_means']:.3f}\n{words}"] = state
+        titled[f"{name}\nlength {state.gap.distance_of_means:.3f}\n{words}"] = state
     return _panels(titled, draw, "cosine to the gap", "share in 0.02")
 
 
-def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
+def plot_gap_axes(states: Mapping[str, Geometry]) -> Figure:
     """The gap along each principal axis of the variance within modalities, against the rows' sd on that axis."""
     least = 1e-5  # logarithmic axes have no zero
-    axes = {name: np.array([state["gap"]["axes"][key] for key in ("sd", "gap")]) for name, state in states.items()}
+    axes = {name: np.array([state.gap.axes.sd, state.gap.axes.gap]) for name, state in states.items()}
     any_below = any((values < least).any() for values in axes.values())
 
     def draw(plot: Axes, values: np.ndarray) -> None:
@@ -164,41 +166,41 @@ def plot_gap_axes(states: Mapping[str, dict]) -> Figure:
     return _panels(axes, draw, "sd of rows on an axis", "gap on that axis")
 
 
-def plot_spread(states: Mapping[str, dict]) -> Figure:
+def plot_spread(states: Mapping[str, Geometry]) -> Figure:
     """How many leading directions hold the variance of images and of texts, and their effective dimensions."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.7), layout="constrained")
         plots = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
         for plot, kind in zip(plots, ("images", "texts"), strict=False):
-            _cumulative(plot, {name: state["spread"][kind]["spectrum"] for name, state in states.items()})
+            _cumulative(plot, {name: state.spread[kind].spectrum for name, state in states.items()})
             plot.set_title(kind)
         plots[0].set_ylabel("share of variance held")
-        measures = {kind: lambda s, kind=kind: s["spread"][kind]["participation_ratio"] for kind in ("texts", "images")}
+        measures = {kind: lambda s, kind=kind: s.spread[kind].participation_ratio for kind in ("texts", "images")}
         _dots(plots[2], "participation ratio", measures, states, GRAYS)
         legend_above(figure, plots[0])
     return figure
 
 
-def plot_residuals(states: Mapping[str, dict]) -> Figure:
+def plot_residuals(states: Mapping[str, Geometry]) -> Figure:
     """Alignment noise: its sd in each dimension, cosines between residuals, leading directions, Gaussianity."""
-    residuals = {name: state["paired"]["residuals"] for name, state in states.items()}
+    residuals = {name: state.paired.residuals for name, state in states.items() if state.paired}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 6.2), layout="constrained")
         sd, cosine, share, tests = figure.subplots(2, 2).flat
-        for (name, statistics), (color, dashes) in zip(residuals.items(), LOOKS, strict=False):
-            values = sorted(statistics["sd"], reverse=True)
+        for (name, of_state), (color, dashes) in zip(residuals.items(), LOOKS, strict=False):
+            values = sorted(of_state.sd, reverse=True)
             sd.plot(range(1, len(values) + 1), values, color=color, linestyle=dashes, linewidth=1.8, label=name)
-            _histogram(cosine, statistics["cosine"], name, color, dashes)
+            _histogram(cosine, of_state.cosine, name, color, dashes)
         sd.set(xlabel="dimension, largest first", ylabel="sd of the residuals", ylim=(0, None))
         sd.set_title("alignment noise per dimension")
-        isotropic = next(iter(residuals.values()))["cosine"]["sd_if_isotropic"]
+        isotropic = next(iter(residuals.values())).cosine.sd_if_isotropic
         cosine.axvspan(-isotropic, isotropic, color=GRAY, alpha=0.2, linewidth=0)
         cosine.set(xlabel="cosine (gray: ± sd of isotropic noise)", ylabel="share in 0.02")
         cosine.set_title("between two pairs' residuals")
-        _cumulative(share, {name: part["spread"]["spectrum"] for name, part in residuals.items()})
+        _cumulative(share, {name: of_state.spread.spectrum for name, of_state in residuals.items()})
         share.set(ylabel="share of variance held")
         share.set_title("residuals' leading directions")
-        _tests(tests, {name: part["gaussianity"] for name, part in residuals.items()})
+        _tests(tests, {name: of_state.gaussianity for name, of_state in residuals.items()})
         legend_above(figure, sd)
     return figure
 
@@ -234,11 +236,11 @@ def plot_optimization(curves: Mapping[str, Mapping[float, Mapping[str, Sequence[
     return figure
 
 
-def _tests(plot: Axes, states: Mapping[str, dict]) -> None:
+def _tests(plot: Axes, states: Mapping[str, Gaussianity]) -> None:
     measures = {
-        "K²": lambda s: s["dagostino"] and s["dagostino"]["share_rejected"],
-        "K², corrected": lambda s: s["dagostino"] and s["dagostino"]["share_rejected_benjamini_hochberg"],
-        "Anderson-Darling": lambda s: s["anderson_darling"] and s["anderson_darling"]["share_rejected"],
+        "K²": lambda s: s.dagostino and s.dagostino.share_rejected,
+        "K², corrected": lambda s: s.dagostino and s.dagostino.share_rejected_benjamini_hochberg,
+        "Anderson-Darling": lambda s: s.anderson_darling and s.anderson_darling.share_rejected,
     }
     places = np.arange(len(states))
     for n, ((label, measure), color) in enumerate(zip(measures.items(), GRAYS, strict=True)):
@@ -260,8 +262,8 @@ def _cumulative(plot: Axes, spectra: Mapping[str, Sequence[float]]) -> None:
     plot.set(xlabel="leading directions", ylim=(0, 1.02))
 
 
-def _histogram(plot: Axes, cosines: dict, label: str, color: str, dashes) -> None:
-    shares = np.array(cosines["histogram"])
+def _histogram(plot: Axes, cosines: Cosines, label: str, color: str, dashes) -> None:
+    shares = np.array(cosines.histogram)
     middles = (np.arange(len(shares)) + 0.5) * 2 / len(shares) - 1
     filled = np.flatnonzero(shares > 0)
     shown = slice(max(filled.min() - 1, 0), filled.max() + 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -82,15 +82,28 @@ class Embeddings:
         return first, (first + torch.randint(1, rows, (draws,), generator=generator)) % rows
 
 
-def summary(values: Tensor) -> dict[str, float]:
-    """Mean and standard deviation (n - 1) of `values`."""
-    return {"mean": values.mean().item(), "sd": values.std().item()}
+@dataclass(frozen=True)
+class Summary:
+    """Mean and standard deviation (n - 1) of values."""
+
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Summary:
+        return cls(values.mean().item(), values.std().item())
 
 
-def with_histogram(cosines: Tensor) -> dict:
-    """Mean, standard deviation and the shares of `cosines` in `BINS` equal bins from -1 to 1."""
-    counts = torch.histc(cosines.float().cpu(), BINS, -1, 1)
-    return {**summary(cosines), "histogram": rounded(counts / counts.sum())}
+@dataclass(frozen=True)
+class Cosines(Summary):
+    """A summary of cosines, with their shares in `BINS` equal bins from -1 to 1."""
+
+    histogram: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, values: Tensor) -> Cosines:
+        counts = torch.histc(values.float().cpu(), BINS, -1, 1)
+        return cls(values.mean().item(), values.std().item(), rounded(counts / counts.sum()))
 
 
 def rounded(values: Iterable[float] | Tensor, digits: int = 6) -> list[float]:

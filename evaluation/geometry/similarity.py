@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import model_serializer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from evaluation.geometry.sample import Embeddings, summary, with_histogram
+from evaluation.geometry.sample import Cosines, Embeddings, Summary
 
 LOGISTIC_PENALTY = 1e-3  # times the squared norm of the weights, added to the mean loss
 
 
-def cosine_statistics(embeddings: Embeddings, draws: int) -> dict:
-    """Cosines of two images, of two texts, of an image and another text, and of pairs if they are known."""
+@dataclass(frozen=True)
+class CosinesByKind:
+    """Cosines of two images, of two texts, of an image and another text, and of pairs, None if they are unknown."""
+
+    image_image: Cosines
+    text_text: Cosines
+    unpaired: Cosines
+    paired: Cosines | None = None
+
+    @model_serializer
+    def to_json(self) -> dict[str, Any]:
+        """The values in `geometry.json`, which has no key for pairs if they are unknown."""
+        return {name: cosines for name, cosines in vars(self).items() if cosines is not None}
+
+
+@dataclass(frozen=True)
+class Separability:
+    """Accuracy of a linear classifier of modalities: of rows as they are, and of centered ones. 0.5 is chance."""
+
+    as_they_are: float
+    centred: float
+
+
+@dataclass(frozen=True)
+class PairedCka:
+    """Linear CKA of pairs, and of the same rows in random order."""
+
+    linear: float
+    linear_shuffled: float
+
+
+def cosine_statistics(embeddings: Embeddings, draws: int) -> CosinesByKind:
+    """Cosines within the modalities and between them, of `draws` pairs of rows each."""
     images, texts = (F.normalize(rows, dim=-1) for rows in (embeddings.images, embeddings.texts))
-    cosines = {
-        name: with_histogram((rows[first] * rows[second]).sum(-1))
-        for name, rows in (("image_image", images), ("text_text", texts))
+    image_image, text_text = (
+        Cosines.of((rows[first] * rows[second]).sum(-1))
+        for rows in (images, texts)
         for first, second in [embeddings.two_of(len(rows), draws)]
-    }
+    )
     generator = embeddings.generator()
     image, text = (torch.randint(len(rows), (draws,), generator=generator) for rows in (images, texts))
+    paired = None
     if embeddings.image_row is not None:
         apart = embeddings.image_row[text] != image
         image, text = image[apart], text[apart]
-        cosines["paired"] = with_histogram((images[embeddings.image_row] * texts).sum(-1))
-    return {**cosines, "unpaired": with_histogram((images[image] * texts[text]).sum(-1))}
+        paired = Cosines.of((images[embeddings.image_row] * texts).sum(-1))
+    return CosinesByKind(image_image, text_text, Cosines.of((images[image] * texts[text]).sum(-1)), paired)
 
 
 def uniformity(rows: Tensor, draws: tuple[Tensor, Tensor]) -> float:
@@ -40,10 +76,10 @@ def uniformity(rows: Tensor, draws: tuple[Tensor, Tensor]) -> float:
     return (-2 * squares).exp().mean().log().item()
 
 
-def pair_alignment(embeddings: Embeddings) -> dict[str, float]:
+def pair_alignment(embeddings: Embeddings) -> Summary:
     """Mean squared distance of the unit rows of pairs (Wang and Isola, section 4.1.1, α = 2)."""
     images, texts = (F.normalize(rows, dim=-1) for rows in (embeddings.images, embeddings.texts))
-    return summary((images[embeddings.image_row] - texts).square().sum(-1))
+    return Summary.of((images[embeddings.image_row] - texts).square().sum(-1))
 
 
 def linear_cka(first: Tensor, second: Tensor) -> float:
@@ -57,15 +93,15 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
     return ((first.T @ second).square().sum() / norms.clamp(min=1e-30)).item()
 
 
-def paired_cka(embeddings: Embeddings) -> dict[str, float]:
-    """Linear CKA of images and their first texts, and of the same rows in random order."""
+def paired_cka(embeddings: Embeddings) -> PairedCka:
+    """Linear CKA of images and their first texts."""
     first = embeddings.first_texts
     images, texts = embeddings.images[embeddings.image_row][first], embeddings.texts[first]
     shuffled = torch.randperm(len(first), generator=embeddings.generator())
-    return {"linear": linear_cka(images, texts), "linear_shuffled": linear_cka(images, texts[shuffled])}
+    return PairedCka(linear=linear_cka(images, texts), linear_shuffled=linear_cka(images, texts[shuffled]))
 
 
-def separability(embeddings: Embeddings) -> dict[str, float]:
+def separability(embeddings: Embeddings) -> Separability:
     """Accuracy of a linear classifier (logistic regression) of modalities on rows that it was not fitted to.
 
     Both modalities have the same weight, so that 0.5 is chance. For `as_they_are` it is fitted to one half of the
@@ -82,11 +118,11 @@ def separability(embeddings: Embeddings) -> dict[str, float]:
         of_texts = quarters[embeddings.image_row]
     parts = [(embeddings.images[quarters == part], embeddings.texts[of_texts == part]) for part in range(4)]
     if min(len(rows) for part in parts for rows in part) == 0:  # few rows: a quarter came out without texts
-        return {"as_they_are": 0.5, "centred": 0.5}
+        return Separability(0.5, 0.5)
     halves = parts[:2], parts[2:]
     whole = [[torch.cat(rows) for rows in zip(*half, strict=True)] for half in halves]
     centered = [[rows - of.mean(0) for rows, of in zip(part, other, strict=True)] for part, other in halves]
-    return {"as_they_are": _held_out_accuracy(*whole), "centred": _held_out_accuracy(*centered)}
+    return Separability(_held_out_accuracy(*whole), _held_out_accuracy(*centered))
 
 
 def _held_out_accuracy(fit: list[Tensor], test: list[Tensor]) -> float:

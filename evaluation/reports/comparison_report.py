@@ -1,13 +1,7 @@
-"""A comparison's folder: `results.json`, and its tables in Markdown and LaTeX and `report.html`.
-
-`results.json` has the facts of its command, `title`, `summary`, `notes`, `runs` (see `method_result.py`), `intervals`
-(see `comparison_tables.py`), the path of the embeddings (`store_path`), the `split`, and `plots`, SVG files of the same
-folder with their captions.
-"""
+"""A comparison's folder: `results.json`, and its tables in Markdown and LaTeX and `report.html`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,32 +10,26 @@ from omegaconf import OmegaConf
 from common.files import write_json, write_whole
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
+from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
-from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import Example
 from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
-SPREADS = {  # further runs in results.json: what a column of their table is for, and what it shows
-    "cross_domain": (attrgetter("evaluated_on"), "CIDEr on the data set of the training and on others"),
-    "few_captions": (attrgetter("share"), "CIDEr after training on some of the captions"),
-}
 RESULTS = "results.json"
 FACTS = ("command", "commit", "date", "machine", "versions")
-# Defaults for files of older versions.
-ABSENT = {"summary": "", "config": {}, "notes": (), "intervals": (), "plots": (), "minutes": None}
 
 
-def write_comparison(folder: str | Path, results: Mapping, pictures: int, picture_side: int) -> str:
+def write_comparison(folder: str | Path, result: ComparisonResult, pictures: int, picture_side: int) -> str:
     """Write `results.json`, `table.md`, `table.tex` and `report.html`; returns the tables for a terminal."""
     folder = Path(folder)
-    write_json(folder / RESULTS, results)
-    tables = comparison_tables(read_comparison(folder)).values()
+    write_json(folder / RESULTS, result.to_json())
+    tables = comparison_tables(result).values()
     parts = [table.markdown() for _, table in tables]
-    write_whole(folder / "table.md", "\n\n".join([*parts, *results["notes"]]) + "\n")
+    write_whole(folder / "table.md", "\n\n".join([*parts, *result.notes]) + "\n")
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
     write_whole(folder / "table.tex", "% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
@@ -72,33 +60,38 @@ def write_comparison_report(
         ValueError: the file is not of a comparison.
     """
     file = results_file(comparison)
-    results = read_comparison(comparison)
-    runs, intervals, notes = results["runs"], results["intervals"], list(results["notes"])
-    examples, note = comparison_examples(results, pictures, decoding)
-    facts = {name: results[name] for name in FACTS if name in results}
-    devices = {"trained on": {run.training_device for run in runs}, "captioned on": {run.result.device for run in runs}}
-    facts |= {what: "; ".join(sorted(names)) for what, some in devices.items() if (names := set(filter(None, some)))}
-    facts["seeds"] = ", ".join(map(str, results["seeds"]))
-    if results["minutes"] is not None:
-        facts["minutes"] = f"{results['minutes']:g}"
+    result = read_comparison(comparison)
+    examples, note = comparison_examples(result, pictures, decoding)
     path = Path(path or (file.with_name("report.html") if file.name == RESULTS else file.with_suffix(".html")))
-    plots = [(plot["caption"], file.with_name(plot["file"])) for plot in results["plots"]]
+    plots = [(plot.caption, file.with_name(plot.file)) for plot in result.plots]
     write_report(
         path,
-        results["title"],
-        results["summary"],
-        facts,
-        list(comparison_tables(results).values()),
+        result.heading,
+        result.summary,
+        _facts(result),
+        list(comparison_tables(result).values()),
         [(caption, plot.read_bytes()) for caption, plot in plots if plot.is_file()],
         examples,
-        [*notes, note] if note else notes,
-        cider_forests(runs, intervals),
-        gathered_warnings([run for key in ("runs", *SPREADS) for run in results[key]]),
-        OmegaConf.to_yaml(OmegaConf.create(results["config"])) if results["config"] else "",
+        [*result.notes, note] if note else result.notes,
+        cider_forests(result),
+        gathered_warnings(result.all_runs),
+        OmegaConf.to_yaml(OmegaConf.create(result.config)) if result.config else "",
         picture_side,
-        next((row["baseline"] for row in intervals if "baseline" in row), None),
+        result.baseline,
     )
     return path
+
+
+def _facts(result: ComparisonResult) -> dict[str, str]:
+    """The report's facts: of the command, the devices, the seeds and the time."""
+    facts = {name: result.facts[name] for name in FACTS if name in result.facts}
+    devices = {
+        "trained on": {run.training_device for run in result.runs},
+        "captioned on": {run.result.device for run in result.runs},
+    }
+    facts |= {what: "; ".join(sorted(names)) for what, some in devices.items() if (names := set(filter(None, some)))}
+    facts["seeds"] = ", ".join(map(str, result.seeds))
+    return facts if result.minutes is None else {**facts, "minutes": f"{result.minutes:g}"}
 
 
 def results_file(comparison: str | Path) -> Path:
@@ -106,10 +99,8 @@ def results_file(comparison: str | Path) -> Path:
     return Path(comparison) / RESULTS if Path(comparison).is_dir() else Path(comparison)
 
 
-def read_comparison(comparison: str | Path) -> dict:
-    """A comparison's results, with defaults for what older versions left out.
-
-    Its runs are MethodResults; a comparison of translations has none, but `translations`, rows as they are in the file.
+def read_comparison(comparison: str | Path) -> ComparisonResult:
+    """A finished comparison, of this version or an earlier one.
 
     Raises:
         FileNotFoundError: there are no results.
@@ -123,30 +114,23 @@ def read_comparison(comparison: str | Path) -> dict:
     results = read_object(path, "comparison")
     if not results.get("runs"):
         raise ValueError(f"{path} (option comparison) has no runs: it holds {', '.join(results)}, but no comparison")
-    rows = results["runs"]
-    seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
-    title = f"Comparison {results.get('config', {}).get('name', '')}".strip()
-    split = rows[0].get("split")
-    translations = [row for row in rows if "row" in row]
-    methods = {**results, "runs": []} if translations else results
-    runs = {key: [MethodResult.from_json(row) for row in methods.get(key, ())] for key in ("runs", *SPREADS)}
-    return {**ABSENT, "title": title, "seeds": seeds, "split": split, **results, **runs, "translations": translations}
+    return ComparisonResult.from_json(results)
 
 
-def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -> tuple[list[Example], str]:
+def comparison_examples(result: ComparisonResult, pictures: int, decoding: str | None) -> tuple[list[Example], str]:
     """Pictures with their captions, and a note that describes them, or says why there are no pictures.
 
     Raises:
         ValueError: no run has this decoding.
     """
-    runs = results["runs"]
+    runs = result.runs
     if not pictures:
         return [], ""
-    if "store_path" not in results or any(run.evaluation is None for run in runs):
+    if result.store_path is None or result.split is None or any(run.evaluation is None for run in runs):
         return [], "No pictures: the results do not say where the pictures and captions are."
     try:
-        store = EmbeddingStore(results["store_path"])
-        examples = gallery_examples(runs, store, results["split"], pictures, decoding)
+        store = EmbeddingStore(result.store_path)
+        examples = gallery_examples(runs, store, result.split, pictures, decoding)
     except FileNotFoundError as error:
         return [], f"No pictures: {error}"
     return examples, (
@@ -157,17 +141,18 @@ def comparison_examples(results: Mapping, pictures: int, decoding: str | None) -
     )
 
 
-def comparison_tables(results: Mapping) -> dict[str, tuple[str, Table]]:
+def comparison_tables(result: ComparisonResult) -> dict[str, tuple[str, Table]]:
     """{name: (caption, table)}. All comparisons of methods have the same names, and all of translations."""
-    runs, intervals = results["runs"], results["intervals"]
-    if rows := results["translations"]:
-        directions = [name for name, value in rows[0].items() if isinstance(value, Mapping) and "similarity" in value]
-        return {name: (name.replace("_", " ").capitalize(), translation_table(rows, name)) for name in directions}
-    images = f"{runs[0].result.images:,} images of the split {results['split']}"
-    tables = {"results": (f"Results on {images}", results_table(runs, intervals))}
-    if intervals:
-        tables["intervals"] = "CIDEr with 95 % intervals", interval_table(intervals)
-    for key, (column, caption) in SPREADS.items():
-        if results[key]:
-            tables[key] = caption, spread_table([*(runs if key == "cross_domain" else ()), *results[key]], column)
+    if rows := result.translations:
+        return {name: (name.replace("_", " ").capitalize(), translation_table(rows, name)) for name in rows[0].metrics}
+    images = f"{result.runs[0].result.images:,} images of the split {result.split}"
+    tables = {"results": (f"Results on {images}", results_table(result.runs, result.intervals))}
+    if result.intervals:
+        tables["intervals"] = "CIDEr with 95 % intervals", interval_table(result.intervals)
+    if result.cross_domain:
+        spread = spread_table([*result.runs, *result.cross_domain], attrgetter("evaluated_on"))
+        tables["cross_domain"] = "CIDEr on the data set of the training and on others", spread
+    if result.few_captions:
+        spread = spread_table(result.few_captions, attrgetter("share"))
+        tables["few_captions"] = "CIDEr after training on some of the captions", spread
     return tables

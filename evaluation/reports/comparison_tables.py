@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from evaluation.reports.comparison_result import CiderInterval
 from evaluation.reports.method_result import MethodResult
-from evaluation.reports.statistics import bootstrap_interval, paired_comparison, read_per_image
+from evaluation.reports.statistics import PairedComparison, bootstrap_interval, paired_comparison, read_per_image
 from evaluation.table import Column, Table
 
 ORACLES = ("oracle_pairs", "oracle_text")  # upper bounds, which do not compete for best marks
 
 
-def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[dict]:
+def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[CiderInterval]:
     """For each method and decoding the CIDEr over all seeds with its interval, and the comparison with the baseline.
 
     Raises:
         ValueError: two evaluations are not of the same images.
     """
-    rows: list[dict] = []
-    images = None
+    intervals, images = [], None
     for decoding in _decodings(runs):
         values, from_images = {}, {}
         for method in _methods(runs):
@@ -38,36 +37,37 @@ def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[
             values[method] = 100 * np.stack([part for _, part in scored])
             from_images[method] = seeds[0].result.caption_from == "images"
         for method, scores in values.items():
-            row = {"method": method, "decoding_name": decoding, "CIDEr": asdict(bootstrap_interval(scores))}
+            compared: tuple = ()
             # An oracle that captions texts is scored against fewer references, on another scale.
             if baseline in values and method != baseline and from_images[method]:
-                row |= {"baseline": baseline, **asdict(paired_comparison(scores, values[baseline]))}
-            rows.append(row)
-    return rows
+                compared = baseline, paired_comparison(scores, values[baseline])
+            intervals.append(CiderInterval(method, decoding, bootstrap_interval(scores), *compared))
+    return intervals
 
 
-def results_table(runs: Sequence[MethodResult], intervals: Sequence[Mapping] = ()) -> Table:
+def results_table(runs: Sequence[MethodResult], intervals: Sequence[CiderInterval] = ()) -> Table:
     """One row per method, over the seeds. Oracles do not compete for best marks.
 
     CIDEr is shown for each decoding, with the difference from the baseline where `intervals` have it. The other metrics
     are of the first decoding.
     """
-    comparisons = [row for row in intervals if "difference" in row]
     decodings = _decodings(runs)
     names = {decoding: f"CIDEr {decoding}" if len(decodings) > 1 else "CIDEr" for decoding in decodings}
     columns, rows = [Column("method")], []
     for name in names.values():
         columns.append(Column(name, 1, "higher"))
-        columns += [Column(f"{name} vs {base}") for base in dict.fromkeys(c["baseline"] for c in comparisons)]
+        columns += [
+            Column(f"{name} vs {baseline}") for baseline in dict.fromkeys(i.baseline for i in intervals if i.comparison)
+        ]
     columns += [Column("BLEU-4", 1, "higher"), Column("METEOR", 1, "higher"), Column("cosine to texts", 3, "higher")]
     columns += [Column("R@1 %", 1, "higher"), Column("seconds", 0)]
     for method in _methods(runs):
         row: dict = {"method": method}
         for decoding, name in names.items():
             row[name] = [run.cider for run in of_seeds(runs, method, decoding)]
-            for comparison in comparisons:
-                if (comparison["method"], comparison["decoding_name"]) == (method, decoding):
-                    row[f"{name} vs {comparison['baseline']}"] = signed_interval(comparison)
+            for interval in intervals:
+                if interval.comparison and (interval.method, interval.decoding_name) == (method, decoding):
+                    row[f"{name} vs {interval.baseline}"] = signed_interval(interval.comparison)
         seeds = of_seeds(runs, method, decodings[0])
         # An oracle that captions texts aligns no images.
         gaps = [None if method == "oracle_text" else run.result.gap for run in seeds]
@@ -79,20 +79,18 @@ def results_table(runs: Sequence[MethodResult], intervals: Sequence[Mapping] = (
     return Table(rows, columns, unranked=ORACLES)
 
 
-def interval_table(intervals: Sequence[Mapping]) -> Table:
+def interval_table(intervals: Sequence[CiderInterval]) -> Table:
     """One row per method and decoding: CIDEr with its interval, and the tests against the baseline."""
     rows = []
     for entry in intervals:
-        cider = entry["CIDEr"]
-        row = {"method": entry["method"], "decoding": entry["decoding_name"], "CIDEr": cider["value"]}
-        row["95 % interval"] = f"[{cider['low']:.1f}, {cider['high']:.1f}]"
-        if "difference" in entry:
-            p_seeds = entry["p_seeds"]
+        row = {"method": entry.method, "decoding": entry.decoding_name, "CIDEr": entry.cider.value}
+        row["95 % interval"] = f"[{entry.cider.low:.1f}, {entry.cider.high:.1f}]"
+        if compared := entry.comparison:
             row |= {
-                f"vs {entry['baseline']}": signed_interval(entry),
-                "p over images": f"{entry['p_images']:.2g}",
-                "differences of the seeds": " ".join(f"{value:+.1f}" for value in entry["per_seed"]),
-                "p over seeds": None if p_seeds is None else f"{p_seeds:.2g}",
+                f"vs {entry.baseline}": signed_interval(compared),
+                "p over images": f"{compared.p_images:.2g}",
+                "differences of the seeds": " ".join(f"{value:+.1f}" for value in compared.per_seed),
+                "p over seeds": None if compared.p_seeds is None else f"{compared.p_seeds:.2g}",
             }
         rows.append(row)
     return Table(rows)
@@ -108,9 +106,9 @@ def spread_table(runs: Sequence[MethodResult], key: Callable[[MethodResult], str
     return Table(rows, [Column("method"), *(Column(str(value), 1, "higher") for value in values)], unranked=ORACLES)
 
 
-def signed_interval(comparison: Mapping) -> str:
+def signed_interval(comparison: PairedComparison) -> str:
     """`+9.2 [+7.1, +11.3]`: a difference with its 95 % interval."""
-    return "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format(**comparison)
+    return f"{comparison.difference:+.1f} [{comparison.low:+.1f}, {comparison.high:+.1f}]"
 
 
 def gathered_warnings(runs: Sequence[MethodResult]) -> list[str]:

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from matplotlib.ticker import MaxNLocator
 
+from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.comparison_tables import of_seeds
-from evaluation.reports.method_result import MethodResult
+from evaluation.reports.statistics import Interval, PairedComparison
 
 MOST_SERIES = 4  # colors and marks of templates/forest.html
 
@@ -66,22 +67,24 @@ class Forest:
         return (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
 
 
-def cider_forests(runs: Sequence[MethodResult], intervals: Sequence[Mapping]) -> list[Forest]:
+def cider_forests(comparison: ComparisonResult) -> list[Forest]:
     """CIDEr with its intervals, one mark per decoding, and the differences from the baseline, if any."""
     values: dict[str, dict[str, Estimate]] = {}
     differences: dict[str, dict[str, Estimate]] = {}
-    for row in intervals:
-        method, decoding = row["method"], row["decoding_name"]
-        seeds = [run.cider for run in of_seeds(runs, method, decoding) if run.cider is not None]
-        values.setdefault(method, {})[decoding] = Estimate(points=seeds if len(seeds) > 1 else (), **row["CIDEr"])
-        if "difference" in row:
-            seeds = row["per_seed"] if len(row["per_seed"]) > 1 else ()
-            differences.setdefault(method, {})[decoding] = Estimate(row["difference"], row["low"], row["high"], seeds)
+    for interval in comparison.intervals:
+        method, decoding, cider = interval.method, interval.decoding_name, interval.cider
+        seeds = [run.cider for run in of_seeds(comparison.runs, method, decoding) if run.cider is not None]
+        values.setdefault(method, {})[decoding] = _estimate(cider.value, cider, seeds)
+        if less := interval.comparison:
+            differences.setdefault(method, {})[decoding] = _estimate(less.difference, less, less.per_seed)
     forests = (
         [Forest("CIDEr of each method with its 95 % interval over images; ticks: seeds", values)] if values else []
     )
     if differences:
-        baseline = next(row["baseline"] for row in intervals if "baseline" in row)
-        title = f"Difference in CIDEr from {baseline} with its 95 % interval over images; ticks: seeds"
+        title = f"Difference in CIDEr from {comparison.baseline} with its 95 % interval over images; ticks: seeds"
         forests.append(Forest(title, differences, level=0.0, signed=True))
     return forests
+
+
+def _estimate(value: float, interval: Interval | PairedComparison, seeds: Sequence[float]) -> Estimate:
+    return Estimate(value, interval.low, interval.high, seeds if len(seeds) > 1 else ())

@@ -38,19 +38,19 @@ def _track(config: DictConfig) -> None:
     tracker = Tracker(**config.tracker)
     if tracker.name == "none":
         return
-    results = read_comparison(config.comparison)
+    result = read_comparison(config.comparison)
     tables = {}
     # Comparisons share these names, so that a dashboard shows the tables of several side by side.
-    for name, (_, table) in comparison_tables(results).items():
+    for name, (_, table) in comparison_tables(result).items():
         cells = [[cell.text for cell in row] for row in table.cells()]
         tables[name] = ([column.name for column in table.header()], cells)
-    examples, _ = comparison_examples(results, config.pictures, config.decoding)
+    examples, _ = comparison_examples(result, config.pictures, config.decoding)
     if examples:
         methods = list(examples[0].captions)
         columns = ["image", "id", "references", *(f"{name}{of}" for name in methods for of in ("", " CIDEr"))]
         tables["gallery"] = (columns, [_gallery_row(example, config.picture_side) for example in examples])
     accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, results_file(config.comparison).parent, results["config"])
+    start_tracker(accelerator, tracker, results_file(config.comparison).parent, result.config)
     tracker.log_tables(accelerator, tables, step=0)
     accelerator.end_training()
 

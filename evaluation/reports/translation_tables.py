@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from evaluation.embeddings.retrieval import TranslationMetrics
+from evaluation.reports.translation_result import TranslationResult
 from evaluation.table import Column, Table
 
 COLUMNS = [
@@ -14,21 +16,18 @@ COLUMNS = [
 ]
 
 
-def table_row(figures: Mapping) -> dict:
-    """One direction's metrics of `translation_metrics` under the tables' column names."""
-    recalls = {f"R@{k} %": 100 * figures[f"recall_at_{k}"] for k in (1, 5, 10)}
-    return {"similarity": figures["similarity"], **recalls, "median rank": figures["median_rank"]}
+def table_row(metrics: TranslationMetrics) -> dict[str, float]:
+    """One direction's metrics under the tables' column names."""
+    recalls = {1: metrics.recall_at_1, 5: metrics.recall_at_5, 10: metrics.recall_at_10}
+    percent = {f"R@{k} %": 100 * recall for k, recall in recalls.items()}
+    return {"similarity": metrics.similarity, **percent, "median rank": metrics.median_rank}
 
 
-def translation_table(runs: Sequence[Mapping], direction: str) -> Table:
-    """One row per translation, the seeds' values side by side.
-
-    Args:
-        runs: of a comparison's `results.json`: the name of the `row`, and metrics under each direction.
-    """
+def translation_table(runs: Sequence[TranslationResult], direction: str) -> Table:
+    """One row per translation, the seeds' values side by side."""
     rows = []
-    for name in dict.fromkeys(run["row"] for run in runs):
-        seeds = [table_row(run[direction]) for run in runs if run["row"] == name and direction in run]
+    for name in dict.fromkeys(run.row for run in runs):
+        seeds = [table_row(run.metrics[direction]) for run in runs if run.row == name and direction in run.metrics]
         columns = seeds[0] if seeds else ()
         rows.append({"rows": name, **{column: [seed[column] for seed in seeds] for column in columns}})
     return Table(rows, COLUMNS)

@@ -13,55 +13,12 @@ from omegaconf import OmegaConf
 
 from common.hints import with_hint
 from comparison.compare_methods import compare
-from comparison.methods import find_methods
 from comparison.trainings import TRAIN
 from embedding_space.write_store import write_store
 
-DDPM = ["loop.steps=4", "loop.batch_size=16", "denoiser.width=16", "denoiser.depth=1", "validation_rows=8"]
-CAPTIONER = [
-    "loop.steps=60",
-    "loop.learning_rate=1e-2",
-    "loop.batch_size=16",
-    "loop.warmup_steps=1",
-    "loop.precision='no'",
-    "decoder.config.n_layer=1",
-]
-CAPTIONER += ["decoder.config.n_embd=16", "decoder.config.n_head=2", "validation_captions=8"]
-VARIANTS = {
-    "bridge_snr": {"alignment": "diffusion_bridge", "ddpm": ["diffusion.loss_weighting=min-snr"]},
-    "bridge_early": {"alignment": "diffusion_bridge", "captioner": ["alignment.image_timestep=100"]},
-    "c3": {"captioner": ["alignment.noise_std=0.2"]},
-}
 
-
-@pytest.fixture
-def config(make_store, compose, tmp_path):
-    """A comparison on a tiny store, with everything that it writes in tmp_path."""
-    store = make_store(images=8, texts=60)
-    config = compose(
-        "compare_methods",
-        "dataset=tables",
-        "dataset.name=tiny",
-        f"dataset.root={store.path.parent}",
-        f"store={store.path}",
-        "dataset.pairs_split=pretrain",
-        "dataset.image_mean_split=pretrain",
-        f"runs_dir={tmp_path}/outputs",
-        f"output_dir={tmp_path}/table",
-        f"cache_dir={tmp_path}/cache",
-        "metrics=[CIDEr]",
-        "seeds=[0,1]",
-    )
-    config.ddpm, config.captioner = DDPM, CAPTIONER
-    OmegaConf.set_struct(config, False)  # as a config file may, add variants
-    return OmegaConf.merge(config, {"variants": VARIANTS})
-
-
-@pytest.fixture
-def without_java(monkeypatch):
-    """The tiny store's captions are lower-case words already."""
-    for module in ("metrics", "ptb_tokenizer"):
-        monkeypatch.setattr(f"evaluation.captions.{module}.ptb_tokenize", list)
+def rows(runs):
+    return [run.to_json() for run in runs]
 
 
 @pytest.mark.usefixtures("without_java")
@@ -75,11 +32,11 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
             "baseline": "c3",
         },
     )
-    results = compare(config)
+    result = compare(config)
     printed = capsys.readouterr().out
     assert "[1/22] seed 0: training c2_collapse ... " in printed and " left" in printed
     assert "[22/22] seed 1: captioning with oracle_text ... " in printed and "    oracle_text: CIDEr" in printed
-    assert [(run["seed"], run["method"]) for run in results["runs"][::2]] == [
+    assert [(run.seed, run.method) for run in result.runs[::2]] == [
         (seed, method) for seed in (0, 1) for method in [*config.methods, *config.oracles]
     ]
     outputs = tmp_path / "outputs"
@@ -95,31 +52,31 @@ def test_methods_variants_and_oracles_are_trained_tested_and_reused(config, tmp_
     assert OmegaConf.load(outputs / "ddpm/tiny_bridge_snr_seed1/config.yaml").diffusion.loss_weighting == "min-snr"
     assert OmegaConf.load(outputs / "ddpm/tiny_seed1/config.yaml").diffusion.loss_weighting == "constant"
 
-    compared = {(row["method"], row["decoding_name"]): row for row in results["intervals"]}
-    assert len(compared) == 10
-    assert {method for (method, _), row in compared.items() if "difference" in row} == {
+    intervals = {(interval.method, interval.decoding_name): interval for interval in result.intervals}
+    assert len(intervals) == 10
+    assert {method for (method, _), interval in intervals.items() if interval.comparison} == {
         "c2_collapse",
         "bridge_snr",
         "bridge_early",
     }
-    for (method, decoding), row in compared.items():
-        own = [run for run in results["runs"] if (run["method"], run["decoding_name"]) == (method, decoding)]
-        mean = sum(run["metrics"]["CIDEr"] for run in own) / 2
-        assert row["CIDEr"]["value"] == pytest.approx(mean)
-        assert row["CIDEr"]["low"] <= mean <= row["CIDEr"]["high"]
-        if "difference" in row:
-            assert row["difference"] == pytest.approx(mean - compared["c3", decoding]["CIDEr"]["value"], abs=1e-9)
-    assert json.loads((tmp_path / "table/results.json").read_text()) == results
-    assert all("fp32" in run["training_device"] and run["precision"] in run["device"] for run in results["runs"])
+    for (method, decoding), interval in intervals.items():
+        of_seeds = [run.cider for run in result.runs if (run.method, run.decoding_name) == (method, decoding)]
+        mean = sum(of_seeds) / 2
+        assert interval.cider.value == pytest.approx(mean) and interval.cider.low <= mean <= interval.cider.high
+        if interval.comparison:
+            difference = mean - intervals["c3", decoding].cider.value
+            assert interval.comparison.difference == pytest.approx(difference, abs=1e-9)
+    assert json.loads((tmp_path / "table/results.json").read_text()) == result.to_json()
+    assert all("fp32" in run.training_device and run.result.precision in run.result.device for run in result.runs)
     report = (tmp_path / "table/report.html").read_text()
-    assert "trained on" in report and results["runs"][0]["device"] in report
+    assert "trained on" in report and result.runs[0].result.device in report
     table = (tmp_path / "table/table.md").read_text()
     assert "CIDEr beam vs c3" in table and "p over seeds" in table and "2 are few" in table
 
     monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = compare(config)
-    assert again["runs"] == results["runs"] and again["intervals"] == results["intervals"]
+    assert rows(again.runs) == rows(result.runs) and again.intervals == result.intervals
 
 
 @pytest.mark.usefixtures("without_java")
@@ -128,16 +85,16 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     away = shutil.copytree(home.parent, tmp_path / "data/away") / home.name
     changes = {"methods": ["c1", "decap_memory"], "seeds": [0], "few_captions": [0.1, 30, 1], "test_on": [str(away)]}
     config = OmegaConf.merge(config, changes)
-    results = compare(config)
-    assert len(results["runs"]) == 2 and len(results["cross_domain"]) == 2 and len(results["few_captions"]) == 6
+    result = compare(config)
+    assert len(result.runs) == 2 and len(result.cross_domain) == 2 and len(result.few_captions) == 6
     trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
     assert trained == {f"tiny{part}_c1_seed0" for part in ("", "_10pct", "_30captions")}  # decap_memory's as well
-    few = {(run["share"], run["method"]): run for run in results["few_captions"]}
-    assert [few[share, "c1"]["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
-    assert few["100 %", "c1"]["metrics"] == results["runs"][0]["metrics"]
-    assert few["30", "c1"]["percent"] == 50
-    assert [run["tested_on"] for run in results["cross_domain"]] == ["away", "away"]
-    assert results["cross_domain"][0]["metrics"] == results["runs"][0]["metrics"]  # the same pictures
+    few = {(run.share, run.method): run for run in result.few_captions}
+    assert [few[share, "c1"].result.provenance["captions"] for share in ("10 %", "30", "100 %")] == [6, 30, 60]
+    assert few["100 %", "c1"].result.metrics == result.runs[0].result.metrics
+    assert few["30", "c1"].percent == 50
+    assert [run.tested_on for run in result.cross_domain] == ["away", "away"]
+    assert result.cross_domain[0].result.metrics == result.runs[0].result.metrics  # the same pictures
     assert (tmp_path / "outputs/evaluation/tiny_c1_seed0_test_greedy_on_away/scores.json").is_file()
     table = " ".join((tmp_path / "table/table.md").read_text().split())
     assert "| method | 10 % | 30 | 100 % |" in table and "| method | tiny | away |" in table
@@ -146,7 +103,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
     }
     monkeypatch.setattr("image_captioning.captioner.Captioner.caption", lambda *a, **k: pytest.fail("captioned"))
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
-    assert compare(config)["few_captions"] == results["few_captions"]
+    assert rows(compare(config).few_captions) == rows(result.few_captions)
 
 
 @pytest.mark.parametrize(
@@ -190,10 +147,9 @@ def test_bad_input_fails_before_anything_trains(config, change, message, monkeyp
     assert re.search(message, with_hint(caught.value))
 
 
-def test_an_experiment_is_given_on_to_the_stages_that_have_settings_for_it(compose):
-    plain = compose("compare_methods", "dataset=coco")
-    given = compose("compare_methods", "dataset=coco", "experiment=diffusion_bridge_coco")
-    assert (plain.stage_experiment, given.stage_experiment) == (None, "diffusion_bridge_coco")
+def test_an_experiment_is_passed_on_to_the_stages_that_have_settings_for_it(compose):
+    coco = compose("compare_methods", "dataset=coco", "experiment=diffusion_bridge_coco")
+    assert coco.stage_experiment == "diffusion_bridge_coco" and compose("compare_methods").stage_experiment is None
     photos = compose("compare_methods", "experiment=flickr8k_photos", "dataset.pairs_split=pairs")
     with pytest.raises(
         ValueError, match=r"sets dataset.pairs_split='train' for image_captioning, but here it is 'pairs'"
@@ -201,55 +157,6 @@ def test_an_experiment_is_given_on_to_the_stages_that_have_settings_for_it(compo
         compare(photos)
     with pytest.raises(ValueError, match="Unknown experiment 'typo'; known for compare_methods: "):
         compose("compare_methods", "experiment=typo")
-
-
-def test_variants_with_equal_diffusion_overrides_share_a_model():
-    snr = {"alignment": "diffusion_bridge", "ddpm": ["diffusion.loss_weighting=snr"]}
-    variants = {"early": snr, "late": snr, "other": {**snr, "ddpm": ["loop.steps=9"]}}
-    methods = find_methods(["diffusion_bridge", "late", "other"], [], variants)
-    assert [method.diffusion for method in methods] == ["", "early", "other"]
-
-
-def test_a_folder_that_holds_another_run_is_refused_before_anything_trains(config, compose, tmp_path):
-    folder = tmp_path / "outputs/image_captioning/tiny_c3_seed1"
-    folder.mkdir(parents=True)
-    config.methods = ["c3"]
-    other = compose("image_captioning", "alignment=c3", "seed=1", *CAPTIONER)
-    OmegaConf.save(other, folder / "config.yaml")
-    (folder / "finished.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"tiny_c3_seed1 holds a run of another configuration \(alignment.noise_std was"
-    ):
-        compare(config)
-    assert not (tmp_path / "outputs/image_captioning/tiny_c3_seed0").exists()
-
-
-@pytest.mark.usefixtures("without_java")
-def test_methods_that_do_the_same_to_texts_share_a_training_and_caption_as_if_trained_alone(config, tmp_path):
-    config = OmegaConf.merge(config, {"seeds": [0], "baseline": None})
-    methods = ["c3", "diffusion_bridge", "bridge_early", "memory_bridge"]
-    shared = compare(OmegaConf.merge(config, {"methods": methods}))
-    trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
-    assert trained == {"tiny_c3_seed0", "tiny_diffusion_bridge_seed0"}
-    assert [run["trained_as"] for run in shared["runs"]] == ["c3", *["diffusion_bridge"] * 3]
-    assert "memory_bridge captions with the decoder of diffusion_bridge" in shared["notes"][-1]
-    for method in ("memory_bridge", "bridge_early"):  # another alignment, and other options of the same one
-        alone = compare(OmegaConf.merge(config, {"methods": [method], "runs_dir": str(tmp_path / "alone")}))
-        own, run = alone["runs"][0], next(run for run in shared["runs"] if run["method"] == method)
-        captions = [(Path(one["evaluation"]) / "predictions.json").read_text() for one in (own, run)]
-        assert captions[0] == captions[1] and run["gap"] == pytest.approx(own["gap"], abs=1e-6)
-        assert (own["trained_as"], run["trained_as"]) == (method, "diffusion_bridge")
-    gaps = {run["method"]: run["gap"]["paired_cosine"] for run in shared["runs"]}
-    assert len(set(gaps.values())) == 4
-    assert shared["runs"][-1]["alignment"] == "memory_bridge"
-
-
-def test_a_training_of_its_own_that_is_there_is_kept(config, tmp_path):
-    config.methods, config.seeds, config.baseline = ["memory_bridge"], [0], None
-    compare(config)
-    config.methods = ["diffusion_bridge", "memory_bridge"]
-    results = compare(config)
-    assert {run["trained_as"] for run in results["runs"]} == {"memory_bridge"}
 
 
 def without_captions(store: str, encoder: type, of: tuple[str, ...]) -> None:
@@ -270,8 +177,8 @@ def test_photos_without_captions_are_named_before_anything_trains(config, word_e
         with pytest.raises(ZeroDivisionError):
             compare(config)
     assert "2 images (test_0, test_3) of tiny's split test" in capsys.readouterr().out
-    results = compare(config)
-    assert all(run["images"] == 6 and run["left_out"]["image_ids"] == ["test_0", "test_3"] for run in results["runs"])
+    results = [run.result for run in compare(config).runs]
+    assert all(each.images == 6 and each.left_out.image_ids == ["test_0", "test_3"] for each in results)
     assert "2 images (test_0, test_3)" in (tmp_path / "table/table.md").read_text()
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import results_table
-from evaluation.reports.method_result import MethodResult
 from image_captioning.caption_photos import caption, find_pictures
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
@@ -72,14 +72,13 @@ def demo(tmp_path_factory):
 
 @pytest.mark.java
 def test_the_demo_trains_and_scores_every_method_and_writes_its_report(demo):
-    folder, config, results = demo
-    methods = [run["method"] for run in results["runs"]]
-    assert methods == [*config.methods, *config.oracles]
-    assert all(run["metrics"]["CIDEr"] is not None and run["images"] == 10 for run in results["runs"])
-    assert [run["uses_pairs"] for run in results["runs"]] == [False] * 6 + [True, False]
+    folder, config, result = demo
+    assert [run.method for run in result.runs] == [*config.methods, *config.oracles]
+    assert all(run.cider is not None and run.result.images == 10 for run in result.runs)
+    assert [run.result.uses_pairs for run in result.runs] == [False] * 6 + [True, False]
     report = (folder / "demo" / "report.html").read_text()
     assert "diffusion_bridge" in report and "data:image" in report and 'src="http' not in report
-    assert json.loads((folder / "demo" / "results.json").read_text()) == results
+    assert json.loads((folder / "demo" / "results.json").read_text()) == result.to_json()
     assert (folder / "demo" / "grid.png").stat().st_size > 1000
 
 
@@ -127,7 +126,7 @@ def test_scores_are_made_anew_when_an_option_outside_the_weights_changes(demo, t
 
 @pytest.mark.java
 def test_a_second_run_reuses_what_is_there_even_after_more_texts_were_encoded(demo, compose, tmp_path, monkeypatch):
-    folder, config, results = demo
+    folder, config, result = demo
     store = EmbeddingStore(folder / "data/demo/demo_clip")
     assert store.manifest.text_splits == ["test", "train", "val"]  # the oracle reads its pairs' images and words
     with pytest.raises(ValueError, match="not of split 'pretrain'"):
@@ -140,14 +139,13 @@ def test_a_second_run_reuses_what_is_there_even_after_more_texts_were_encoded(de
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = run_demo(config)
     assert weights.stat().st_mtime_ns == before
-    assert [run["metrics"] for run in again["runs"]] == [run["metrics"] for run in results["runs"]]
+    assert [run.result.metrics for run in again.runs] == [run.result.metrics for run in result.runs]
 
 
 @pytest.mark.java
 def test_the_table_gathers_seeds_and_marks_no_oracle_as_best(demo):
-    *_, results = demo
-    runs = [MethodResult.from_json({**run, "seed": seed}) for seed in (0, 1) for run in results["runs"]]
-    table = results_table(runs)
+    *_, result = demo
+    table = results_table([replace(run, seed=seed) for seed in (0, 1) for run in result.runs])
     assert len(table.rows) == 8 and all(len(row["CIDEr"]) == 2 for row in table.rows)
     oracle = next(row for row in table.cells() if row[0].text == "oracle_pairs")
     assert not any(cell.best for cell in oracle)

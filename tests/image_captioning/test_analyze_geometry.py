@@ -9,6 +9,7 @@ import pytest
 
 from embedding_space.store import EmbeddingStore
 from image_captioning.analyze_geometry import analyze_geometry, sample_store
+from image_captioning.load_alignments import load_alignment
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_figures_and_one_json_for_raw_rows_and_after_alignments(config, tmp_path
     for name in ("summary", "cosines", "gap_directions", "gap_axes", "spread", "residuals", "pca"):
         assert all((out / f"{name}.{ending}").stat().st_size > 3000 for ending in ("png", "svg"))
     assert "c2_collapse" in capsys.readouterr().out and "| c3_auto " in (out / "table.md").read_text()
+
+
+def test_methods_have_the_settings_of_the_experiment(config, monkeypatch):
+    monkeypatch.setattr("image_captioning.load_alignments.Alignment.from_store", lambda entries, *_: entries)
+    settings = config("stage_experiment=flickr8k_photos")
+    (bridge,) = (e for e in load_alignment("diffusion_bridge", settings, None) if e["step"] == "DiffusionBridge")
+    assert (bridge["text_timestep"], bridge["image_timestep"], bridge["image_steps"]) == (250, 400, 1)
 
 
 def test_other_texts_are_unpaired_and_have_no_paired_figures(config, tmp_path):

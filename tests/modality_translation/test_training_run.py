@@ -50,8 +50,8 @@ def test_training_learns_between_two_widths_and_leaves_a_loadable_translation(co
     translation = load_translation(tmp_path / "run")
     assert translation.dims == {"images": 24, "texts": 12} and translation.provenance["uses_pairs"] is True
     stores = PairedStores(configured.towers().path, configured.towers().path)
-    found = translation_metrics(translation, stores.pairs("val"), DIRECTIONS)
-    assert found["image_to_text"]["similarity"] == pytest.approx(figures["sim_txt"], abs=1e-5)
+    metrics = translation_metrics(translation, stores.pairs("val"), DIRECTIONS)
+    assert metrics["image_to_text"].similarity == pytest.approx(figures["sim_txt"], abs=1e-5)
     untrained = train(configured("untrained", alone, towers=True, steps=1))
     assert figures["sim_txt"] > untrained["sim_txt"] + 0.1 and figures["sim_img"] > untrained["sim_img"] + 0.1
     assert not stores.is_joint
@@ -145,7 +145,7 @@ def test_baselines_do_what_they_say_and_the_best_is_chosen_on_validation(configu
     torch.testing.assert_close(made[3], F.normalize(training.images[training.image_row].mean(0), dim=-1))
     linear = {ridge: Linear(training, ridge) for ridge in (1e3, 1e-3)}
     similarity = {
-        ridge: translation_metrics(each, validation, DIRECTIONS)["image_to_text"]["similarity"]
+        ridge: translation_metrics(each, validation, DIRECTIONS)["image_to_text"].similarity
         for ridge, each in linear.items()
     }
     assert similarity[1e-3] > similarity[1e3] and best_of(linear, validation, "image_to_text") == 1e-3
@@ -159,14 +159,14 @@ def test_measures_of_a_perfect_translation_and_of_a_joint_space(configured):
         def translate(self, rows, direction, **sampling):
             return pairs.images[pairs.image_row] if direction == "text_to_image" else pairs.texts[::2]
 
-    found = translation_metrics(Perfect(), pairs, ("text_to_image",))["text_to_image"]
-    assert found["similarity"] == pytest.approx(1, abs=1e-5) and found["median_rank"] < 3
+    perfect = translation_metrics(Perfect(), pairs, ("text_to_image",))["text_to_image"]
+    assert perfect.similarity == pytest.approx(1, abs=1e-5) and perfect.median_rank < 3
     assert share_above(Perfect(), pairs, "text_to_image", 0.99) == 1
     plain = untranslated_metrics(pairs)
-    assert plain["image_to_text"]["similarity"] == pytest.approx(
+    assert plain["image_to_text"].similarity == pytest.approx(
         (pairs.images[pairs.image_row] * pairs.texts).sum(-1).mean().item(), abs=1e-5
     )
-    assert stores.is_joint and 0 < plain["text_to_image"]["recall_at_1"] <= 1
+    assert stores.is_joint and 0 < plain["text_to_image"].recall_at_1 <= 1
 
 
 def test_the_grids_best_is_chosen_under_the_settings_it_is_measured_with(configured, tmp_path, monkeypatch):
@@ -175,15 +175,14 @@ def test_the_grids_best_is_chosen_under_the_settings_it_is_measured_with(configu
     pairs = PairedStores(configured.store.path, configured.store.path).pairs("val")
     grid = {"gamma": [0.0, 1.0], "guidance_scale": [0.0, 2.0]}
     chosen = best_sampling(translation, pairs, "image_to_text", grid)
-    scores = {
-        (gamma, scale): translation_metrics(translation, pairs, DIRECTIONS, gamma=gamma, guidance_scale=scale)[
+    similarity = {
+        (gamma, scale): translation_metrics(translation, pairs, ("image_to_text",), gamma=gamma, guidance_scale=scale)[
             "image_to_text"
-        ]
+        ].similarity
         for gamma in (0.0, 1.0)
         for scale in (0.0, 2.0)
     }
-    best = max(scores.values(), key=lambda found: found["similarity"])["similarity"]
-    assert scores[chosen["gamma"], chosen["guidance_scale"]]["similarity"] == best
+    assert similarity[chosen["gamma"], chosen["guidance_scale"]] == max(similarity.values())
     asked = []
     monkeypatch.setattr(
         translation, "translate_each", lambda *args, **options: asked.append(options) or [pairs.texts[::2]]

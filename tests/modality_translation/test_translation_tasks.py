@@ -1,4 +1,4 @@
-"""The commands: evaluation and cross-domain, comparison, classification, image generation."""
+"""The commands: evaluation and cross-domain, classification, image generation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from comparison.compare_translations import compare, find_variants
 from embedding_space.write_store import write_store
 from evaluation.embeddings import classification
 from image_captioning.evaluate_embeddings import evaluate
@@ -56,93 +55,6 @@ def test_evaluation_tells_similarity_retrieval_plain_clip_and_the_bound(configur
     )
     with pytest.raises(ValueError, match="trained on images of the encoder 'words', but"):
         evaluate(config)
-
-
-@pytest.fixture
-def comparison(configured, compose, tmp_path):
-    def config(*overrides: str, towers: bool = False):
-        path = (configured.towers() if towers else configured.store).path
-        tiny = (
-            "loop.steps=2", "loop.batch_size=16", "loop.warmup_steps=0", "loop.ema_decay=null", "sampling.steps=2",
-            "loop.evaluate_every=null", "loop.checkpoint_every=null",
-        )  # fmt: skip
-        small = ["model.cdim.denoiser.width=16", "model.cdim.denoiser.depth=1"]
-        return compose(
-            "compare_translations", f"image_store={path}", f"text_store={path}", "dataset.pairs_split=pretrain",
-            f"runs_dir={tmp_path / 'runs'}", f"output_dir={tmp_path / 'table'}", "neighbours=[1,5]",
-            f"training={list(tiny)}", f"variants.ced.training={small}", *overrides,
-        )  # fmt: skip
-
-    return config
-
-
-def test_a_comparison_trains_each_variant_once_and_tells_all_rows(comparison, tmp_path, capsys):
-    rows = "rows=[untranslated,mean,nearest,linear,mlp,ced,ced_without_ddim,ced_tuned]"
-    results = compare(
-        comparison(
-            rows, "seeds=[0,1]", "sweep_of=ced", "sweeps.gamma=[0.5]", "sweeps.guidance_scale=[]", "sweeps.steps=[1]"
-        )
-    )
-    by_row = {run["row"]: run for run in results["runs"]}
-    assert list(by_row) == [
-        "untranslated", "mean", "nearest", "linear", "mlp", "ced", "ced_without_ddim", "ced_tuned", "ced, gamma=0.5",
-        "ced, steps=1",
-    ]  # fmt: skip
-    assert sorted(path.name for path in (tmp_path / "runs" / "modality_translation").iterdir()) == [
-        f"demo_{name}_seed{seed}" for name in ("ced", "mlp") for seed in (0, 1)
-    ]
-    assert set(by_row["ced_tuned"]["chosen"]["image_to_text"]) == {"gamma", "guidance_scale", "steps"}
-    assert by_row["nearest"]["chosen"]["text_to_image"]["neighbours"] in (1, 5) and results["uses_pairs"] is True
-    assert by_row["linear"]["image_to_text"]["similarity"] > by_row["mean"]["image_to_text"]["similarity"]
-    table = (tmp_path / "table" / "table.md").read_text()
-    assert "±" in table and "Sim" not in table and "image to text (sim_txt)" in table
-    printed = capsys.readouterr().out
-    assert "seed 1 ced_tuned" in printed and "2 seed(s)" in printed
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (("rows=[cedd]",), "Unknown row 'cedd'; known: untranslated, mean"),
-        (("seeds=[0,0]",), "seeds="),
-        (("+variants.odd={of: nothing}", "rows=[odd]"), "is no variant that is trained"),
-        (("+variants.odd={train: []}", "rows=[odd]"), "must have training or of"),
-        (
-            ("+variants.odd={of: ced, sampling: {gama: 1}}", "rows=[odd]"),
-            r"variants\.odd: .*no option sampling\.gama=1",
-        ),
-        (
-            ("+variants.odd={of: ced, tune: {gamma: 0.5}}", "rows=[odd]"),
-            r"variants\.odd: tune\.gamma=0\.5 must be a list",
-        ),
-        (("+variants.odd={of: ced, tune: {steps: [0]}}", "rows=[odd]"), r"variants\.odd: .*steps=0"),
-        (("rows=[ced]", "sweep_of=ced", "sweeps.gamma=[-1]"), r"variants\.ced, gamma=-1: .*gamma=-1"),
-        (("rows=[linear]", "ridges=[]"), r"ridges=\[\] must name at least one value"),
-    ],
-)
-def test_bad_comparisons_are_refused_before_anything_is_trained(comparison, tmp_path, overrides, message):
-    with pytest.raises(ValueError, match=message):
-        compare(comparison(*overrides))
-    assert not (tmp_path / "runs").exists()
-
-
-def test_untranslated_rows_need_a_joint_space(comparison):
-    with pytest.raises(ValueError, match="untranslated needs images and texts in one space"):
-        compare(comparison("rows=[untranslated]", towers=True))
-
-
-def test_shipped_variants_are_known(compose):
-    found = {variant.name: variant for variant in find_variants(compose("compare_translations", "sweep_of=ced"))}
-    assert found["ced_without_ddim"].trained == "ced" and found["ced_without_ddim"].sampling["terms"] == "projection"
-    assert found["joint"].training[0] == "model.projection=joint"
-    assert {"ced, gamma=2.0", "ced, guidance_scale=0.0", "ced, steps=50"} <= set(found)
-    # What is swept is not tuned: all values would be one.
-    tuned = find_variants(compose("compare_translations", "rows=[]", "sweep_of=ced_tuned"))
-    for variant in tuned:
-        assert len(variant.tune) == 2 and set(variant.tune).isdisjoint(variant.sampling)
-    # The photos' experiment keeps the variants.
-    rows = compose("compare_translations", "experiment=photo_translation")
-    assert rows.stage_experiment == "photo_translation" and len(find_variants(rows)) == len(rows.rows) - 3
 
 
 def test_classification_by_a_translation(configured, compose, tmp_path, monkeypatch, word_encoder):

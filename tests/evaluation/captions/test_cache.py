@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from evaluation.captions import cache, java, spice
+from evaluation.captions import cache
 from evaluation.captions import ptb_tokenizer as tokenizer
 from evaluation.captions.ptb_tokenizer import tokenize_references
 
@@ -39,8 +39,8 @@ def unusable(request, tmp_path, monkeypatch):
 def test_tokens_come_without_it_and_it_is_said_once(unusable, tmp_path, caplog):
     for _ in range(2):
         assert tokenize_references(REFERENCES, unusable) == TOKENS
-    [said] = [record.getMessage() for record in caplog.records]
-    assert str(unusable) in said and "cache_dir=" in said
+    [message] = [record.getMessage() for record in caplog.records]
+    assert str(unusable) in message and "cache_dir=" in message
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -53,40 +53,3 @@ def test_a_damaged_file_is_made_anew(damaged, tmp_path):
     path.write_text(damaged)
     assert tokenize_references(REFERENCES, tmp_path) == TOKENS
     assert json.loads(path.read_text()) == TOKENS
-
-
-@pytest.fixture
-def calls(tmp_path, monkeypatch):
-    """SPICE as if it were installed: what it is called with; it fails with a cache, if `fails` is among the calls."""
-    calls = []
-
-    def run(*arguments, timeout_seconds):
-        calls.append(arguments)
-        if "fails" in calls[0] and "-cache" in arguments:
-            raise java.JavaError("the cache is locked")
-        out = arguments[arguments.index("-out") + 1]
-        with open(out, "w", encoding="utf-8") as file:
-            json.dump([{"image_id": n, "scores": {"All": {"f": 0.5}}} for n in range(2)], file)
-
-    for name in spice._MODELS:
-        (tmp_path / "jars/spice/lib").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "jars/spice/lib" / name).touch()
-    monkeypatch.setattr(spice, "pycocoevalcap_folder", lambda: tmp_path / "jars")
-    monkeypatch.setattr(spice, "java_version", lambda java: 8)
-    monkeypatch.setattr(spice, "find_java", lambda: "java")
-    monkeypatch.setattr(spice, "run_java", run)
-    return calls
-
-
-def test_spice_goes_without_a_cache_that_cannot_be_used(calls, tmp_path, caplog):
-    for folder in ("/proc/none", "/proc/none", tmp_path / "cache"):
-        assert spice.spice_scores(TOKENS, {"1": "a cat", "2": "a dog"}, folder)[0] == 0.5
-    assert ["-cache" in call for call in calls] == [False, False, True]
-    assert len(caplog.records) == 1 and "/proc/none" in caplog.text
-
-
-def test_spice_is_run_again_without_a_cache_that_stops_it(calls, tmp_path, caplog):
-    calls.append(("fails",))
-    assert spice.spice_scores(TOKENS, {"1": "a cat", "2": "a dog"}, tmp_path / "cache")[0] == 0.5
-    assert ["-cache" in call for call in calls[1:]] == [True, False]
-    assert "the cache is locked" in caplog.text

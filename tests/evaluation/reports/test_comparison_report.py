@@ -19,6 +19,7 @@ from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
 from evaluation.captions.prediction_files import write_predictions
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
+from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings
 from evaluation.reports.forest import Estimate, Forest
 from evaluation.reports.gallery import chosen_rows, gallery_examples
@@ -29,10 +30,6 @@ from evaluation.table import Column, Table
 METHODS = ("c1", "c<3>")
 RECALLS = {"image_to_text_recall_at_1": 0.25, "image_to_text_recall_at_10": 0.5}
 GAP = {"paired_cosine": 0.5, "centroid_distance": 0.1, **RECALLS}
-
-
-def results_of(rows):
-    return [MethodResult.from_json(row) for row in rows]
 
 
 @pytest.fixture
@@ -60,17 +57,18 @@ def comparison(make_store, tmp_path):
                     "unavailable": {"METEOR": "no Java"},
                 }
             )  # fmt: skip
-    return {
-        "command": "python x", "title": "A <title>", "summary": "One.", "config": {"methods": list(METHODS)},
-        "store_path": str(store.path), "split": "test", "seeds": [0, 1], "minutes": 1.0, "notes": ["A note."],
-        "runs": runs, "intervals": cider_intervals(results_of(runs), "c1"), "plots": [],
-    }  # fmt: skip
+    runs = [MethodResult.from_json(run) for run in runs]
+    return ComparisonResult(
+        title="A <title>", summary="One.", config={"methods": list(METHODS)}, store_path=str(store.path), split="test",
+        seeds=[0, 1], minutes=1.0, notes=["A note."], runs=runs, intervals=cider_intervals(runs, "c1"),
+        facts={"command": "python x"},
+    )  # fmt: skip
 
 
 def test_a_comparison_becomes_json_markdown_latex_and_one_page(comparison, tmp_path):
     text = write_comparison(tmp_path / "out", comparison, pictures=4, picture_side=100)
     assert "c<3>" in text and "vs c1" in text
-    assert json.loads((tmp_path / "out/results.json").read_text()) == comparison
+    assert json.loads((tmp_path / "out/results.json").read_text()) == comparison.to_json()
     assert (tmp_path / "out/table.md").read_text().rstrip().endswith("A note.")
     latex = (tmp_path / "out/table.tex").read_text()
     assert latex.count("\\toprule") == 2 and "c$<$3$>$" in latex and "oracle\\_text" in latex
@@ -82,7 +80,7 @@ def test_a_comparison_becomes_json_markdown_latex_and_one_page(comparison, tmp_p
     assert "oracle_text says" not in page  # its scores are on another scale
     sha = base64.b64encode(hashlib.sha256(re.search("<script>(.*)</script>", page, re.S)[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{sha}'" in page
-    scores = [json.loads(found) for found in re.findall(r'data-scores="(.*?)"', page)]
+    scores = [json.loads(values) for values in re.findall(r'data-scores="(.*?)"', page)]
     for row, values in zip(chosen_rows(np.array([[0] * 6, range(6)]), 6, 4), scores, strict=True):
         assert values == [0, pytest.approx(10 * row)]
 
@@ -97,14 +95,15 @@ def test_a_page_without_pictures_has_no_script(comparison, tmp_path):
 def test_what_is_no_comparison_is_refused(comparison, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No results.json in comparison=.*compare_methods.py"):
         write_comparison_report(tmp_path)
-    del comparison["runs"]
-    (tmp_path / "results.json").write_text(json.dumps(comparison))
+    content = comparison.to_json() | {"runs": []}
+    (tmp_path / "results.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"results\.json .* has no runs: it holds command, title, .* no comparison"):
         write_comparison_report(tmp_path)
 
 
 def test_results_of_older_versions_are_shown_with_what_they_have(comparison, tmp_path):
-    older = {key: comparison[key] for key in ("command", "config", "runs")}
+    content = comparison.to_json()
+    older = {key: content[key] for key in ("command", "config", "runs")}
     for run in older["runs"]:
         del run["evaluation"]
     (tmp_path / "older.json").write_text(json.dumps(older))
@@ -115,8 +114,8 @@ def test_results_of_older_versions_are_shown_with_what_they_have(comparison, tmp
 
 
 def test_pictures_that_are_elsewhere_leave_a_note(comparison, tmp_path):
-    missing = comparison | {"store_path": f"{tmp_path}/elsewhere/words"}
-    (tmp_path / "results.json").write_text(json.dumps(missing))
+    missing = replace(comparison, store_path=f"{tmp_path}/elsewhere/words")
+    (tmp_path / "results.json").write_text(json.dumps(missing.to_json()))
     page = write_comparison_report(tmp_path).read_text()
     assert f"No pictures: No embeddings in {tmp_path}/elsewhere/words" in page and "<article" not in page
 
@@ -132,20 +131,20 @@ def test_every_committed_comparison_has_a_report(path, tmp_path):
 
 
 def test_intervals_of_the_evaluations_files(comparison):
-    rows = {row["method"]: row for row in comparison["intervals"]}
-    assert rows["c1"]["CIDEr"]["value"] == pytest.approx(0.5) and "difference" not in rows["c1"]
-    assert rows["c<3>"]["difference"] == pytest.approx(25) and rows["c<3>"]["per_seed"] == pytest.approx([25, 25])
-    assert "difference" not in rows["oracle_text"]  # another scale
-    folder = comparison["runs"][3]["evaluation"]
+    c1, c3, oracle = comparison.intervals
+    assert c1.cider.value == pytest.approx(0.5) and c1.comparison is None
+    assert c3.comparison.difference == pytest.approx(25) and c3.comparison.per_seed == pytest.approx([25, 25])
+    assert oracle.method == "oracle_text" and oracle.comparison is None  # another scale
+    folder = comparison.runs[3].evaluation
     path = Path(folder) / "per_image.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"image_ids": content["image_ids"][::-1]}))
     with pytest.raises(ValueError, match=f"{folder} is not of the same images"):
-        cider_intervals(results_of(comparison["runs"]), None)
+        cider_intervals(comparison.runs, None)
 
 
-def test_warnings_are_told_once_with_their_runs(comparison):
-    runs = results_of(comparison["runs"])
+def test_each_warning_names_its_runs_once(comparison):
+    runs = comparison.runs
     first, second = gathered_warnings(runs)
     assert first == "c1 seed 0 greedy, c1 seed 1 greedy: all captions are equal"
     few = replace(runs[0], evaluation="elsewhere", share="5 %", result=replace(runs[0].result, unavailable={}))
@@ -166,8 +165,8 @@ def test_half_of_the_pictures_are_evenly_spaced_and_half_differ_most():
 
 
 def test_the_gallery_is_of_the_first_seed_and_the_decoding_asked_for(comparison):
-    store = EmbeddingStore(comparison["store_path"])
-    runs = results_of(comparison["runs"])
+    store = EmbeddingStore(comparison.store_path)
+    runs = comparison.runs
     examples = gallery_examples(runs, store, "test", 6)
     assert [example.image_id for example in examples] == store.image_ids("test")
     assert examples[2].captions == {method: f"{method} says {examples[2].image_id}" for method in METHODS}
@@ -187,7 +186,7 @@ def test_the_forest_puts_values_in_proportion_on_one_axis():
     root = figure.find("svg")
     assert root.get("aria-label") == "Title <x>" and "a & b" in [text.text for text in root.iter("text")]
     lines = {kind: [n for n in root.iter("line") if n.get("class") == kind] for kind in ("interval", "point", "level")}
-    assert [len(found) for found in lines.values()] == [3, 2, 1]
+    assert [len(of_kind) for of_kind in lines.values()] == [3, 2, 1]
 
     def ends(line):
         return [float(line.get(name)[:-1]) for name in ("x1", "x2")]
