@@ -75,7 +75,8 @@ def configured(compose, store, concepts, tmp_path):
         return compose(
             "pcm_net", f"store={store.path}", f"output_dir={tmp_path / name}", f"concepts.file={concepts}",
             "network.width=16", "network.layers=2", "network.heads=2", "network.feedforward=24", *decoder,
-            "decoder.max_tokens=16", "loop.steps=4", "loop.batch_size=8", "loop.precision=fp32", "validation_captions=40", *overrides,
+            "decoder.max_tokens=16", "loop.steps=4", "loop.batch_size=8", "loop.precision=fp32",
+            "validation_captions=40", *overrides,
         )  # fmt: skip
 
     return configured

@@ -69,7 +69,8 @@ def test_options_reach_the_pipeline(folder):
     usual = draw()
     assert draw(height=24, width=32).size == (32, 24)
     for options in (
-        {"steps": 3}, {"guidance": 3.0}, {"negative_prompt": "a"}, {"prompt": "a {}"}, {"scheduler": "EulerDiscreteScheduler"}
+        {"steps": 3}, {"guidance": 3.0}, {"negative_prompt": "a"}, {"prompt": "a {}"},
+        {"scheduler": "EulerDiscreteScheduler"},
     ):  # fmt: skip
         assert draw(**options).tobytes() != usual.tobytes(), options
     assert (

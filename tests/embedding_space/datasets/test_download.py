@@ -174,7 +174,9 @@ def test_an_archive_without_what_is_wanted_is_refused(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "message"), [(b"no zip", "is damaged"), (zipped({"../evil": "x"}), "would land outside")]
+    ("body", "message"),
+    [(b"no zip", "is damaged"), (zipped({"../evil": "x"}), "would land outside")],
+    ids=["no zip", "outside"],
 )
 def test_bad_archives_are_refused(server, tmp_path, body, message):
     dataset = {"name": "x", "source": tmp_path / "x", "downloads": [entry(server, "a.zip", body, unpack=["*"])]}
