@@ -10,7 +10,7 @@ from inspect import signature
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator
 
 from common.characters import one_line
 from common.checks import Count, NotNegative, checked_dataclass
@@ -21,6 +21,12 @@ from synthetic_images.drawing import Drawer
 from synthetic_images.painter import Drawn
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _with_place(prompt: str) -> str:
+    if "{}" not in prompt:
+        raise ValueError("must have {} where the caption goes")
+    return prompt
 
 
 @checked_dataclass(prefix="painter.")
@@ -53,7 +59,7 @@ class StableDiffusionPainter(Drawer):
     width: Count | None = None
     scheduler: str | None = None
     negative_prompt: str | None = None
-    prompt: Annotated[str, Field(pattern=r"\{\}")] = "{}"
+    prompt: Annotated[str, AfterValidator(_with_place)] = "{}"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: Count = 8
     ending: Literal["png", "jpg"] = "jpg"
@@ -82,7 +88,7 @@ class StableDiffusionPainter(Drawer):
         device = best_device()
         precision = choose_precision(self.precision, device, "painter.precision")
         try:
-            pipeline: Any = AutoPipelineForText2Image.from_pretrained(self.model)
+            pipeline: Any = AutoPipelineForText2Image.from_pretrained(self.model, torch_dtype=DTYPES[precision])
         except Exception as error:  # offline, unknown and damaged all come here
             raise FileNotFoundError(
                 f"painter.model={self.model} is no text-to-image pipeline that can be loaded ({one_line(error)}): "
@@ -98,7 +104,7 @@ class StableDiffusionPainter(Drawer):
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
         announce("Painting", device, precision)
-        return pipeline.to(device, DTYPES[precision])
+        return pipeline.to(device)
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:
