@@ -16,6 +16,7 @@ from alignment.memory import TextMemory
 from common.config import drop_nulls
 from common.files import file_sha256, write_json
 from common.provenance import run_facts
+from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import checkpoint_sha256
 from training.run_folder import first_difference
@@ -51,7 +52,7 @@ def export(config: DictConfig) -> Path:
         "image_side": image_side,
         "encoder": captioner.encoder_description,
         "sha256": file_sha256(to / "model.safetensors"),
-        "scores": scores,
+        "scores": scores and scores.to_json(),
     }
     write_json(to / "manifest.json", manifest)
     size = sum(file.stat().st_size for file in to.iterdir() if file.is_file())
@@ -59,7 +60,7 @@ def export(config: DictConfig) -> Path:
     return to
 
 
-def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> dict:
+def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> EvaluationResult:
     """The scores of this captioner's evaluation.
 
     Raises:
@@ -71,14 +72,14 @@ def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> dict:
     again = " ".join([*words, "overwrite=true", *(f"image_side.{key}={value}" for key, value in image_side.items())])
     if not path.exists():
         raise FileNotFoundError(f"No scores.json in evaluation={config.evaluation}: {again}")
-    scores = json.loads(path.read_text())
+    scores = EvaluationResult.from_json(json.loads(path.read_text()))
     exported = {
         "checkpoint": checkpoint_sha256(cast(Path, captioner.folder)),
         "image_mean_from": "checkpoint",
         "alignment": None,
         "image_side": image_side,
     }
-    evaluated = {name: scores.get("inputs", {}).get(name, "not recorded") for name in exported}
+    evaluated = {name: (scores.inputs or {}).get(name, "not recorded") for name in exported}
     if difference := first_difference(evaluated, exported):
         raise ValueError(
             f"evaluation={config.evaluation} is not of the captioner that is exported from checkpoint="

@@ -12,7 +12,7 @@ def metrics_table(result: EvaluationResult) -> Table:
     """One row per metric and other statistic, one column for the whole and each part."""
     parts, varied, text = result.parts or {}, result.diversity, result.training_text
     rows = [
-        {"metric": name, "value": value, **{part: own.metrics[name] for part, own in parts.items()}}
+        {"metric": name, "value": value, **{part: part_result.metrics[name] for part, part_result in parts.items()}}
         for name, value in result.metrics.items()
     ]
     others: dict[str, str] = {}
@@ -26,6 +26,6 @@ def metrics_table(result: EvaluationResult) -> Table:
     if result.gap:
         others |= {name.replace("_", " "): f"{value:.3f}" for name, value in asdict(result.gap).items()}
     rows += [{"metric": name, "value": value} for name, value in others.items()]
-    counts = {"value": result.images, **{part: own.images for part, own in parts.items()}}
+    counts = {"value": result.images, **{part: part_result.images for part, part_result in parts.items()}}
     rows.append({"metric": "images", **{name: f"{count:,}" for name, count in counts.items()}})
     return Table(rows)

@@ -70,11 +70,11 @@ def image_to_text(images: Tensor, texts: Tensor, image_rows: Tensor) -> Retrieva
     tallies = []
     for rows in _chunks(described, len(texts)):
         similarity = _cosines(images[rows], texts)  # (C, M)
-        own = image_rows[None, :] == rows[:, None]  # (C, M)
-        best = similarity.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)  # (C, 1)
+        is_pair = image_rows[None, :] == rows[:, None]  # (C, M)
+        best = similarity.masked_fill(~is_pair, -torch.inf).amax(dim=1, keepdim=True)  # (C, 1)
         level = (similarity - best).abs() <= _TIE
         above = (similarity > best + _TIE).sum(1)  # captions of other images, since `best` is the own one's
-        tallies.append(torch.stack([above, (level & ~own).sum(1), (level & own).sum(1)]))
+        tallies.append(torch.stack([above, (level & ~is_pair).sum(1), (level & is_pair).sum(1)]))
     return _scores(torch.cat(tallies, dim=1))
 
 
@@ -84,9 +84,9 @@ def text_to_image(images: Tensor, texts: Tensor, image_rows: Tensor) -> Retrieva
     tallies = []
     for rows in _chunks(torch.arange(len(texts), device=texts.device), len(images)):
         similarity = _cosines(texts[rows], images)  # (C, N)
-        own = similarity.gather(1, image_rows[rows, None])  # (C, 1)
-        above = (similarity > own + _TIE).sum(1)
-        level = ((similarity - own).abs() <= _TIE).sum(1) - 1
+        of_pair = similarity.gather(1, image_rows[rows, None])  # (C, 1)
+        above = (similarity > of_pair + _TIE).sum(1)
+        level = ((similarity - of_pair).abs() <= _TIE).sum(1) - 1
         tallies.append(torch.stack([above, level, torch.ones_like(above)]))
     return _scores(torch.cat(tallies, dim=1))
 

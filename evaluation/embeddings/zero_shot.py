@@ -53,8 +53,8 @@ def zero_shot_scores(images: Tensor, classes: Tensor, labels: Tensor) -> ZeroSho
     ahead = torch.empty(len(images), dtype=torch.int64)
     for rows in torch.arange(len(images)).split(_IMAGES_AT_ONCE):
         cosines = images[rows] @ classes.T  # (B, C)
-        own = cosines.gather(1, labels[rows, None].to(cosines.device))
-        ahead[rows] = ((cosines >= own).sum(1) - 1).cpu()
+        of_label = cosines.gather(1, labels[rows, None].to(cosines.device))
+        ahead[rows] = ((cosines >= of_label).sum(1) - 1).cpu()
     right, labels = (ahead == 0).double(), labels.cpu()
     counts = torch.bincount(labels, minlength=len(classes))
     by_class = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, labels, right)[counts > 0]

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from pandas import DataFrame
 
 from common.plain import plain
+from evaluation.captions.result import EvaluationResult
 from evaluation.reading import read_object
 from evaluation.reports.sweep_plots import in_order
 from evaluation.table import Column, Table
@@ -31,12 +32,12 @@ class Evaluation:
         folder: of its files.
         options: {dotted name: value} of itself, of its captioner's training (as in configs/image_captioning.yaml) and,
             after `ddpm.`, of its diffusion model's.
-        scores: as in `scores.json`.
+        result: of `scores.json`.
     """
 
     folder: Path
     options: Mapping[str, Any]
-    scores: Mapping[str, Any]
+    result: EvaluationResult
 
     @property
     def seeds(self) -> tuple:
@@ -48,15 +49,16 @@ class Evaluation:
         Raises:
             ValueError: there is none of this name.
         """
-        if name in self.scores["metrics"]:
-            return self.scores["metrics"][name]
-        value: Any = self.scores
+        metrics = self.result.metrics
+        if name in metrics:
+            return metrics[name]
+        value: Any = self.result.to_json()
         try:
             for key in name.split("."):
                 value = value[key]
             return float(value)
         except (KeyError, TypeError, ValueError):
-            known = ", ".join(self.scores["metrics"])
+            known = ", ".join(metrics)
             raise ValueError(f"metric={name} is not in {self.folder}/scores.json, which has {known}") from None
 
 
@@ -72,22 +74,22 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     folder = Path(folder)
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(f"No scores.json in {folder} (option evaluations): it holds no finished evaluation")
-    scores = read_object(folder / "scores.json", "evaluations")
-    if scores.get("unfinished"):
+    result = EvaluationResult.from_json(read_object(folder / "scores.json", "evaluations"))
+    if result.unfinished:
         raise ValueError(f"{folder} (option evaluations) holds an evaluation that was stopped: run its command again")
-    inputs, config = scores.get("inputs", {}), _config(folder)
-    checkpoint = scores.get("checkpoint") or config.get("checkpoint")
+    inputs, config = result.inputs or {}, _config(folder)
+    checkpoint = result.checkpoint or config.get("checkpoint")
     training = _config(Path(checkpoint)) if checkpoint else {}
     diffusion = training.get("alignment", {}).get("diffusion")
     options = _flat(training) | _flat({"ddpm": _config(Path(diffusion)) if diffusion else {}})
     kept = ("split", "caption_from", "image_mean_from", "precision")
     options |= {key: inputs[key] for key in kept if key in inputs}
-    options |= _flat({"decoding": scores.get("decoding", {})})
-    options["evaluated_on"] = scores.get("evaluated_on", {}).get("dataset")
+    options |= _flat({"decoding": result.decoding or {}})
+    options["evaluated_on"] = result.evaluated_on and result.evaluated_on.dataset
     if inputs.get("alignment"):  # another chain than the captioner's
         options["image_alignment"] = config.get("alignment", {}).get("name") or inputs["alignment"]
     options |= {f"alignment.{key}": value for key, value in inputs.get("image_side", {}).items()}
-    return Evaluation(folder, options, scores)
+    return Evaluation(folder, options, result)
 
 
 def swept_options(evaluations: Sequence[Evaluation], named: Sequence[str] = ()) -> list[str]:

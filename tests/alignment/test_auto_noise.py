@@ -48,12 +48,14 @@ def test_a_chain_records_value_and_data_and_rebuilds_with_the_value(make_store):
     store = make_store()
     for estimate, split, pairs in ((None, "pretrain", False), ({"data": "pairs", "images": 10}, "val", True)):
         alignment = Alignment.from_store(chain(**({"estimate": estimate} if estimate else {})), STEPS, store)
-        (found,) = alignment.estimates
-        assert (found["image_split"], found["uses_pairs"], found["option"]) == (split, pairs, "noise_std")
-        assert alignment.options()[2] == {"step": "GaussianNoise", "noise_std": found["value"]}
+        (recorded,) = alignment.estimates
+        assert (recorded["image_split"], recorded["uses_pairs"], recorded["option"]) == (split, pairs, "noise_std")
+        assert alignment.options()[2] == {"step": "GaussianNoise", "noise_std": recorded["value"]}
         assert alignment.hash == Alignment.from_store(chain(estimate=estimate), STEPS, store).hash
-        assert Alignment.from_options(alignment.options(), STEPS).estimates == [] and found["store_hash"] == store.hash
-    assert found["images"] == 10 and found["texts"] == 20
+        assert (
+            Alignment.from_options(alignment.options(), STEPS).estimates == [] and recorded["store_hash"] == store.hash
+        )
+    assert recorded["images"] == 10 and recorded["texts"] == 20
     assert Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], STEPS, store).estimates == []
 
 

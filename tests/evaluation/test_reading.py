@@ -240,5 +240,7 @@ def test_half_characters_are_replaced_and_counted(caplog):
     )
     assert read(content, "p.json") == {"1": "a \ufffd and \ufffd b", "2": "\U0001f600"}
     assert read(json.dumps({"1": ["a \ud83d", "b"]}), "r.json", captions_of_references) == {"1": ["a \ufffd", "b"]}
-    told = [record.getMessage() for record in caplog.records]
-    assert "p.json: 2 half characters" in told[0] and "entry 0" in told[0] and "r.json: 1 half char" in told[1]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert (
+        "p.json: 2 half characters" in warnings[0] and "entry 0" in warnings[0] and "r.json: 1 half char" in warnings[1]
+    )

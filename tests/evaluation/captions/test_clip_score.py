@@ -60,23 +60,23 @@ def authors_scores(encoder, image, caption, references, prefix, weight) -> tuple
 def test_both_scores_are_the_authors(store, prefix, word_encoder):
     ids, encoder, references = store.image_ids("test"), word_encoder(store.dim), store.tables.references("test")
     captions = {image_id: f"a dog on a beach {n}" for n, image_id in enumerate(reversed(ids[5:]))}  # some, turned round
-    found = score_with_store(captions, references, store, "test", ClipScoring(prefix=prefix, weight=2.0))
+    scored = score_with_store(captions, references, store, "test", ClipScoring(prefix=prefix, weight=2.0))
     assert store.loaded == [store.manifest.encoder]
     for n, (image_id, caption) in enumerate(captions.items()):
         image = store.images("test")[ids.index(image_id)]
         ours, both = authors_scores(encoder, image, caption, references[image_id], prefix, 2.0)
-        assert found.values["CLIPScore"][n] == pytest.approx(ours, abs=1e-3)  # stored images are float16
-        assert found.values["RefCLIPScore"][n] == pytest.approx(both, abs=1e-3)
-    assert found.cut_texts == {"captions": 0, "references": 0}
+        assert scored.values["CLIPScore"][n] == pytest.approx(ours, abs=1e-3)  # stored images are float16
+        assert scored.values["RefCLIPScore"][n] == pytest.approx(both, abs=1e-3)
+    assert scored.cut_texts == {"captions": 0, "references": 0}
 
 
 def test_the_caption_that_is_a_reference_has_a_cosine_of_one_to_it(store):
     references = store.tables.references("test")
-    captions = {image_id: own[0] for image_id, own in references.items()}
+    captions = {image_id: sentences[0] for image_id, sentences in references.items()}
     values = score_with_store(captions, references, store, "test").values
     expected = 2 * values["CLIPScore"] / (values["CLIPScore"] + 1)
     torch.testing.assert_close(values["RefCLIPScore"], expected, atol=1e-5, rtol=0)
-    others = score_with_store(captions, {i: own[1:] for i, own in references.items()}, store, "test").values
+    others = score_with_store(captions, {i: sentences[1:] for i, sentences in references.items()}, store, "test").values
     assert torch.equal(values["CLIPScore"], others["CLIPScore"])
     assert (others["RefCLIPScore"] < values["RefCLIPScore"]).all()
 
@@ -105,20 +105,20 @@ def test_what_stops_clip_score_stops_no_other_metric(store, monkeypatch):
     ids, references = store.image_ids("test"), store.tables.references("test")
     captions = dict.fromkeys(ids, "a dog")
     scores = plain_scores(ids)
-    found, _ = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
-    assert found.corpus["CIDEr"] == 1 and found.corpus["CLIPScore"] == pytest.approx(
-        found.per_image["CLIPScore"].mean()
+    scored, _ = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
+    assert scored.corpus["CIDEr"] == 1 and scored.corpus["CLIPScore"] == pytest.approx(
+        scored.per_image["CLIPScore"].mean()
     )
-    assert found.percent()["CLIPScore"] == 100 * found.corpus["CLIPScore"] and not found.unavailable
+    assert scored.percent()["CLIPScore"] == 100 * scored.corpus["CLIPScore"] and not scored.unavailable
 
     def gone(description):
         raise ValueError("The weights are gone")
 
     monkeypatch.setattr(room, "reload_encoder", gone)
-    found, facts = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
+    scored, facts = with_clip_scores(scores, captions, references, store, "test", ClipScoring())
     assert facts.encoder == store.manifest.encoder
-    assert found.corpus == {"CIDEr": 1.0, "CLIPScore": None, "RefCLIPScore": None}
-    assert set(found.unavailable.values()) == {"The weights are gone"} and list(found.per_image) == ["CIDEr"]
+    assert scored.corpus == {"CIDEr": 1.0, "CLIPScore": None, "RefCLIPScore": None}
+    assert set(scored.unavailable.values()) == {"The weights are gone"} and list(scored.per_image) == ["CIDEr"]
 
 
 def test_bad_input(store):

@@ -61,8 +61,10 @@ def test_copies_of_the_training_text_are_counted(make_store, monkeypatch, at_onc
         captions[image_id] = caption
     text, warnings = compare_with_training_text(captions, references, store, "train")
     assert text.copied_captions == 2 / 40 and text.novel_captions == 38 / 40
-    own = [caption for some in references.values() for caption in some]
-    assert text.references_in_it == pytest.approx(sum(c in set(read) for c in own) / len(own)) and not warnings
+    sentences = [caption for some in references.values() for caption in some]
+    assert (
+        text.references_in_it == pytest.approx(sum(c in set(read) for c in sentences) / len(sentences)) and not warnings
+    )
     assert text.captions == 200 and text.dataset == "tiny" and text.split == "train"
 
     text, warnings = compare_with_training_text(dict(zip(ids, read, strict=False)), references, store, "train")

@@ -51,7 +51,7 @@ def test_flickr8k_has_pycocoevalcaps_figures():
         if (photo := name.split("#")[0]) in number:
             captions[number[photo]].append(caption)
     # People against people, and every other photo against its neighbour's people.
-    references = {image_id: own[1:] for image_id, own in captions.items()}
+    references = {image_id: sentences[1:] for image_id, sentences in captions.items()}
     predictions = {image_id: captions[str(int(image_id) // 2 * 2)][0] for image_id in captions}
     ours = score_captions(predictions, references, METRICS).corpus
     theirs = coco_eval(*coco_objects(predictions, references))

@@ -60,8 +60,8 @@ def test_an_autocast_around_it_changes_nothing():
     images, texts = unit(200, 8), unit(400, 8, seed=1)
     image_rows = torch.arange(400) // 2
     with torch.autocast("cpu", torch.bfloat16):
-        found = [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
-    assert found == [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
+        scores = [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
+    assert scores == [way(images, texts, image_rows) for way in (image_to_text, text_to_image)]
 
 
 def test_a_constant_embedding_scores_chance():

@@ -33,8 +33,8 @@ def test_the_symmetric_loss_leaves_the_mean_of_a_constant_dimension_and_no_other
 
 def test_the_symmetric_loss_is_the_mean_of_both_directions():
     images, texts = rows(0, 0.7), rows(1, -0.3)
-    logits, own = images @ texts.T / 0.1, torch.arange(12)
-    expected = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    logits, pairs = images @ texts.T / 0.1, torch.arange(12)
+    expected = (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
     torch.testing.assert_close(contrastive_loss(images, texts, 0.1), expected)
 
 

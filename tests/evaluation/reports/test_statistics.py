@@ -30,46 +30,46 @@ def test_intervals_are_those_of_a_slow_loop_however_it_is_cut(monkeypatch, eleme
     monkeypatch.setattr(statistics, "_ELEMENTS_PER_BATCH", elements)
     values = scores(1)
     expected = np.quantile(slow_means(values.mean(axis=0), 40, 5), [0.025, 0.975])
-    found = bootstrap_interval(values, 40, seed=5)
-    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-12)
+    result = bootstrap_interval(values, 40, seed=5)
+    assert (result.low, result.high) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_one_image_has_an_interval_without_width():
-    found = paired_comparison(np.array([[3.0]]), np.array([[1.0]]))
-    assert (found.low, found.difference, found.high) == (2, 2, 2)
+    result = paired_comparison(np.array([[3.0]]), np.array([[1.0]]))
+    assert (result.low, result.difference, result.high) == (2, 2, 2)
 
 
 def test_interval_and_p_are_those_of_a_slow_reference():
     ours, baseline = scores(1, shift=4.0), scores(2)
-    found = paired_comparison(ours, baseline, resamples=200, seed=3)
+    result = paired_comparison(ours, baseline, resamples=200, seed=3)
     by_image = [sum(ours[s][n] - baseline[s][n] for s in range(3)) / 3 for n in range(50)]
     means = sorted(slow_means(np.array(by_image), 200, 3))
     at = 0.025 * 199  # numpy's linear rule between order statistics
     low = means[math.floor(at)] + (at % 1) * (means[math.ceil(at)] - means[math.floor(at)])
     beyond = min(sum(mean <= 0 for mean in means), sum(mean >= 0 for mean in means))
-    assert found.difference == pytest.approx(sum(by_image) / 50)
-    assert found.low == pytest.approx(low) and found.low < found.difference < found.high
-    assert found.p_images == pytest.approx(min(1, 2 * (beyond + 1) / 201))
+    assert result.difference == pytest.approx(sum(by_image) / 50)
+    assert result.low == pytest.approx(low) and result.low < result.difference < result.high
+    assert result.p_images == pytest.approx(min(1, 2 * (beyond + 1) / 201))
     each = [float((ours[s] - baseline[s]).mean()) for s in range(3)]
-    assert found.per_seed == pytest.approx(each)
+    assert result.per_seed == pytest.approx(each)
     mean, sd = sum(each) / 3, math.sqrt(sum((d - sum(each) / 3) ** 2 for d in each) / 2)
     t = abs(mean) / (sd / math.sqrt(3))
     # Student's t with two degrees of freedom has a closed form.
-    assert found.p_seeds == pytest.approx(1 - t / math.sqrt(2 + t * t))
+    assert result.p_seeds == pytest.approx(1 - t / math.sqrt(2 + t * t))
 
 
 def test_identical_methods_do_not_differ():
     values = scores(4)
-    found = paired_comparison(values, values)
-    assert (found.difference, found.low, found.high, found.p_images, found.p_seeds) == (0, 0, 0, 1, 1)
-    assert found.per_seed == [0, 0, 0]
+    result = paired_comparison(values, values)
+    assert (result.difference, result.low, result.high, result.p_images, result.p_seeds) == (0, 0, 0, 1, 1)
+    assert result.per_seed == [0, 0, 0]
 
 
 def test_a_constant_difference_is_certain_and_antisymmetric():
     values = scores(4)
-    found, turned = paired_comparison(values + 2, values), paired_comparison(values, values + 2)
-    assert found.difference == pytest.approx(2) and found.low == pytest.approx(2)
-    assert found.p_images == pytest.approx(2 / 10_001) == turned.p_images
+    result, turned = paired_comparison(values + 2, values), paired_comparison(values, values + 2)
+    assert result.difference == pytest.approx(2) and result.low == pytest.approx(2)
+    assert result.p_images == pytest.approx(2 / 10_001) == turned.p_images
     assert turned.difference == pytest.approx(-2)
     assert paired_comparison(values[:1] + 2, values[:1]).p_seeds is None
     assert paired_comparison(np.full((2, 5), 2.0), np.ones((2, 5))).p_seeds == 0
@@ -86,8 +86,8 @@ def test_pairing_finds_what_separate_intervals_do_not():
 def test_intervals_cover_the_true_mean_about_as_often_as_they_say_and_are_the_same_each_time():
     covered = 0
     for seed in range(200):
-        found = bootstrap_interval(scores(seed, seeds=1, images=60), resamples=400)
-        covered += found.low <= 40 <= found.high  # the mean of a gamma of shape 2, scale 20
+        result = bootstrap_interval(scores(seed, seeds=1, images=60), resamples=400)
+        covered += result.low <= 40 <= result.high  # the mean of a gamma of shape 2, scale 20
     assert 0.88 <= covered / 200 <= 0.99
     assert bootstrap_interval(scores(1)) == bootstrap_interval(scores(1))
 

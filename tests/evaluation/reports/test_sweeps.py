@@ -1,4 +1,4 @@
-"""Sweeps: what varies among finished evaluations, their figures and their plots."""
+"""Sweeps: what varies among finished evaluations, their scores and their plots."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 
 from evaluation.reports.sweep_plots import in_order, plot_heat_map, plot_lines
 from evaluation.reports.sweeps import read_evaluation, sweep_points, sweep_runs, sweep_table, swept_options
+
+GAP = {"centroid_distance": 0.1, "image_to_text_recall_at_1": 0.2, "image_to_text_recall_at_10": 0.5}
 
 
 @pytest.fixture
@@ -28,56 +30,60 @@ def evaluated(tmp_path):
             path.mkdir(parents=True)
             OmegaConf.save(OmegaConf.create(config), path / "config.yaml")
         folder.mkdir(parents=True)
-        figures = {
-            "checkpoint": str(run), "metrics": {"CIDEr": cider, "SPICE": None}, "gap": {"paired_cosine": cider / 100},
+        scores = {
+            "checkpoint": str(run), "metrics": {"CIDEr": cider, "SPICE": None},
+            "gap": {**GAP, "paired_cosine": cider / 100},
             "decoding": decoding or {"strategy": "greedy"}, "evaluated_on": {"dataset": "demo"},
             "inputs": {"split": "test", "image_side": image_side or {}},
         }  # fmt: skip
-        (folder / "scores.json").write_text(json.dumps(figures))
+        (folder / "scores.json").write_text(json.dumps(scores))
         return read_evaluation(folder)
 
     return write
 
 
 def test_the_image_side_takes_the_place_of_the_alignments_own(evaluated):
-    own = evaluated("a", 40.0)
+    at_300 = evaluated("a", 40.0)
     other = evaluated("b", 50.0, image_side={"image_timestep": 500})
-    assert own.options["alignment.image_timestep"] == 300 and own.options["ddpm.diffusion.embed_scale"] == 5.0
-    assert swept_options([own, other]) == ["alignment.image_timestep"]
+    assert at_300.options["alignment.image_timestep"] == 300 and at_300.options["ddpm.diffusion.embed_scale"] == 5.0
+    assert swept_options([at_300, other]) == ["alignment.image_timestep"]
     options = ["alignment.image_timestep"]
-    points = sweep_points(sweep_runs([own, other], options, "CIDEr"), options, "CIDEr")
+    points = sweep_points(sweep_runs([at_300, other], options, "CIDEr"), options, "CIDEr")
     assert [(point["options"]["alignment.image_timestep"], point["values"]) for point in points] == [
         (300, [40.0]), (500, [50.0]),
     ]  # fmt: skip
-    assert own.metric("gap.paired_cosine") == 0.4
+    assert at_300.metric("gap.paired_cosine") == 0.4
     with pytest.raises(ValueError, match=r"metric=gap\.nothing is not in .*which has CIDEr, SPICE"):
-        own.metric("gap.nothing")
+        at_300.metric("gap.nothing")
     with pytest.raises(ValueError, match="metric=SPICE could not run in"):
-        sweep_runs([own], [], "SPICE")
+        sweep_runs([at_300], [], "SPICE")
 
 
 def test_seeds_are_averaged_and_two_options_found_in_training_and_diffusion(evaluated):
-    found = [
+    evaluations = [
         evaluated(f"{scale}_{noise}_{seed}", scale + 100 * noise + seed, seed, embed_scale=scale, noise_std=noise)
         for scale in (2.0, 5.0)
         for noise in (0.1, 0.2)
         for seed in (0, 1)
     ]
-    options = swept_options(found)
+    options = swept_options(evaluations)
     assert set(options) == {"alignment.noise_std", "ddpm.diffusion.embed_scale"}
-    assert swept_options(found, ["embed_scale", "noise_std"]) == ["ddpm.diffusion.embed_scale", "alignment.noise_std"]
-    points = sweep_points(sweep_runs(found, options, "CIDEr"), options, "CIDEr")
+    assert swept_options(evaluations, ["embed_scale", "noise_std"]) == [
+        "ddpm.diffusion.embed_scale",
+        "alignment.noise_std",
+    ]
+    points = sweep_points(sweep_runs(evaluations, options, "CIDEr"), options, "CIDEr")
     assert {tuple(point["options"].values()): point["values"] for point in points} == {
         (0.1, 2.0): [12, 13], (0.2, 2.0): [22, 23], (0.1, 5.0): [15, 16], (0.2, 5.0): [25, 26],
     }  # fmt: skip
     assert [*points[0]["options"].values()] == [0.1, 2.0] and [*points[1]["options"].values()] == [0.1, 5.0]
     assert "25.5 ± 0.7" in sweep_table(points, "CIDEr").markdown()
     with pytest.raises(ValueError, match=r"have the same ddpm.* and seed \(they differ in .*noise"):
-        sweep_runs(found, ["ddpm.diffusion.embed_scale"], "CIDEr")
+        sweep_runs(evaluations, ["ddpm.diffusion.embed_scale"], "CIDEr")
     with pytest.raises(ValueError, match=r"options: loop.steps does not differ .*what differs: alignment.noise_std"):
-        swept_options(found, ["loop.steps"])
+        swept_options(evaluations, ["loop.steps"])
     with pytest.raises(ValueError, match="they are of the same options"):
-        sweep_runs([found[0], evaluated("again", 1.0, 0, embed_scale=2.0, noise_std=0.1)], options, "CIDEr")
+        sweep_runs([evaluations[0], evaluated("again", 1.0, 0, embed_scale=2.0, noise_std=0.1)], options, "CIDEr")
 
 
 def test_nothing_or_too_much_that_differs_is_an_error(evaluated, tmp_path):
@@ -99,8 +105,8 @@ def test_an_option_that_follows_from_another_is_left_out(evaluated):
     greedy, three, five = (
         {"strategy": "greedy"}, {"strategy": "beam", "beams": 3}, {"strategy": "beam", "beams": 5}
     )  # fmt: skip
-    found = [evaluated(str(n), 1.0 + n, decoding=decoding) for n, decoding in enumerate((greedy, three, five))]
-    assert swept_options(found) == ["decoding.beams"]
+    evaluations = [evaluated(str(n), 1.0 + n, decoding=decoding) for n, decoding in enumerate((greedy, three, five))]
+    assert swept_options(evaluations) == ["decoding.beams"]
 
 
 def test_values_are_in_order():
@@ -108,9 +114,9 @@ def test_values_are_in_order():
 
 
 def test_none_and_lists_are_values_like_others(evaluated):
-    found = [evaluated("a", 1.0, betas=None), evaluated("b", 2.0, betas=[0.5, 0.9]), evaluated("c", 3.0, betas=2)]
-    assert swept_options(found) == ["alignment.betas"]
-    points = sweep_points(sweep_runs(found, ["alignment.betas"], "CIDEr"), ["alignment.betas"], "CIDEr")
+    evaluations = [evaluated("a", 1.0, betas=None), evaluated("b", 2.0, betas=[0.5, 0.9]), evaluated("c", 3.0, betas=2)]
+    assert swept_options(evaluations) == ["alignment.betas"]
+    points = sweep_points(sweep_runs(evaluations, ["alignment.betas"], "CIDEr"), ["alignment.betas"], "CIDEr")
     assert [point["options"]["alignment.betas"] for point in points] == [2, "null", "[0.5, 0.9]"]
     assert json.loads(json.dumps(points, allow_nan=False)) == points
     without = [evaluated("d", 1.0, eta=None), evaluated("e", 2.0)]  # an option that is not there is none
