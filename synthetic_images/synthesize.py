@@ -43,7 +43,7 @@ def synthesize(config: DictConfig) -> Provenance:
     check_training_splits(dataset.text_split, dataset.image_mean_split)
     source, root = Path(dataset.root), Path(dataset.root).parent / config.name
     commission = _commission(read_tables(source), config)
-    painter = load_painter(config)
+    painter = processes.run_everywhere(lambda: load_painter(config))
     planned = Provenance(
         painter.images,
         {"kind": config.painter.kind, **painter.options()},
