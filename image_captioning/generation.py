@@ -215,11 +215,13 @@ def _greedy_search(
     tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
     rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
     cache, inputs = _new_cache(encoded), prefix
-    name, embed, head = _cache_argument(model), model.get_input_embeddings(), model.get_output_embeddings()
+    name, embed = _cache_argument(model), model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
     for place in range(max_new_tokens):
         beside = {} if encoded is None else encoded.arguments()
         hidden = model.base_model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **beside).last_hidden_state
-        scores = processors(tokens[rows, :place], head(hidden[:, -1]).float())
+        written: Any = tokens[rows, :place]
+        scores = processors(written, head(hidden[:, -1]).float())
         chosen = scores.argmax(-1)
         tokens[rows, place] = chosen
         going = (chosen != end).nonzero()[:, 0]

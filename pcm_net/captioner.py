@@ -20,7 +20,7 @@ from image_captioning.data import check_finite
 from image_captioning.mappers import make_mapper
 from pcm_net.decoder import DecoderOptions, make_decoder
 from pcm_net.encoder import NetworkOptions, VisualSemanticEncoder
-from pcm_net.inputs import PatchInputs
+from pcm_net.inputs import PatchInputs, read
 from pcm_net.mixup import MixupOptions, PatchMixup
 
 KIND = "pcm_net"  # in config.json, by which a checkpoint is known
@@ -79,7 +79,8 @@ class PCMNet(CaptioningModel[PatchInputs]):
         return 1 if self.mapper is None else self.mapper.prefix_length
 
     def context(self, inputs: PatchInputs) -> Context:
-        encoded = self.encoder(inputs.rows, inputs.features.float(), self.mixup(inputs.images, inputs.patches))
+        features, patches = read(inputs.features), read(inputs.patches)
+        encoded = self.encoder(inputs.rows, features.float(), self.mixup(inputs.images, patches))
         if self.mapper is not None:
             return Context(self.mapper(encoded.states[:, 0]))
         begin = torch.full((len(inputs), 1), self.decoder.config.bos_token_id, device=encoded.states.device)

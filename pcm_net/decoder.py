@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ def make_decoder(vocabulary: int, width: int, end: int, options: DecoderOptions)
         pad_token_id=None,  # else the end token's embedding would not learn
     )
     decoder = BertGenerationDecoder(config)
-    embeddings = decoder.base_model.embeddings
+    embeddings: Any = decoder.base_model.embeddings
     embeddings.dropout.p = options.embedding_dropout
     embeddings.position_embeddings.weight.requires_grad_(False).copy_(sinusoids(options.max_positions, width))
     return decoder

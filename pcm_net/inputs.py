@@ -35,8 +35,10 @@ class PatchInputs:
         return PatchInputs(self.rows[rows], self.images[rows], self.patches[rows], self.features[rows])
 
     def to(self, device: torch.device) -> PatchInputs:
-        if not (isinstance(self.patches, Tensor) and isinstance(self.features, Tensor)):
-            raise TypeError("patches on disk are read by indexing, before they are moved to a device")
-        return PatchInputs(
-            self.rows.to(device), self.images.to(device), self.patches.to(device), self.features.to(device)
-        )
+        patches, features = read(self.patches).to(device), read(self.features).to(device)
+        return PatchInputs(self.rows.to(device), self.images.to(device), patches, features)
+
+
+def read(grid: Tensor | PatchTokens) -> Tensor:
+    """All patches as a tensor; those on disk are read."""
+    return grid if isinstance(grid, Tensor) else grid[:]
