@@ -242,5 +242,15 @@ def shared_trainings(runs: Sequence[MethodResult]) -> list[str]:
     ]
 
 
+def learned_from_images(runs: Sequence[MethodResult]) -> list[str]:
+    """A sentence for each class of images that captioners learned from; those of text alone need none."""
+    classes: dict[str, list[str]] = {}
+    for run in runs:
+        images = run.result.provenance.get("images")
+        if images and run.method not in classes.setdefault(images, []):
+            classes[images].append(run.method)
+    return [f"Trained on {images}: {', '.join(methods)}." for images, methods in classes.items()]
+
+
 def _with_seed(label: str, seed: int, seeds: Sequence[int]) -> str:
     return f"seed {seed}: {label}" if len(seeds) > 1 else label
