@@ -16,6 +16,7 @@ from common.plain import plain
 logger = logging.getLogger(__name__)
 
 
+PAINTED = {"_synthetic": "", "_retrieval": " painter=retrieval"}  # how folders of painted data sets end, and options
 TRAINING_OPTIONS = {
     "contrastive": "experiment=photo_clip",  # the model that is shipped
     "image_captioning": "dataset=... (with overwrite=true over a damaged one)",
@@ -35,6 +36,8 @@ def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
         options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
         return f"run python -m {error.stage}.train {options}"
     if isinstance(error, NeedsTables):
+        if (painting := _painting_command(error.root)) is not None:
+            return f"run {painting}"
         return (
             f"run python scripts/prepare_data.py {dataset_options(error.root)}, after writing them, as data/README.md "
             "says, if they are your own"
@@ -64,7 +67,8 @@ def prepare_command(store: Path, *options: str) -> str:
         return f"{importing} train=FILE"
     prepare = f"python scripts/prepare_data.py {dataset_options(store.parent)}"
     if encoder is not None:
-        return f"{prepare} encoder={encoder['config']}{more}"
+        patches = "" if _painting_command(store.parent) is None or "patches=true" in options else " patches=true"
+        return f"{prepare} encoder={encoder['config']}{patches}{more}"
     named = f"encoder.name={shlex.quote(store.name)}"
     return (
         f"{prepare} encoder=CONFIG {named}{more} with the one of configs/encoder that it is to be, or, for the "
@@ -76,6 +80,15 @@ def dataset_options(root: Path) -> str:
     """The options that choose the data set in `root`; one that no config names is one of tables."""
     known = _config("dataset", root.name)
     return _placed(root, f"dataset={known['config'] if known else 'tables'}")
+
+
+def _painting_command(root: Path) -> str | None:
+    """The command that paints the data set in `root`, if a config has it and its name says what it is painted from."""
+    for ending, painter in PAINTED.items():
+        source = root.name.removesuffix(ending)
+        if source != root.name and _config("dataset", root.name) and _config("dataset", source):
+            return f"python scripts/synthesize_images.py {dataset_options(root.with_name(source))}{painter}"
+    return None
 
 
 def _placed(root: Path, choice: str) -> str:

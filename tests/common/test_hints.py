@@ -11,6 +11,7 @@ from common.cli import fail
 from common.errors import MissingModel, NeedsEmbeddings, NeedsTables
 from common.hints import with_hint
 from common.processes import Processes
+from embedding_space.errors import MissingPatches, MissingStore, MissingTables
 
 DEMO = "run python scripts/prepare_data.py dataset=demo encoder=demo_clip"
 TABLES = NeedsTables("No tables in data/coco", Path("data/coco"))
@@ -66,3 +67,18 @@ def test_the_other_processes_are_told_with_the_hint(monkeypatch, capsys):
         ValueError, match=r"process 1: NeedsTables: No tables in data/coco: run python .*prepare_data\.py"
     ):
         processes.run_everywhere(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "painting"),
+    [
+        ("demo_synthetic", "python scripts/synthesize_images.py dataset=demo"),
+        ("flickr8k_photos_retrieval", "python scripts/synthesize_images.py dataset=flickr8k_photos painter=retrieval"),
+    ],
+)
+def test_painted_data_sets_are_painted_and_prepared_with_patches(name, painting, monkeypatch, tmp_path):
+    monkeypatch.setenv("DIFFUSION_BRIDGE_DATA", str(tmp_path))
+    assert with_hint(MissingTables(tmp_path / name)).endswith(f": run {painting}")
+    prepare = with_hint(MissingStore(tmp_path / name / "demo_clip"))
+    assert prepare.endswith(f"run python scripts/prepare_data.py dataset={name} encoder=demo_clip patches=true")
+    assert with_hint(MissingPatches(tmp_path / name / "demo_clip")).count("patches=true") == 1
