@@ -68,6 +68,8 @@ def make_decoder(vocabulary: int, width: int, end: int, options: DecoderOptions)
         pad_token_id=None,  # else the end token's embedding would not learn
     )
     decoder = BertGenerationDecoder(config)
+    head: Any = decoder.lm_head
+    head.bias = head.decoder.bias  # transformers >= 5 has a second one, unused, which several processes would wait for
     embeddings: Any = decoder.base_model.embeddings
     embeddings.dropout.p = options.embedding_dropout
     embeddings.position_embeddings.weight.requires_grad_(False).copy_(sinusoids(options.max_positions, width))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcm_net.concepts import PROMPTS, Concepts, corpus_nouns, embed_concepts, read_concepts, read_names
-
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
+from pcm_net.concepts import PROMPTS, Concepts, corpus_nouns, embed_concepts, read_concepts, read_names
 
 
 def make_concepts(options: Mapping[str, Any], captions: Sequence[str], store: EmbeddingStore) -> Concepts:

@@ -80,6 +80,13 @@ def test_positions_are_fixed_sinusoids_and_the_output_is_untied(decoder):
     assert decoder.get_output_embeddings().weight is not decoder.get_input_embeddings().weight
 
 
+def test_every_weight_takes_part(decoder, encoded):
+    inputs = prefix(decoder, 6)
+    hidden = decoder.base_model(inputs_embeds=inputs, **encoded.arguments()).last_hidden_state
+    decoder.get_output_embeddings()(hidden).sum().backward()
+    assert [name for name, weight in decoder.named_parameters() if weight.requires_grad and weight.grad is None] == []
+
+
 def test_the_end_token_s_embedding_learns(decoder):
     assert decoder.get_input_embeddings().padding_idx is None
 

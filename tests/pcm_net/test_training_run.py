@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +137,23 @@ def test_patches_of_another_grid_are_refused(configured, store, tmp_path):
         captioner.caption(fewer)
     with pytest.raises(ValueError, match=r"caption_from=texts: this captioner \(PCMNet\) reads patches"):
         captioner.align_texts(store.texts("test"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(store, concepts, tmp_path):
+    made = [
+        f"store={store.path}", f"concepts.file={concepts}", "network.width=16", "network.heads=2",
+        "decoder.config.heads=2", "loop.steps=6", "loop.batch_size=8", "loop.precision=fp32", "loop.log_every=1",
+        "validation_captions=40",
+        *[f"network.{name}=0" for name in ("dropout", "attention_dropout", "input_dropout")],
+        *[f"decoder.config.{name}dropout=0" for name in ("", "attention_", "embedding_", "output_")],
+    ]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    losses = {}
+    for name, command in (("one", [sys.executable]), ("two", launch)):
+        command = [*command, "-m", "pcm_net.train", *made, f"output_dir={tmp_path / name}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert done.returncode == 0, done.stderr[-2000:]
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        losses[name] = [line[key] for key in ("loss", "synthetic_loss") for line in lines if key in line]
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
