@@ -6,7 +6,6 @@ prompts ("with_ensemble", as ViECap has them).
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from common.characters import one_line
-from common.files import whole_file
 from common.text_files import numbered_lines
 from embedding_space.encoders.base import Encoder
 from embedding_space.peers.npz import read_npz
@@ -39,7 +34,6 @@ PROMPTS = {
     ),
 }
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
-FILE = "concepts.safetensors"
 
 
 @dataclass(frozen=True)
@@ -74,29 +68,6 @@ class Concepts:
 
     def __len__(self):
         return len(self.names)
-
-    def save(self, folder: str | Path) -> None:
-        """Write `concepts.safetensors`: the rows, and the names as JSON in its metadata."""
-        with whole_file(Path(folder) / FILE) as temporary:
-            save_file({"rows": self.rows.cpu().contiguous()}, temporary, {"names": json.dumps(self.names)})
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Concepts:
-        """Read back what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or holds something else.
-        """
-        path = Path(folder) / FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"There are no concepts in {folder} ({FILE})")
-        try:
-            with safe_open(path, "pt") as file:
-                names = json.loads((file.metadata() or {}).get("names", "[]"))
-                return cls(names, file.get_tensor("rows"))
-        except (SafetensorError, ValueError, OSError) as error:
-            raise ValueError(f"{path} is refused: {one_line(error)}") from error
 
 
 def corpus_nouns(captions: Sequence[str], count: int) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcm_net.concepts import PROMPTS, Concepts, corpus_nouns, embed_concepts, read_concepts, read_names
+from pcm_net.concepts import PROMPTS, corpus_nouns, embed_concepts, read_concepts, read_names
 
 NAMES = ["dog", "cat", "hot dog"]
 
@@ -117,19 +117,6 @@ def test_a_list_of_words_has_one_a_line(tmp_path):
     path.write_text("\n")
     with pytest.raises(ValueError, match=r"words\.txt is refused: there are no concepts"):
         read_names(path)
-
-
-def test_concepts_travel_in_a_checkpoint(tmp_path, rows):
-    concepts = Concepts(["dog", "café", "cat"], rows)
-    concepts.save(tmp_path / "run")
-    loaded = Concepts.load(tmp_path / "run")
-    assert loaded.names == concepts.names and torch.allclose(loaded.rows, concepts.rows, atol=1e-7)
-    file = tmp_path / "run" / "concepts.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"concepts\.safetensors is refused"):
-        Concepts.load(tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match="There are no concepts in"):
-        Concepts.load(tmp_path)
 
 
 @pytest.mark.shared
