@@ -74,6 +74,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         tokenizer: set after construction, or by `load`.
         folder: where `load` found it, else None.
         reads_patches: whether its inputs need patch tokens beside the image rows.
+        inference_changes: what was changed since it was loaded, for evaluations to record.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -84,6 +85,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         super().__init__()
         self.dim, self.alignment = dim, alignment
         self.encoder_description, self.provenance = dict(encoder), dict(provenance or {})
+        self.inference_changes: dict[str, str] = {}
 
     @property
     def language_model(self) -> Any:

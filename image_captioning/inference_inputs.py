@@ -78,6 +78,7 @@ class InferenceInputs:
             "image_side": drop_nulls(self.image_side),
             "precision": self.precision,
             "training_store": self.training_store and str(self.training_store),
+            **captioner.inference_changes,
         }
 
     def image_chain(self, captioner: CaptioningModel) -> tuple[Alignment, dict[str, str | None]]:

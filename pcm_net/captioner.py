@@ -18,6 +18,7 @@ from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.data import check_finite
 from image_captioning.mappers import make_mapper
+from pcm_net.concepts import Concepts
 from pcm_net.decoder import DecoderOptions, make_decoder
 from pcm_net.encoder import NetworkOptions, VisualSemanticEncoder
 from pcm_net.inputs import PatchInputs, read
@@ -69,6 +70,20 @@ class PCMNet(CaptioningModel[PatchInputs]):
         decoder = dict(decoder)
         make = look_up(decoder.pop("kind", None), DECODERS, "decoder", "decoder.kind")
         self.mapper, self.decoder, self.output_dropout = make(options.width, decoder)
+
+    def use_concepts(self, concepts: Concepts, origin: str) -> None:
+        """Put another vocabulary in the place of the one that it was trained with.
+
+        Args:
+            origin: what evaluations record of it.
+
+        Raises:
+            ValueError: they are fewer than `mixup.concepts`.
+        """
+        mixup = PatchMixup(len(concepts.names), self.dim, self.mixup.options)
+        mixup.concepts.copy_(concepts.rows)
+        self.mixup, self.concepts = mixup.to(self.device), list(concepts.names)
+        self.inference_changes = {"concepts": origin}
 
     @property
     def language_model(self) -> Any:

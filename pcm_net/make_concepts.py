@@ -24,8 +24,24 @@ def make_concepts(options: Mapping[str, Any], captions: Sequence[str], store: Em
     prompts = options["prompts"]
     if prompts not in PROMPTS:
         raise ValueError(f"concepts.prompts={prompts!r} must be one of {', '.join(PROMPTS)}")
-    file = options["file"] and Path(options["file"])
-    if file and file.suffix != ".txt":
-        return read_concepts(file, store.dim)
-    names = read_names(file) if file else corpus_nouns(captions, options["count"])
+    if options["file"]:
+        return concepts_of_file(options["file"], store.dim, store.manifest.encoder, prompts)
+    names = corpus_nouns(captions, options["count"])
     return embed_concepts(names, reload_encoder(store.manifest.encoder), PROMPTS[prompts])
+
+
+def concepts_of_file(file: str | Path, dim: int, encoder: Mapping[str, Any], prompts: str = "ensemble") -> Concepts:
+    """The concepts of a file; a list of words (.txt) is embedded.
+
+    Args:
+        dim: D of the joint space.
+        encoder: the description of its encoder.
+        prompts: a name in `PROMPTS`, for words.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is refused, or the encoder cannot be loaded.
+    """
+    if Path(file).suffix != ".txt":
+        return read_concepts(file, dim)
+    return embed_concepts(read_names(file), reload_encoder(encoder), PROMPTS[prompts])

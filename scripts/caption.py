@@ -6,6 +6,7 @@ python scripts/caption.py photo.jpg folder/ checkpoint=outputs/image_captioning/
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -43,7 +44,7 @@ def main() -> None:
         from image_captioning.caption_photos import caption
         from pcm_net.load import load_captioner
 
-        return caption(config, paths, load_captioner)
+        return caption(config, paths, partial(load_captioner, concepts=config.concepts))
 
     command("caption", run)()
 

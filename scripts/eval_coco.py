@@ -6,6 +6,8 @@ python scripts/eval_coco.py predictions=captions.json references=captions_val201
 
 from __future__ import annotations
 
+from functools import partial
+
 from omegaconf import DictConfig
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
@@ -17,7 +19,7 @@ def run(config: DictConfig) -> object:
     from image_captioning.eval_coco import evaluate
     from pcm_net.load import load_captioner
 
-    return evaluate(config, load_captioner)
+    return evaluate(config, partial(load_captioner, concepts=config.concepts))
 
 
 if __name__ == "__main__":

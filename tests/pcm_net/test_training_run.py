@@ -17,6 +17,7 @@ from evaluation.captions.scoring_options import Scoring
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
+from image_captioning.training_run import train as train_captioner
 from pcm_net.captioner import PCMNet
 from pcm_net.inputs import PatchInputs
 from pcm_net.load import load_captioner
@@ -137,6 +138,25 @@ def test_patches_of_another_grid_are_refused(configured, store, tmp_path):
         captioner.caption(fewer)
     with pytest.raises(ValueError, match=r"caption_from=texts: this captioner \(PCMNet\) reads patches"):
         captioner.align_texts(store.texts("test"))
+
+
+def test_another_list_of_concepts_may_be_read_at_inference(configured, store, tmp_path, word_encoder):
+    train(configured("run"))
+    names, other = ["hill", "dog", "cat", "boat", "tree", "bird"], tmp_path / "other.npz"
+    np.savez(other, names=np.array(names), embeddings=word_encoder(16).encode_texts(names).numpy())
+    before, after = load_captioner(tmp_path / "run"), load_captioner(tmp_path / "run", str(other))
+    assert after.concepts == names and after.mixup.concepts.shape == (6, 16)
+    recorded = [InferenceInputs(store, "test").recorded(captioner) for captioner in (before, after)]
+    assert "concepts" not in recorded[0] and len(recorded[1]["concepts"]) == 64
+    result = evaluate_captioner(after, InferenceInputs(store, "test"), tmp_path / "scores", scoring=Scoring(("BLEU",)))
+    assert result.inputs["concepts"] == recorded[1]["concepts"]
+
+
+def test_concepts_are_for_a_pcm_net_alone(make_store, compose, tmp_path):
+    small = ("loop.steps=1", "loop.batch_size=8", "validation_captions=10", "alignment=c1")
+    train_captioner(compose("image_captioning", f"store={make_store().path}", f"output_dir={tmp_path / 'c1'}", *small))
+    with pytest.raises(ValueError, match=r"concepts=x\.npz is for a PCM-Net, and .* is none"):
+        load_captioner(tmp_path / "c1", "x.npz")
 
 
 @pytest.mark.slow
