@@ -37,7 +37,7 @@ def test_counts_are_whole_numbers_from_one(name, value):
         ({"betas": [0.9]}, "loop.betas.1 is missing"),
         ({"betas": [0.9, 1]}, "loop.betas.1=1 must be less than 1"),
         ({"betas": 0.9}, "loop.betas=0.9 must be a valid tuple"),
-        ({"schedule": "step"}, "loop.schedule='step' must be 'constant', 'linear' or 'cosine'"),
+        ({"schedule": "step"}, "loop.schedule='step' must be 'constant', 'linear', 'cosine' or 'inverse_sqrt'"),
         ({"precision": "int8"}, "loop.precision='int8' must be 'auto', 'fp32', 'bf16', 'fp16' or 'no'"),
     ],
 )
