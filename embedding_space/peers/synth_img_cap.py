@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,20 +67,18 @@ class FeatureFiles(Encoder):
     ) -> Iterator[EncodedImages]:
         """Each shard's files in turn, always with patches. Raises ValueError for a file that is damaged or has other
         shapes than the encoder."""
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            for shard in shards:
-                rows, features, headed = [], [], []
-                for start in range(0, len(shard), self.batch_size):
-                    batch = [paths[row] for row in shard[start : start + self.batch_size]]
-                    images, grids = zip(*pool.map(self._read, batch), strict=True)
-                    rows.append(F.normalize(torch.from_numpy(np.stack(images)), dim=-1))
-                    grid = torch.from_numpy(np.stack(grids))
-                    features.append(self._in_float16(grid))
-                    headed.append(self.head_patches(grid))
-                    done(len(batch))
-                yield EncodedImages(
-                    torch.cat(rows), torch.cat(headed), torch.cat(features), list(range(len(shard))), []
-                )
+        # One after the other: Python before 3.12 may not parse NumPy's headers in several threads (gh-106905).
+        for shard in shards:
+            rows, features, headed = [], [], []
+            for start in range(0, len(shard), self.batch_size):
+                batch = [paths[row] for row in shard[start : start + self.batch_size]]
+                images, grids = zip(*map(self._read, batch), strict=True)
+                rows.append(F.normalize(torch.from_numpy(np.stack(images)), dim=-1))
+                grid = torch.from_numpy(np.stack(grids))
+                features.append(self._in_float16(grid))
+                headed.append(self.head_patches(grid))
+                done(len(batch))
+            yield EncodedImages(torch.cat(rows), torch.cat(headed), torch.cat(features), list(range(len(shard))), [])
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """(D,) and (P, W) float32 of one file."""
