@@ -109,8 +109,7 @@ def join_shards(
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for shard in shards:
-            zeros = np.zeros((len(shard.rows), *shape[1:]), np.float16)
-            part = shard.read(array) if shard in written else zeros
+            part = shard.read(array) if shard in written else np.zeros((len(shard.rows), *shape[1:]), np.float16)
             if part.shape[1:] != shape[1:] or part.dtype != np.float16 or not np.isfinite(part).all():
                 raise ValueError(f"Rows {shard.rows} of {array} are not finite float16 of shape {shape[1:]}")
             digest.update(part.tobytes())

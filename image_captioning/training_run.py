@@ -24,6 +24,7 @@ from image_captioning.captioning_model import CaptioningModel
 from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.inference_inputs import check_encoder
+from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
@@ -88,8 +89,7 @@ def train(config: DictConfig) -> dict[str, float]:
     tokens = CaptionTokens.encode(captions, *limits)
     if is_main := loop.accelerator.is_main_process:
         warn_of_collapse(captions, tokens, training.texts() if config.train_on == "text" else None)
-        for estimate in alignment.estimates:
-            print("alignment.{option}=auto: {value:.4g}, from {data} data ({method})".format(**estimate))
+        print_estimates(alignment)
     validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     captioner.check_room(max(int(part.lengths.max()) for part in (tokens, validation_tokens)))
     examples = Examples.load(training, tokens.to(loop.device), captioner.alignment, config.train_on)
@@ -132,30 +132,12 @@ def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
 def _provenance(
     config: DictConfig, training: CaptionSelection, alignment: Alignment, start: Captioner | None
 ) -> dict[str, Any]:
-    """What the captioner was trained on, for results to repeat."""
-    uses_pairs = (
-        alignment.uses_pairs
-        or "pairs" in (config.train_on, config.validate_on)
-        or any(estimate["uses_pairs"] for estimate in alignment.estimates)
-        or (start is not None and start.provenance.get("uses_pairs", True))
-    )
-    store = training.store
-    part = {"store_hash": store.manifest.hash, "captions": store.corpus_captions}
-    return {
-        "dataset": config.dataset.name,
-        "alignment": config.alignment.name,
-        "store_hash": store.hash,
-        **({} if store.corpus_captions is None else {"part_of": part}),
-        "image_mean_split": store.manifest.image_mean_split,
-        "seed": config.seed,
-        "captions": len(training.rows),
-        "train_split": training.split,
-        "train_on": config.train_on,
-        "validate_on": config.validate_on,
-        "uses_pairs": uses_pairs,
-        **({"estimates": alignment.estimates} if alignment.estimates else {}),
-        **({"init_from": start.provenance} if start else {}),
-    }
+    """What the captioner was trained on, and what the one that it starts from was."""
+    provenance = training_provenance(config, training, alignment)
+    if start is None:
+        return provenance
+    uses_pairs = provenance["uses_pairs"] or start.provenance.get("uses_pairs", True)
+    return {**provenance, "uses_pairs": uses_pairs, "init_from": start.provenance}
 
 
 def set_up_decoder(captioner: CaptioningModel, decoder: dict[str, Any]) -> None:

@@ -5,22 +5,24 @@ The work behind `python -m pcm_net.train`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from omegaconf import DictConfig
 from transformers import BertGenerationDecoder
 
 from alignment.chain import Alignment
 from alignment.options import expand_steps
 from common.files import file_sha256
+from common.hints import warn_of_text_split
 from common.plain import plain
 from common.randomness import mixed_seed
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.build import gpt2_to_train
 from image_captioning.data import CaptionTokens
+from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.tokenizer import end_token, load_tokenizer, make_tokenizer
 from image_captioning.training_run import loop_config_of, set_up_decoder
@@ -52,12 +54,10 @@ def train(config: DictConfig) -> dict[str, float]:
         if config[option] not in choices:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
     store = EmbeddingStore(config.store, config.corpus_captions)
+    warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
-    if config.global_row == "image" and alignment.centers_images:
-        raise ValueError(
-            f"global_row=image would subtract the texts' mean from images, for alignment={config.alignment.name} "
-            "centers both sides: set global_row=text, which trains on the captions' rows"
-        )
+    if config.global_row == "image":
+        _check_sides(alignment, config.alignment.name, store.dim)
     training, validation = select_captions(config, store)
     loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(training.rows))
     inputs = {"store": store.hash, "alignment": alignment.hash}
@@ -82,6 +82,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
     references, limits = validation.captions(), (tokenizer, decoder["max_tokens"], decoder["truncate"])
     tokens = CaptionTokens.encode(captions, *limits)
+    if loop.accelerator.is_main_process:
+        print_estimates(alignment)
     validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     model.check_room(max(int(part.lengths.max()) for part in (tokens, validation_tokens)))
     examples = PairExamples.load(training, tokens.to(loop.device), config.global_row)
@@ -135,23 +137,27 @@ def _build(
     return model
 
 
+def _check_sides(alignment: Alignment, name: str, dim: int) -> None:
+    """Refuse an alignment that treats images in another way than texts: in training it would see images as texts.
+
+    Raises:
+        ValueError: it does.
+    """
+    rows = F.normalize(torch.randn(16, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+    same = alignment.inference_dim is None and torch.allclose(
+        alignment.clean_side(rows), alignment.inference_side(rows), atol=1e-4
+    )
+    if not same:
+        raise ValueError(
+            f"global_row=image needs an alignment that does the same to images as to texts, and alignment={name} does "
+            "not: choose c1 or c2_corrupt, or set global_row=text, which trains on the captions' rows"
+        )
+
+
 def _provenance(config: DictConfig, training: CaptionSelection, alignment: Alignment) -> dict[str, Any]:
     """What the model was trained on, for results to repeat."""
-    root, images = Path(training.store.path).parent, "real pairs"
+    root, images = training.store.path.parent, "real pairs"
     if config.train_on == "synthetic":
         images = Provenance.read(root).images if (root / FILE).exists() else "unknown"
-    uses_pairs = alignment.uses_pairs or "pairs" in (config.train_on, config.validate_on)
-    return {
-        "dataset": config.dataset.name,
-        "alignment": config.alignment.name,
-        "store_hash": training.store.hash,
-        "image_mean_split": training.store.manifest.image_mean_split,
-        "seed": config.seed,
-        "captions": len(training.rows),
-        "train_split": training.split,
-        "train_on": config.train_on,
-        "validate_on": config.validate_on,
-        "global_row": config.global_row,
-        "images": images,
-        "uses_pairs": uses_pairs,
-    }
+    shared = training_provenance(config, training, alignment)
+    return {**shared, "global_row": config.global_row, "images": images}

@@ -76,9 +76,19 @@ def test_the_global_row_may_be_the_text_s_through_any_alignment(configured, stor
     assert len(captioner.caption(inputs, Decoding(max_new_tokens=5), progress=False)) == 30
 
 
-def test_images_are_not_centered_as_texts(configured):
-    with pytest.raises(ValueError, match=r"global_row=image would subtract the texts' mean .* set global_row=text"):
-        train(configured("run", "alignment=c3"))
+@pytest.mark.parametrize("alignment", ["c3", "decap_memory"])
+def test_images_are_not_read_as_texts_in_training(configured, alignment):
+    with pytest.raises(
+        ValueError, match=rf"global_row=image needs .* alignment={alignment} does not: .* global_row=text"
+    ):
+        train(configured("run", f"alignment={alignment}"))
+
+
+def test_what_was_estimated_from_pairs_says_so(configured, tmp_path):
+    pairs = ("alignment.estimate.data=pairs", "alignment.estimate.split=val")
+    train(configured("run", "alignment=c3_auto", "global_row=text", *pairs))
+    provenance = load_captioner(tmp_path / "run").provenance
+    assert provenance["uses_pairs"] is True and provenance["estimates"][0]["data"] == "pairs"
 
 
 def test_mixed_up_patches_feed_a_prefix_captioner(configured, store, tmp_path):
