@@ -9,6 +9,10 @@ DOCS_READY := $(VENV)/.docs_ready
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 1000
 
+# Tests are many small operations: processes with one thread each serve them better than one process with all threads.
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
 .PHONY: demo test test-all coverage lint types docs clean
 .DEFAULT_GOAL := demo
 
@@ -28,14 +32,14 @@ demo: $(READY)
 	$(BIN)/python scripts/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The same tests, with the share of lines that they run, in total and per file.
 coverage: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu" --cov --cov-report=term
+	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -26,6 +26,16 @@ from embedding_space.write_store import write_store
 settings.register_profile("tests", deadline=None)  # no test is timed: the machine may do other things
 settings.load_profile("tests")
 
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Half characters, which tests of broken names print, are escaped: UTF-8, in which workers report, has none."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
+
+
 NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star")
 PLACES = ("beach", "forest", "street", "field", "lake", "hill")
 
