@@ -5,6 +5,8 @@ From `pairs`, a small validation set, we measure the alignment noise (C³, arXiv
 From `unpaired` images and texts, we treat an image as a noised text. We choose the noise level at which noised texts
 are, on average, as far from their nearest other text as images are from theirs. Real alignment noise also moves images
 towards *other* texts, where they are near some text but not their own, so these levels tend to be too low.
+
+So it is for captioning. For image generation, which trains on images, texts are treated as noised images.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from common.checks import checked_dataclass
 from common.randomness import evenly_spaced, normal_sampler
 from embedding_space.store import EmbeddingStore
 
-MAX_TEXTS = 20_000  # among which the nearest is searched
-MAX_QUERIES = 500  # texts that are noised
+MAX_ROWS = 20_000  # among which the nearest is searched
+MAX_QUERIES = 500  # rows that are noised
 BY_NEARNESS = "noised texts as near to their nearest text as images to theirs"
-SAME_TEXT = 0.9999  # cosine above which two texts are the same caption
+SAME_ROW = 0.9999  # cosine above which two texts are the same caption
 
 
 @checked_dataclass("alignment.estimate.")
@@ -38,7 +40,7 @@ class EstimateOptions:
         data: `unpaired`, images of the store's image_mean_split, whose captions are not used, and texts of its
             text_split; or `pairs`, images of `split` with their captions.
         split: of the pairs.
-        images: how many are read, evenly spaced.
+        images: of them, how many are read, evenly spaced.
     """
 
     data: Literal["unpaired", "pairs"] = "unpaired"
@@ -51,40 +53,43 @@ class EstimationRows:
     """Rows as they reach the step whose option is estimated.
 
     Attributes:
-        images: (N, D).
-        texts: (M, D).
-        image_row: (M,) int64, each text's image; None for unpaired rows.
+        inference: (N, D) rows of the modality that is read at inference: images, for captioning.
+        training: (M, D) rows of the modality that models train on: texts, for captioning.
+        paired: whether row n of both is a pair, so that N = M.
         facts: which data they come from.
     """
 
-    images: Tensor
-    texts: Tensor
-    image_row: Tensor | None
+    inference: Tensor
+    training: Tensor
+    paired: bool
     facts: dict[str, Any]
 
     def residual_std(self) -> float:
-        """Standard deviation per dimension of image - text over the pairs, about its mean: C³'s alignment noise."""
-        differences = self.images[self.image_row] - self.texts
-        return differences.var(dim=0).mean().sqrt().item()
+        """Standard deviation per dimension of the pairs' differences about their mean: C³'s alignment noise."""
+        return (self.inference - self.training).var(dim=0).mean().sqrt().item()
+
+    def paired_cosine(self) -> float:
+        """Mean cosine of the pairs."""
+        return F.cosine_similarity(self.inference, self.training, dim=-1).mean().item()
 
     @cached_property
     def queries(self) -> Tensor:
-        """(Q, D) evenly spaced texts, to be noised."""
-        return _subsample(self.texts, MAX_QUERIES)
+        """(Q, D) evenly spaced training rows, to be noised."""
+        return _subsample(self.training, MAX_QUERIES)
 
     @cached_property
-    def _same_caption(self) -> Tensor:
-        """(Q, M) bool: which texts are the query itself or a copy of it."""
-        return _cosines(self.queries, self.texts) > SAME_TEXT
+    def _same_row(self) -> Tensor:
+        """(Q, M) bool: which training rows are the query itself or a copy of it."""
+        return _cosines(self.queries, self.training) > SAME_ROW
 
-    def image_nearness(self) -> float:
-        """Mean cosine of images to their nearest text."""
-        nearest = [_cosines(part, self.texts).amax(dim=-1) for part in self.images.split(1024)]
+    def inference_nearness(self) -> float:
+        """Mean cosine of inference rows to their nearest training row."""
+        nearest = [_cosines(part, self.training).amax(dim=-1) for part in self.inference.split(1024)]
         return torch.cat(nearest).mean().item()
 
-    def text_nearness(self, noised: Tensor) -> float:
-        """Mean cosine of `noised` (Q, D), made from `queries`, to the nearest other text."""
-        return _cosines(noised, self.texts).masked_fill_(self._same_caption, -1.0).amax(dim=-1).mean().item()
+    def training_nearness(self, noised: Tensor) -> float:
+        """Mean cosine of `noised` (Q, D), made from `queries`, to the nearest other training row."""
+        return _cosines(noised, self.training).masked_fill_(self._same_row, -1.0).amax(dim=-1).mean().item()
 
 
 def rows_for_estimate(
@@ -107,48 +112,48 @@ def rows_for_estimate(
             f"{option}=auto reads images of the split {split!r}, of which {store.path} has none: "
             f"give alignment.{option}=NUMBER, or {hint}"
         )
-    images = store.images(split)
     if paired:
         image_row = torch.from_numpy(store.pairs(split))
-        chosen = _subsample(torch.unique(image_row), options.images)
-        place = torch.full((len(images),), -1).index_copy(0, chosen, torch.arange(len(chosen)))
-        kept = place[image_row] >= 0
-        images, texts, image_row = images[chosen], store.texts(split)[kept], place[image_row][kept]
+        kept = torch.isin(image_row, _subsample(torch.unique(image_row), options.images))
+        images, texts = store.images(split)[image_row[kept]], store.texts(split)[kept]
+        image_count = len(image_row[kept].unique())
     else:
-        images = _subsample(images, options.images)
-        texts, image_row = _subsample(store.texts(store.text_split, torch.float16), MAX_TEXTS).float(), None
+        images = _subsample(store.images(split), options.images)
+        texts = _subsample(store.texts(store.text_split, torch.float16), MAX_ROWS).float()
+        image_count = len(images)
+    training, inference = (texts, images) if store.training_modality == "texts" else (images, texts)
     for step in preceding:
-        images, texts = step.inference_side(images), step.clean_side(texts)
+        inference, training = step.inference_side(inference), step.clean_side(training)
     facts = {
         "data": options.data,
         "uses_pairs": paired,
         "image_split": split,
         "text_split": split if paired else store.text_split,
-        "images": len(images),
+        "images": image_count,
         "texts": len(texts),
         "store_hash": store.hash,
     }
-    return EstimationRows(images, texts, image_row, facts)
+    return EstimationRows(inference, training, paired, facts)
 
 
 def estimate_noise_std(rows: EstimationRows) -> dict[str, Any]:
     """`noise_std` for these rows, a standard deviation per dimension, as `value`, with the facts of the estimate.
 
     For pairs it is that of the alignment noise (`EstimationRows.residual_std`). For unpaired rows it is the one with
-    which noised texts are as far from their nearest text as images are from theirs.
+    which noised training rows are as far from their nearest training row as inference rows are from theirs.
 
     Raises:
         ValueError: no noise takes texts that far.
     """
-    if rows.image_row is not None:
+    if rows.paired:
         value = rows.residual_std()
         return {"option": "noise_std", "value": value, "method": "sd of the pairs' residuals", **rows.facts}
-    texts, target = rows.queries, rows.image_nearness()
-    noise = fixed_noise(texts)
-    highest = 10 * texts.norm(dim=-1).mean().item() / texts.shape[1] ** 0.5  # cosine of noised to clean texts: 0.1
+    clean, target = rows.queries, rows.inference_nearness()
+    noise = fixed_noise(clean)
+    highest = 10 * clean.norm(dim=-1).mean().item() / clean.shape[1] ** 0.5  # cosine of noised to clean rows: 0.1
 
     def excess(std: float) -> float:
-        return rows.text_nearness(texts + std * noise) - target
+        return rows.training_nearness(clean + std * noise) - target
 
     if excess(highest) > 0:
         raise no_level("noise_std", target, excess(highest) + target)
@@ -160,8 +165,9 @@ def estimate_noise_std(rows: EstimationRows) -> dict[str, Any]:
 def no_level(option: str, target: float, reached: float) -> ValueError:
     """The error of an estimate for which no noise is strong enough."""
     return ValueError(
-        f"{option}=auto finds no value: images have the cosine {target:.3f} to their nearest texts, less than texts "
-        f"that are nearly noise alone ({reached:.3f}). Is there a Center before? Else give alignment.{option}=NUMBER"
+        f"{option}=auto finds no value: images have the cosine {target:.3f} to their nearest texts (or, for image "
+        f"generation, texts to their nearest images), less than rows that are nearly noise alone ({reached:.3f}). Is "
+        f"there a Center before? Else give alignment.{option}=NUMBER"
     )
 
 
@@ -175,6 +181,6 @@ def _subsample(rows: Tensor, count: int) -> Tensor:
     return rows[evenly_spaced(len(rows), count)]
 
 
-def _cosines(rows: Tensor, texts: Tensor) -> Tensor:
-    """(B, M) of rows (B, D) to texts (M, D)."""
-    return F.normalize(rows, dim=-1) @ F.normalize(texts, dim=-1).T
+def _cosines(rows: Tensor, others: Tensor) -> Tensor:
+    """(B, M) of rows (B, D) to others (M, D)."""
+    return F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T

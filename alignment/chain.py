@@ -25,8 +25,9 @@ ROWS_AT_ONCE = 4096
 class Alignment(nn.Module):
     """A chain of finished steps, as `nn.Sequential` is a chain of layers. All rows are computed in float32.
 
-    Texts are on the training side and images on the inference side. The decoder trains on text embeddings after
-    `training_side`. At inference it reads image embeddings after `inference_side`.
+    For captioning, texts are on the training side and images on the inference side: the decoder trains on text
+    embeddings after `training_side`. At inference it reads image embeddings after `inference_side`. For image
+    generation the modalities change places (`EmbeddingStore.training_modality`).
 
     Args:
         steps: the last one must be `Normalize`, so that the decoder always sees unit rows.
@@ -84,7 +85,7 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def training_side(self, rows: Tensor, normal: NormalSampler = torch.randn_like) -> Tensor:
-        """Text embeddings (B, D) -> unit rows (B, D), with fresh randomness from `normal`."""
+        """Embeddings (B, D) -> unit rows (B, D) to train on, with fresh randomness from `normal`."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()
             for step in self.steps:
@@ -93,7 +94,7 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def clean_side(self, rows: Tensor) -> Tensor:
-        """Text embeddings (B, D) -> unit rows (B, D) without augmentation: where a perfect alignment maps images."""
+        """`training_side` without augmentation: where a perfect alignment maps the other modality."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()
             for step in self.steps:
@@ -102,7 +103,7 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def inference_side(self, rows: Tensor) -> Tensor:
-        """Image embeddings (B, D) -> unit rows (B, D) that the text-trained decoder can read."""
+        """Embeddings (B, D) of the other modality -> unit rows (B, D) that the trained decoder can read."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()
             if self.translation is not None:
@@ -116,8 +117,8 @@ class Alignment(nn.Module):
         return list(self.steps) if self.translation is None else [self.translation]
 
     @property
-    def centers_images(self) -> bool:
-        """Whether an image mean is subtracted from inference rows."""
+    def centers_inference_rows(self) -> bool:
+        """Whether a mean is subtracted from inference rows."""
         return any(isinstance(step, Center) for step in self._inference_steps)
 
     @property
@@ -136,20 +137,20 @@ class Alignment(nn.Module):
         encoders = (step.inference_encoder for step in self._inference_steps)
         return next((encoder for encoder in encoders if encoder is not None), None)
 
-    def with_image_mean(self, mean: Tensor) -> Alignment:
-        """A copy of the chain with another image mean (D,), of unit rows.
+    def with_inference_mean(self, mean: Tensor) -> Alignment:
+        """A copy of the chain with another mean (D,) of inference rows, of unit rows.
 
         Raises:
-            ValueError: the chain subtracts no image mean.
+            ValueError: the chain subtracts no such mean.
         """
-        if not self.centers_images:
+        if not self.centers_inference_rows:
             raise ValueError(
                 "This method subtracts no image mean, so there is none to replace: leave image_mean_from=checkpoint"
             )
         chain = copy.deepcopy(self)
         for step in chain.steps:
             if isinstance(step, Center):
-                step.image_mean.copy_(mean)
+                step.inference_mean.copy_(mean)
         return chain
 
     def with_inference_options(self, options: Mapping[str, Any]) -> Alignment:

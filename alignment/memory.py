@@ -11,7 +11,7 @@ from torch import Tensor
 from alignment.step import Step
 from common.checks import Positive, checked_options
 from common.randomness import evenly_spaced
-from embedding_space.store import EmbeddingStore
+from embedding_space.store import EmbeddingStore, TrainingModality
 
 ROWS_AT_ONCE = 65_536
 
@@ -20,7 +20,8 @@ class TextMemory(Step):
     """Project image rows on the training texts: their mean weighted by softmax(similarity / temperature), as unit rows.
 
     DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
-    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. A memory of
+    training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. For image
+    generation it projects text rows on the training images in the same way. A memory of
     more than `MEMORY_SAVED_BYTES` is not copied into checkpoints, which name its store and the store's hash instead.
     """
 
@@ -38,10 +39,12 @@ class TextMemory(Step):
         store: str | None = None,
         store_hash: str | None = None,
         corpus_captions: int | None = None,
+        training_modality: TrainingModality = "texts",
     ):
         super().__init__()
         self.temperature = temperature
         self.store, self.store_hash, self.corpus_captions = store, store_hash, corpus_captions
+        self.training_modality = training_modality
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
 
     def inference_side(self, rows):
@@ -57,7 +60,8 @@ class TextMemory(Step):
         if self.store is None:
             return saved
         part = {} if self.corpus_captions is None else {"corpus_captions": self.corpus_captions}
-        return {**saved, "store": self.store, "store_hash": self.store_hash, **part}
+        side = {} if self.training_modality == "texts" else {"training_modality": self.training_modality}
+        return {**saved, "store": self.store, "store_hash": self.store_hash, **part, **side}
 
     def with_inference_options(self, temperature: float | None = None, memory_rows: int | None = None):
         """As `Step`'s; `memory_rows` keeps an evenly spaced subset of the memory."""
@@ -78,33 +82,33 @@ class TextMemory(Step):
     def restore(self, preceding):
         if self.store is None:
             return
-        store = EmbeddingStore(self.store, self.corpus_captions)
+        store = EmbeddingStore(self.store, self.corpus_captions, self.training_modality)
         if store.hash != self.store_hash:
             raise ValueError(
-                f"This captioner's text memory came from the store {self.store} with hash {str(self.store_hash)[:12]}, "
-                f"but the store there has hash {store.hash[:12]}: prepare that store, or train the captioner, again"
+                f"This model's memory came from the store {self.store} with hash {str(self.store_hash)[:12]}, "
+                f"but the store there has hash {store.hash[:12]}: prepare that store, or train the model, again"
             )
         self._fill(store, preceding)
 
     def _fill(self, store: EmbeddingStore, preceding: Sequence[Step]) -> None:
-        texts = store.texts(store.text_split)
-        texts = texts[evenly_spaced(len(texts), len(self.memory))]
-        for part, out in zip(texts.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
+        rows = store.training_rows(store.training_split)
+        rows = rows[evenly_spaced(len(rows), len(self.memory))]
+        for part, out in zip(rows.split(ROWS_AT_ONCE), self.memory.split(ROWS_AT_ONCE), strict=True):
             for before in preceding:
                 part = before.clean_side(part)
             out.copy_(part)
 
     @classmethod
     def from_store(cls, store, preceding, temperature: float = 0.01, memory_rows: int | None = None):
-        rows = _checked_rows(memory_rows, len(store.captions(store.text_split)))
+        rows = _checked_rows(memory_rows, len(store.training_table_rows))
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
         origin = (str(store.path), store.hash, store.corpus_captions) if large else (None, None, None)
-        step = cls(temperature, rows, store.dim, *origin)
+        step = cls(temperature, rows, store.dim, *origin, store.training_modality)
         step._fill(store, preceding)
         return step
 
 
 def _checked_rows(rows: int | None, available: int) -> int:
     if rows is not None and (not isinstance(rows, int) or not 1 <= rows <= available):
-        raise ValueError(f"alignment.memory_rows={rows!r} must be in 1..{available}, the number of texts there are")
+        raise ValueError(f"alignment.memory_rows={rows!r} must be in 1..{available}, the number of rows there are")
     return rows or available

@@ -18,8 +18,9 @@ NormalSampler = Callable[[Tensor], Tensor]
 class Step(nn.Module):
     """Base of all steps, which map rows (B, D) to rows (B, D). Both sides are the identity by default.
 
-    The training side takes text embeddings while the decoder trains; the inference side takes image embeddings. A
-    constructor takes JSON values only, so that a saved chain can be rebuilt before its tensors are loaded.
+    For captioning, the training side takes text embeddings while the decoder trains, and the inference side takes image
+    embeddings. For image generation it is the other way round: see `EmbeddingStore.training_modality`. A constructor
+    takes JSON values only, so that a saved chain can be rebuilt before its tensors are loaded.
     `from_store` makes a new step from data.
 
     Attributes:
@@ -43,7 +44,7 @@ class Step(nn.Module):
         super().__init__()
 
     def training_side(self, rows: Tensor, normal: NormalSampler) -> Tensor:
-        """(B, D) -> (B, D), as the decoder sees text rows in training. Draws randomness from `normal` only."""
+        """(B, D) -> (B, D), as the decoder sees rows in training. Draws randomness from `normal` only."""
         return rows
 
     def clean_side(self, rows: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ class Step(nn.Module):
         return self.training_side(rows, torch.zeros_like)
 
     def inference_side(self, rows: Tensor) -> Tensor:
-        """(B, D) -> (B, D), as the decoder sees image rows at inference."""
+        """(B, D) -> (B, D), as the decoder sees rows at inference."""
         return rows
 
     def options(self) -> dict[str, Any]:

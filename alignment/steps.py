@@ -27,30 +27,31 @@ class Normalize(Step):
 class Center(Step):
     """Collapse: subtract each modality's mean of unit rows (C³, arXiv 2401.08567, section 4).
 
-    Both means come from the store: of the training texts and of the unpaired training images. A store without an image
-    mean (a text-only corpus) leaves it NaN; texts can then be centered, and images are refused.
+    Both means come from the store: of the training texts and of the unpaired training images. A store without a mean of
+    the inference side, such as a text-only corpus, leaves it NaN; its rows are then refused.
     """
 
-    text_mean: Tensor
-    image_mean: Tensor
+    training_mean: Tensor
+    inference_mean: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
-        self.register_buffer("text_mean", torch.zeros(dim))
-        self.register_buffer("image_mean", torch.zeros(dim))
+        self.register_buffer("training_mean", torch.zeros(dim))
+        self.register_buffer("inference_mean", torch.zeros(dim))
+        self.register_load_state_dict_pre_hook(_rename_means)
 
     def training_side(self, rows, normal):
-        return rows - self.text_mean
+        return rows - self.training_mean
 
     def inference_side(self, rows):
-        if self.image_mean.isnan().any():
+        if self.inference_mean.isnan().any():
             raise ValueError(
                 "This Center has no image mean, since its store has no images of the split dataset.image_mean_split. "
                 "Use the mean of the evaluated data set with eval_coco.py image_mean_from=store, or prepare a store "
                 "that has one and train again with store=..."
             )
-        return rows - self.image_mean
+        return rows - self.inference_mean
 
     def options(self):
         return {"dim": self.dim}
@@ -63,13 +64,21 @@ class Center(Step):
                 "Correct the list alignment.steps."
             )
         step = cls(store.dim)
-        step.text_mean.copy_(store.mean("text"))
-        step.image_mean.copy_(store.mean("image") if store.has_mean("image") else torch.tensor(torch.nan))
+        step.training_mean.copy_(store.mean(store.side_modality("training")))
+        other = store.side_modality("inference")
+        step.inference_mean.copy_(store.mean(other) if store.has_mean(other) else torch.tensor(torch.nan))
         return step
 
 
+def _rename_means(step: Center, tensors: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read checkpoints of version 0.1, whose means are called by the modalities of captioning."""
+    for saved, name in (("text_mean", "training_mean"), ("image_mean", "inference_mean")):
+        if prefix + saved in tensors:
+            tensors[prefix + name] = tensors.pop(prefix + saved)
+
+
 class GaussianNoise(Step):
-    """Corrupt: add N(0, noise_std² I) to text rows; image rows pass unchanged.
+    """Corrupt: add N(0, noise_std² I) to training rows; inference rows pass unchanged.
 
     `noise_std` is a standard deviation per dimension. The papers' variance of 0.016 (CapDec, arXiv 2211.00575; C³) is a
     `noise_std` of 0.126.

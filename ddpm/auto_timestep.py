@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-import torch.nn.functional as F
-
 from alignment.auto_noise import BY_NEARNESS, EstimationRows, fixed_noise, no_level
 from ddpm.diffusion import TextDiffusion
 
@@ -16,22 +14,23 @@ def estimate_image_timestep(diffusion: TextDiffusion, rows: EstimationRows) -> d
 
     For pairs it is the first timestep at which the expected cosine of a noised text to itself is no higher than that of
     images to their texts: `TextDiffusion.expected_cosine`, docs/bridge.md. For unpaired rows it is the first at which
-    noised texts are no nearer to their nearest text than images are to theirs.
+    noised texts are no nearer to their nearest text than images are to theirs. (For image generation, texts and images
+    change places.)
 
     Raises:
         ValueError: no noise takes texts that far.
     """
     steps = range(1, diffusion.timesteps)
-    if rows.image_row is not None:
-        target = F.cosine_similarity(rows.images[rows.image_row], rows.texts, dim=-1).mean().item()
+    if rows.paired:
+        target = rows.paired_cosine()
         value = 1 + bisect_left(steps, -target, key=lambda step: -diffusion.expected_cosine(step))
         facts = {"method": "cosine of noised texts to themselves = that of the pairs", "paired_cosine": target}
     else:
-        texts, target = rows.queries, rows.image_nearness()
-        noise = fixed_noise(texts)
+        clean, target = rows.queries, rows.inference_nearness()
+        noise = fixed_noise(clean)
 
         def nearness(step: int) -> float:
-            return rows.text_nearness(diffusion.add_noise(texts, step, noise))
+            return rows.training_nearness(diffusion.add_noise(clean, step, noise))
 
         value = 1 + bisect_left(steps, -target, key=lambda step: -nearness(step))
         if value == diffusion.timesteps:

@@ -1,4 +1,4 @@
-"""The bridge: from a state at some timestep back to a clean text embedding, as a step of an alignment."""
+"""The bridge: from a state at some timestep back to a clean embedding, as a step of an alignment."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def reverse_diffusion(
 
 class DiffusionBridge(Step):
     """Diffusion Bridge's step: bring image rows to the texts' distribution, and texts through the same denoiser.
+
+    For image generation it is the other way round: a diffusion model of image embeddings brings texts to the images'
+    distribution, and `image_*` are the options of the inference side all the same.
 
     Args:
         diffusion: `TextDiffusion.options()`; for `from_store`, a run folder of ddpm.train.
@@ -145,6 +148,14 @@ def _check_range(side: str, timestep: int, steps: int, highest: int) -> None:
 
 def _check_prefix(model: TextDiffusion, preceding: Sequence[Step], store: EmbeddingStore, folder: str) -> None:
     """Refuse a chain whose rows the model was not trained on: other steps before it, or another text mean."""
+    if model.modality != store.training_modality:
+        raise OtherModel(
+            f"The diffusion model in {folder} is one of {model.modality}, and this alignment has "
+            f"{store.training_modality} on its training side. Give another folder by alignment.diffusion=..., or "
+            "train one",
+            "ddpm",
+            f"modality={store.training_modality}",
+        )
     preceding = [step for step in preceding if step.changes_training_rows]
     entries = [{"step": type(step).__name__, **step.options()} for step in preceding]
     if entries != model.prefix.options():

@@ -18,6 +18,7 @@ from alignment.steps import BASIC_STEPS
 from common.checks import Positive, checked_options
 from ddpm.denoisers import build_denoiser
 from ddpm.sampling import NoisingProcess, ddim_update
+from embedding_space.store import TrainingModality
 
 Schedule = Literal["linear", "cosine"]
 Objective = Literal["pred_x0", "pred_noise", "pred_v"]
@@ -31,8 +32,9 @@ MODEL_CARD = """---
 {{ card_data }}
 ---
 
-A diffusion model of text embeddings (Diffusion Bridge), trained by `python -m ddpm.train` on the rows that the
-alignment steps `prefix` of `config.json` make. Load it with `ddpm.bridge.load_text_diffusion(folder)`.
+A diffusion model of embeddings (Diffusion Bridge), trained by `python -m ddpm.train` on the rows that the alignment
+steps `prefix` of `config.json` make; `modality` there says whose embeddings they are. Load it with
+`ddpm.bridge.load_text_diffusion(folder)`.
 """
 
 
@@ -92,6 +94,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
             at the start of each denoising step. Meaningful with pred_x0 only.
         prefix: JSON entries of the alignment steps that the training rows have been through; their means are
             saved with the model. Default: Normalize, Center, Normalize.
+        modality: whose embeddings it models. Those of images serve image generation.
 
     Raises:
         ValueError: values outside these.
@@ -109,6 +112,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         embed_scale: EmbedScale = 5.0,
         renormalize_state: bool = True,
         prefix: Sequence[Mapping] | None = None,
+        modality: TrainingModality = "texts",
     ):
         super().__init__()
         if renormalize_state and objective != "pred_x0":
@@ -126,6 +130,7 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
             "loss_weighting": loss_weighting,
             "embed_scale": self.embed_scale,  # as a number
             "renormalize_state": self.renormalize_state,
+            "modality": modality,
         }
         if prefix is None:
             prefix = [{"step": "Normalize"}, {"step": "Center", "dim": dim}, {"step": "Normalize"}]
@@ -135,6 +140,10 @@ class TextDiffusion(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_C
         # alpha / (1 - alpha) from the rounded alpha would be 0.1 % off at t = 0; this buffer is exact.
         snr = self.process.sqrt_recipm1_alphas_cumprod.double() ** -2
         self.process.loss_weight = loss_weights(snr, loss_weighting, objective).float()
+
+    @property
+    def modality(self) -> TrainingModality:
+        return self._options["modality"]
 
     @property
     def timesteps(self) -> int:

@@ -1,4 +1,4 @@
-"""Train a diffusion model of a data set's text embeddings.
+"""Train a diffusion model of a data set's text embeddings, or of its image embeddings.
 
 The work behind `python -m ddpm.train`.
 """
@@ -32,15 +32,22 @@ def _no_noise(rows: Tensor) -> Tensor:
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train as `configs/ddpm.yaml` says; returns the validation metrics of the last evaluation."""
-    store = EmbeddingStore(config.store, config.corpus_captions)
-    warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
+    store = EmbeddingStore(config.store, config.corpus_captions, config.modality)
+    if config.modality == "texts":
+        warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     if config.diffusion.embed_scale == "sqrt_dim":  # files record the number
         config.diffusion.embed_scale = math.sqrt(store.dim)
     config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)
     options = plain(config)
     prefix = Alignment.from_store(options["prefix"], BASIC_STEPS, store)
     torch.manual_seed(config.seed)
-    model = TextDiffusion(dim=store.dim, denoiser=options["denoiser"], prefix=prefix.options(), **options["diffusion"])
+    model = TextDiffusion(
+        dim=store.dim,
+        denoiser=options["denoiser"],
+        prefix=prefix.options(),
+        modality=config.modality,
+        **options["diffusion"],
+    )
     model.prefix.load_state_dict(prefix.state_dict())
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash})
     if state == "finished":
@@ -59,15 +66,16 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tuple[Tensor, Tensor]:
-    """Training texts (M, D) and at most `count` validation texts, evenly spaced in their split, in float16 as stored.
+    """Training rows (M, D) and at most `count` validation rows, evenly spaced in their split, in float16 as stored.
 
-    Without a validation split, the validation texts are held out of the training texts.
+    Without a validation split, the validation rows are held out of the training rows.
     """
-    rows = store.texts(store.text_split, torch.float16)
-    validation = rows if validation_split is None else store.texts(validation_split, torch.float16)
+    rows = store.training_rows(store.training_split, torch.float16)
+    validation = rows if validation_split is None else store.training_rows(validation_split, torch.float16)
     if count < 1 or (validation_split is None and count >= len(rows)):
         raise ValueError(
-            f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} texts"
+            f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} "
+            f"{store.training_modality}"
         )
     chosen = evenly_spaced(len(validation), count)
     return rows if validation_split else rows[without(len(rows), chosen)], validation[chosen]

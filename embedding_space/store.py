@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ from embedding_space.manifest import StoreManifest
 from embedding_space.patch_tokens import PatchTokens
 from embedding_space.tables import Tables, read_tables
 
+TrainingModality = Literal["texts", "images"]
+Side = Literal["training", "inference"]
+
 
 class EmbeddingStore:
     """Embeddings in `data/<dataset>/<encoder>/`, beside the tables `data/<dataset>/*.parquet`: row n is row n there.
@@ -45,17 +49,25 @@ class EmbeddingStore:
     Images that could not be read (`manifest.json` has their rows, `unreadable.jsonl` the reasons) are in no split, and
     neither are their captions.
 
+    A model trains on one modality and reads the other at inference: a captioner trains on texts, an image generator on
+    images (`training_modality`). `training_rows`, `inference_rows` and `side_modality` are for alignments.
+
     Args:
         corpus_captions: view the store as if its data set had so many captions to learn from, see
             `with_fewer_captions`: text split, text mean and hash are those of the part. None for all.
+        training_modality: what models train on.
 
     Raises:
         FileNotFoundError: there is no finished store in `path`.
         ValueError: a file is damaged, or manifest, arrays and tables do not belong together: the sentence names both.
     """
 
-    def __init__(self, path: str | Path, corpus_captions: int | None = None):
-        self.path, self.corpus_captions = Path(path), corpus_captions
+    def __init__(
+        self, path: str | Path, corpus_captions: int | None = None, training_modality: TrainingModality = "texts"
+    ):
+        if training_modality not in ("texts", "images"):
+            raise ValueError(f"training_modality={training_modality!r} must be 'texts' or 'images'")
+        self.path, self.corpus_captions, self.training_modality = Path(path), corpus_captions, training_modality
         manifest = self.path / "manifest.json"
         if not manifest.exists():
             raise MissingStore(self.path)
@@ -77,7 +89,7 @@ class EmbeddingStore:
 
     def with_captions(self, count: int) -> EmbeddingStore:
         """The same store with `count` captions to learn from."""
-        return EmbeddingStore(self.path, count)
+        return EmbeddingStore(self.path, count, self.training_modality)
 
     @property
     def joint(self) -> bool:
@@ -163,9 +175,9 @@ class EmbeddingStore:
         """The M captions of `split`, row for row those of `texts(split)`."""
         return self.tables.captions["caption"].take(self.tables.caption_rows(split)).to_pylist()
 
-    def images(self, split: str) -> Tensor:
-        """(N, D) float32 unit rows: the image embeddings of `split`, in table order."""
-        return self._read("images", self.tables.image_rows(split))
+    def images(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(N, D) unit rows: the image embeddings of `split`, in table order; float16 is how they are stored."""
+        return self._read("images", self.tables.image_rows(split), dtype)
 
     def patches(self, split: str) -> PatchTokens:
         """(N, P, D) patch tokens of `split`, unit rows, row for row those of `images(split)`: see `Encoder.patch_head`.
@@ -186,6 +198,37 @@ class EmbeddingStore:
         if self.manifest.patch_width is None:
             raise MissingPatchFeatures(self.path)
         return PatchTokens(self._array("patch_features"), self.tables.image_rows(split))
+
+    @property
+    def training_split(self) -> str:
+        """The split that models train on: the text-only corpus, or the images that the image mean is of, unpaired.
+
+        Raises:
+            MissingMean: models train on images, and there are none.
+        """
+        if self.training_modality == "texts":
+            return self.text_split
+        if self.manifest.image_mean_split is None:
+            raise MissingMean(self.path, "image", None)
+        return self.manifest.image_mean_split
+
+    @property
+    def training_table_rows(self) -> np.ndarray:
+        """(M,) int64: which rows of their table models train on."""
+        of_split = self.tables.caption_rows if self.training_modality == "texts" else self.tables.image_rows
+        return of_split(self.training_split)
+
+    def training_rows(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(M, D) unit rows of the modality that models train on."""
+        return self.texts(split, dtype) if self.training_modality == "texts" else self.images(split, dtype)
+
+    def inference_rows(self, split: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(N, D) unit rows of the other modality."""
+        return self.images(split, dtype) if self.training_modality == "texts" else self.texts(split, dtype)
+
+    def side_modality(self, side: Side) -> str:
+        """The modality, "text" or "image", of a side of alignments."""
+        return "text" if (side == "training") == (self.training_modality == "texts") else "image"
 
     def image_ids(self, split: str) -> list[str]:
         """The N image ids of `split`, row for row those of `images(split)`."""

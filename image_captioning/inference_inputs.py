@@ -91,15 +91,15 @@ class InferenceInputs:
         chain = captioner.alignment
         if self.alignment is not None:
             chain.check_training_side(self.alignment, captioner.dim)
-            means = [step.image_mean for step in chain.steps if isinstance(step, Center)]
+            means = [step.inference_mean for step in chain.steps if isinstance(step, Center)]
             chain = self.alignment
-            if means and chain.centers_images:
-                chain = chain.with_image_mean(means[0])
+            if means and chain.centers_inference_rows:
+                chain = chain.with_inference_mean(means[0])
         chain = chain.with_inference_options(drop_nulls(self.image_side)).to(captioner.device)
         if self.image_mean_from == "store":
             origin = self.store.path.parent.name, self.store.manifest.image_mean_split, self.store.hash
-            chain = chain.with_image_mean(self.store.mean("image"))
-        elif not chain.centers_images:
+            chain = chain.with_inference_mean(self.store.mean("image"))
+        elif not chain.centers_inference_rows:
             return chain, {"from": None}
         else:
             origin = map(captioner.provenance.get, ("dataset", "image_mean_split", "store_hash"))

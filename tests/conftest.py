@@ -27,7 +27,6 @@ settings.register_profile("tests", deadline=None)  # no test is timed: the machi
 settings.load_profile("tests")
 
 
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """Half characters, which tests of broken names print, are escaped: UTF-8, in which workers report, has none."""

@@ -16,8 +16,9 @@ RESUME = "resume.pt"
 METRICS = "metrics.jsonl"  # a line {"step", metric: number, ...} for each logged step and each evaluation
 TABLES = "tables.jsonl"  # a line {"step", table: {"columns", "rows"}, ...} for each evaluation that made tables
 
+CAME_LATER = {"modality": "texts"}  # options that earlier versions lacked, and what these did
 # They say where and how far a run goes on, not what it computes.
-NOT_PART_OF_THE_RUN = ("output_dir", "overwrite", "tracker", "hydra")
+NOT_PART_OF_THE_RUN = ("names", "output_dir", "overwrite", "tracker", "hydra")
 
 
 def open_run(
@@ -89,8 +90,8 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
     """`seed was 0 there and is 1 now`: the first option in which two configurations differ, None when they do not."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted({*before, *now}, key=str):
-            came_later_and_is_off = name not in before and not now[name]
-            if came_later_and_is_off or (not key and name in NOT_PART_OF_THE_RUN):
+            as_before_it_came = name not in before and (not now[name] or now[name] == CAME_LATER.get(name))
+            if as_before_it_came or (not key and name in NOT_PART_OF_THE_RUN):
                 continue
             difference = first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
             if difference:

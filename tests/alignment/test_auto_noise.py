@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from alignment.auto_noise import EstimationRows, estimate_noise_std, rows_for_estimate
 from alignment.chain import Alignment
+from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
@@ -31,17 +32,17 @@ def noised(rows: torch.Tensor, std: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("std", [0.03, 0.1])
 def test_noise_is_found_from_pairs_and_without_them(std):
-    paired = EstimationRows(noised(clustered(800, 1), std) + 0.2, clustered(800, 1), torch.arange(800), {})
+    paired = EstimationRows(noised(clustered(800, 1), std) + 0.2, clustered(800, 1), True, {})
     assert estimate_noise_std(paired)["value"] == pytest.approx(std, rel=0.02)  # a constant offset is no noise
-    unpaired = EstimationRows(noised(clustered(800, 2), std), clustered(2000, 1), None, {})
+    unpaired = EstimationRows(noised(clustered(800, 2), std), clustered(2000, 1), False, {})
     assert estimate_noise_std(unpaired)["value"] == pytest.approx(std, rel=0.15)
 
 
 def test_images_that_lie_on_texts_need_no_noise_and_those_beyond_all_noise_are_refused():
     texts = clustered(500, 1)
-    assert estimate_noise_std(EstimationRows(texts, texts, None, {}))["value"] == 0
+    assert estimate_noise_std(EstimationRows(texts, texts, False, {}))["value"] == 0
     with pytest.raises(ValueError, match="noise_std=auto finds no value: images have the cosine 0"):
-        estimate_noise_std(EstimationRows(-texts.mean(0).expand(10, -1), texts, None, {}))
+        estimate_noise_std(EstimationRows(-texts.mean(0).expand(10, -1), texts, False, {}))
 
 
 def test_a_chain_records_value_and_data_and_rebuilds_with_the_value(make_store):
@@ -63,14 +64,14 @@ def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
     store = make_store()
     steps = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], STEPS, store).steps
     rows = rows_for_estimate(store, steps[:2], "noise_std", {"data": "pairs", "images": 7})
-    assert rows.images.shape == (7, store.dim) and sorted(set(rows.image_row.tolist())) == list(range(7))
+    assert rows.paired and len(rows.inference.unique(dim=0)) == rows.facts["images"] == 7
     all_images, pairs = store.images("val"), store.pairs("val")
     centred = F.normalize(all_images, dim=-1) - store.mean("image")
-    kept = [row for row in range(len(pairs)) if (centred[pairs[row]] - rows.images).norm(dim=1).min() < 1e-6]
+    kept = [row for row in range(len(pairs)) if (centred[pairs[row]] - rows.inference).norm(dim=1).min() < 1e-6]
     texts = F.normalize(store.texts("val"), dim=-1)[kept] - store.mean("text")
-    torch.testing.assert_close(rows.texts, texts)
-    torch.testing.assert_close(rows.images[rows.image_row], centred[pairs[kept]])
-    slow = (rows.images[rows.image_row] - texts).var(0).mean().sqrt().item()
+    torch.testing.assert_close(rows.training, texts)
+    torch.testing.assert_close(rows.inference, centred[pairs[kept]])
+    slow = (rows.inference - texts).var(0).mean().sqrt().item()
     assert rows.residual_std() == pytest.approx(slow, rel=1e-5)
 
 
@@ -86,3 +87,13 @@ def test_pairs_are_those_of_the_tables_after_the_steps_before(make_store):
 def test_bad_options_are_refused(make_store, estimate, message):
     with pytest.raises(ValueError, match=message):
         Alignment.from_store(chain(estimate=estimate), STEPS, make_store(images=4, texts=10))
+
+
+@pytest.mark.parametrize("data", ["pairs", "unpaired"])
+def test_for_image_generation_the_modalities_change_places(make_store, data):
+    store = make_store()
+    estimate = {"data": data, "images": 9}
+    captioning = rows_for_estimate(store, [], "noise_std", estimate)
+    drawing = rows_for_estimate(EmbeddingStore(store.path, training_modality="images"), [], "noise_std", estimate)
+    assert torch.equal(captioning.inference, drawing.training) and torch.equal(captioning.training, drawing.inference)
+    assert captioning.facts == drawing.facts

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
 from alignment.steps import Normalize
+from embedding_space.store import EmbeddingStore
 
 STEPS = {"Normalize": Normalize, "TextMemory": TextMemory}
 NORMALIZE = {"step": "Normalize"}
@@ -64,3 +65,16 @@ def test_fewer_rows_are_an_evenly_spaced_subset_of_the_memory(make_store):
     assert rows == sorted(rows) and rows[0] < 20 and rows[-1] >= 39
     with pytest.raises(ValueError, match=r"memory_rows=61 must be in 1\.\.60"):
         whole.with_inference_options(memory_rows=61)
+
+
+def test_a_memory_of_images_projects_texts_and_is_fetched_from_the_images_again(make_store, monkeypatch):
+    monkeypatch.setattr(TextMemory, "MEMORY_SAVED_BYTES", 100)
+    store = make_store()
+    entries = [NORMALIZE, {"step": "TextMemory", "temperature": 0.05}, NORMALIZE]
+    chain = Alignment.from_store(entries, STEPS, EmbeddingStore(store.path, training_modality="images"))
+    texts, memory = store.texts("test"), F.normalize(store.images("pretrain"), dim=-1)
+    projected = F.normalize((F.normalize(texts, dim=-1) @ memory.T / 0.05).softmax(-1) @ memory, dim=-1)
+    assert torch.allclose(chain.inference_side(texts), projected, atol=1e-5)
+    rebuilt = Alignment.from_options(json.loads(json.dumps(chain.options())), STEPS)
+    rebuilt.load_state_dict(chain.state_dict())
+    assert torch.allclose(rebuilt.restore().inference_side(texts), projected, atol=1e-5)

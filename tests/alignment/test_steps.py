@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alignment.chain import Alignment
 from alignment.steps import BASIC_STEPS, GaussianNoise
+from embedding_space.store import EmbeddingStore
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
 
@@ -29,7 +30,7 @@ def test_centring_closes_the_mean_gap_and_uses_each_modalitys_own_mean(make_stor
         center.training_side(store.texts("train"), torch.zeros_like).mean(0), torch.zeros(store.dim), atol=1e-3
     )
     assert torch.allclose(center.inference_side(store.images("pretrain")).mean(0), torch.zeros(store.dim), atol=1e-3)
-    assert not torch.allclose(center.text_mean, center.image_mean, atol=0.05)
+    assert not torch.allclose(center.training_mean, center.inference_mean, atol=0.05)
 
 
 def test_a_corpus_without_images_can_be_centred_but_no_image_can(make_store, monkeypatch):
@@ -67,3 +68,27 @@ def test_text_noise_is_fresh_at_every_call_and_reproducible_from_its_sampler(mak
     texts = store.texts("train")
     assert not torch.equal(chain.training_side(texts), chain.training_side(texts))
     assert torch.equal(chain.training_side(texts, seeded(3)), chain.training_side(texts, seeded(3)))
+
+
+def test_for_image_generation_the_modalities_change_places(make_store):
+    store = make_store()
+    mirrored = EmbeddingStore(store.path, training_modality="images")
+    entries = [NORMALIZE, CENTER, NORMALIZE]
+    captioning, drawing = (Alignment.from_store(entries, BASIC_STEPS, each) for each in (store, mirrored))
+    images, texts = store.images("test"), store.texts("test")
+    assert torch.equal(drawing.training_side(images), captioning.inference_side(images))
+    assert torch.equal(drawing.inference_side(texts), captioning.training_side(texts))
+    with pytest.raises(ValueError, match="training_modality='sounds' must be 'texts' or 'images'"):
+        EmbeddingStore(store.path, training_modality="sounds")
+
+
+def test_means_of_earlier_versions_checkpoints_are_read(make_store):
+    chain = Alignment.from_store([NORMALIZE, CENTER, NORMALIZE], BASIC_STEPS, make_store())
+    saved = {
+        name.replace("training_mean", "text_mean").replace("inference_mean", "image_mean"): tensor
+        for name, tensor in chain.state_dict().items()
+    }
+    assert set(saved) == {"steps.1.text_mean", "steps.1.image_mean"}
+    read = Alignment.from_options(chain.options(), BASIC_STEPS)
+    read.load_state_dict(saved)
+    assert read.hash == chain.hash

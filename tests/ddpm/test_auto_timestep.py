@@ -34,9 +34,9 @@ def noised(model: TextDiffusion, rows: torch.Tensor, timestep: int) -> torch.Ten
 @pytest.mark.parametrize("timestep", [100, 300])
 def test_the_step_is_found_from_pairs_and_without_them(timestep):
     model = diffusion()
-    paired = EstimationRows(noised(model, texts(900, 1), timestep), texts(900, 1), torch.arange(900), {})
+    paired = EstimationRows(noised(model, texts(900, 1), timestep), texts(900, 1), True, {})
     assert estimate_image_timestep(model, paired)["value"] == pytest.approx(timestep, abs=8)
-    unpaired = EstimationRows(noised(model, texts(900, 2), timestep), texts(1500, 1), None, {})
+    unpaired = EstimationRows(noised(model, texts(900, 2), timestep), texts(1500, 1), False, {})
     assert estimate_image_timestep(model, unpaired)["value"] == pytest.approx(timestep, abs=25)
 
 
@@ -49,10 +49,10 @@ def test_the_expected_cosine_is_that_of_noised_rows():
 
 def test_images_equal_to_texts_enter_at_the_first_step_and_strangers_are_refused():
     model, rows = diffusion(), texts(500, 1)
-    assert estimate_image_timestep(model, EstimationRows(rows, rows, torch.arange(500), {}))["value"] <= 2
-    assert estimate_image_timestep(model, EstimationRows(-rows, rows, torch.arange(500), {}))["value"] == 999
+    assert estimate_image_timestep(model, EstimationRows(rows, rows, True, {}))["value"] <= 2
+    assert estimate_image_timestep(model, EstimationRows(-rows, rows, True, {}))["value"] == 999
     with pytest.raises(ValueError, match="image_timestep=auto finds no value"):
-        estimate_image_timestep(model, EstimationRows(-rows.mean(0).expand(10, -1), rows, None, {}))
+        estimate_image_timestep(model, EstimationRows(-rows.mean(0).expand(10, -1), rows, False, {}))
 
 
 def test_a_bridge_takes_its_step_from_the_store(make_store, tmp_path):

@@ -246,9 +246,9 @@ def test_another_text_mean_is_refused_and_another_image_mean_is_not(make_store, 
     store = make_store(dim=DIM)
     folder = trained_on(store)
     preceding = [Normalize(), Center.from_store(store, [Normalize()]), Normalize()]
-    preceding[1].image_mean += 0.5
+    preceding[1].inference_mean += 0.5
     DiffusionBridge.from_store(store, preceding, diffusion=str(folder))
-    preceding[1].text_mean += 0.01
+    preceding[1].training_mean += 0.01
     with pytest.raises(ValueError, match="text mean") as error:
         DiffusionBridge.from_store(store, preceding, diffusion=str(folder))
     assert all(word in str(error.value) for word in (str(store.path), str(folder), "text mean"))

@@ -201,7 +201,7 @@ def test_refusals_name_value_and_option(options, words):
 
 def saved(folder, **options) -> TextDiffusion:
     model = diffusion(**options)
-    model.prefix.steps[1].text_mean.copy_(unit_rows(1)[0])
+    model.prefix.steps[1].training_mean.copy_(unit_rows(1)[0])
     nn.init.normal_(model.process.model.denoiser.blocks[0].modulation.weight)
     model.save_pretrained(folder)
     return model

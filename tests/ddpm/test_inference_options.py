@@ -94,7 +94,7 @@ def test_chains_of_other_text_sides_are_refused(chain):
         [*PREFIX, {"step": "GaussianNoise", "noise_std": 0.01}, NORMALIZE], STEPS, chain.store
     )
     moved = Alignment.from_store(PREFIX, STEPS, chain.store)
-    moved.steps[1].text_mean[0] += 0.01
+    moved.steps[1].training_mean[0] += 0.01
     for one, other in ((chain(), chain(text_timestep=299)), (chain(), collapse), (collapse, noised), (collapse, moved)):
         with pytest.raises(
             ValueError, match="something else to texts than the alignment that the captioner was trained"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from torch.nn.functional import normalize
 
 from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries
@@ -20,6 +21,7 @@ from ddpm.bridge import load_text_diffusion
 from ddpm.diffusion import TextDiffusion
 from ddpm.task import DiffusionTask
 from ddpm.training_run import _rows, train
+from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 
 TINY = (
@@ -53,7 +55,7 @@ def test_a_model_of_fewer_captions_knows_no_others(configured, tmp_path):
     assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in few.texts("train").tolist()}
     train(configured("few", "loop.steps=2", "corpus_captions=30", "validation_rows=8"))
     model = load_text_diffusion(tmp_path / "few")
-    assert torch.equal(model.prefix.steps[1].text_mean, few.mean("text"))
+    assert torch.equal(model.prefix.steps[1].training_mean, few.mean("text"))
     assert OmegaConf.load(tmp_path / "few/config.yaml").inputs.store == few.hash
     with pytest.raises(ValueError, match="corpus_captions was 30 there and is 40 now"):
         train(configured("few", "loop.steps=2", "corpus_captions=40", "validation_rows=8"))
@@ -74,7 +76,7 @@ def test_training_lowers_the_loss_and_leaves_a_loadable_model(configured, tmp_pa
     assert set(figures) == {"validation_loss", "cosine_t200", "cosine_t400", "cosine_t600"}
     assert figures["cosine_t200"] > figures["cosine_t400"] > figures["cosine_t600"]
     model = load_text_diffusion(tmp_path / "run")
-    assert torch.equal(model.prefix.steps[1].text_mean, configured.store.mean("text"))
+    assert torch.equal(model.prefix.steps[1].training_mean, configured.store.mean("text"))
     config = OmegaConf.load(tmp_path / "run" / "config.yaml")
     assert config.diffusion.embed_scale == model.embed_scale
 
@@ -253,3 +255,37 @@ def test_a_scale_given_as_a_word_is_a_number_wherever_it_is_kept(configured, tmp
         capsys.readouterr()
         train(configured("run", *again))
         assert "Already trained" in capsys.readouterr().out
+
+
+def test_a_model_of_images_trains_on_the_images_of_the_image_mean(configured, tmp_path):
+    train(configured("images", "loop.steps=2", "modality=images", "validation_rows=4"))
+    model = load_text_diffusion(tmp_path / "images")
+    store = configured.store
+    assert model.modality == "images" and torch.equal(model.prefix.steps[1].training_mean, store.mean("image"))
+    of_images = EmbeddingStore(store.path, training_modality="images")
+    trained, validated = _rows(of_images, "val", 4)
+    assert torch.equal(trained.float(), store.images("pretrain")) and len(validated) == 4
+    assert configured("x", "modality=images").name == "demo_images_seed0"
+
+    steps = ["Normalize", "Center", "Normalize", "DiffusionBridge", "Normalize"]
+    method = {"steps": steps, "diffusion": str(tmp_path / "images"), "text_timestep": None, "image_timestep": 30}
+    entries = step_entries(method, STEPS)
+    with pytest.raises(ValueError, match="is one of images, and this alignment has texts on its training side"):
+        Alignment.from_store(entries, STEPS, store)
+    bridge = Alignment.from_store(entries, STEPS, of_images)
+    images, texts = store.images("val"), store.texts("val")
+    centred = normalize(normalize(images, dim=-1) - store.mean("image"), dim=-1)
+    torch.testing.assert_close(bridge.training_side(images), centred)
+    assert bridge.inference_side(texts).shape == texts.shape
+
+
+def test_runs_of_earlier_versions_which_knew_texts_alone_are_reused(configured, tmp_path, capsys):
+    config = configured("old", "loop.steps=2", "validation_rows=8")
+    train(config)
+    saved = OmegaConf.load(tmp_path / "old/config.yaml")
+    del saved.modality, saved.names
+    OmegaConf.save(saved, tmp_path / "old/config.yaml")
+    train(config)
+    assert "Already trained" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="modality was 'texts' there and is 'images' now"):
+        train(configured("old", "loop.steps=2", "validation_rows=8", "modality=images"))

@@ -138,7 +138,7 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
         {"step": "Normalize"},
     ]
     captioner = make_captioner(alignment=memory)
-    captioner.alignment.steps[1].image_mean.copy_(rows(1)[0])
+    captioner.alignment.steps[1].inference_mean.copy_(rows(1)[0])
     captioner.alignment.steps[2].memory.copy_(rows(5))
     captioner.save_pretrained(tmp_path / "run")
     loaded = Captioner.load(tmp_path / "run")

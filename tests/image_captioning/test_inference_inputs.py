@@ -45,7 +45,7 @@ def captioner(make_captioner, store):
     """One that was trained elsewhere, with an image mean from there."""
     made = make_captioner()
     made.alignment = Alignment.from_store(CENTERED, STEPS, store)
-    made.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
+    made.alignment.steps[1].inference_mean.copy_(torch.linspace(-0.3, 0.3, 8))
     made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "elsewhere", "store_hash": "abc", "image_mean_split": "train"}
     return made
@@ -53,7 +53,7 @@ def captioner(make_captioner, store):
 
 @pytest.mark.java
 def test_the_means_origin_is_recorded_and_each_part_scored_as_if_alone(captioner, store, tmp_path):
-    own_mean = captioner.alignment.steps[1].image_mean.clone()
+    own_mean = captioner.alignment.steps[1].inference_mean.clone()
 
     def evaluate(folder, split="test", **options):
         inputs = InferenceInputs(store, split, **options)
@@ -66,7 +66,7 @@ def test_the_means_origin_is_recorded_and_each_part_scored_as_if_alone(captioner
     after = evaluate("b", image_mean_from="store")
     assert after.image_mean == {"from": "store", "dataset": "tiny", "split": "pretrain", "store_hash": store.hash}
     assert after.gap.centroid_distance < before.gap.centroid_distance
-    assert torch.equal(captioner.alignment.steps[1].image_mean, own_mean)  # the captioner is as it was
+    assert torch.equal(captioner.alignment.steps[1].inference_mean, own_mean)  # the captioner is as it was
 
     assert list(before.parts) == list(DOMAINS) and before.images == 40
     for name in DOMAINS:
@@ -91,7 +91,7 @@ def test_a_mean_that_is_not_there_is_told(captioner, make_captioner, store, tmp_
     plain.encoder_description = captioner.encoder_description
     with pytest.raises(ValueError, match="subtracts no image mean"):
         evaluate_captioner(plain, InferenceInputs(store, "test", image_mean_from="store"), tmp_path)
-    captioner.alignment.steps[1].image_mean.fill_(torch.nan)  # as of a text-only corpus
+    captioner.alignment.steps[1].inference_mean.fill_(torch.nan)  # as of a text-only corpus
     with pytest.raises(ValueError, match="image_mean_from=store"):
         evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path)
 

@@ -24,7 +24,7 @@ def trained(make_captioner, make_store):
     """A captioner that reads centred embeddings, with an image mean from elsewhere, and a store."""
     store, captioner = make_store(dim=8), make_captioner()
     captioner.alignment = Alignment.from_store(COLLAPSE, STEPS, store)
-    captioner.alignment.steps[1].image_mean.copy_(torch.linspace(-0.3, 0.3, 8))
+    captioner.alignment.steps[1].inference_mean.copy_(torch.linspace(-0.3, 0.3, 8))
     captioner.encoder_description = store.manifest.encoder
     return captioner, store
 
@@ -42,7 +42,9 @@ def test_another_chain_with_the_same_text_side_is_recorded_and_put_away(trained,
     captioner.alignment = Alignment.from_store(
         [*MEMORY[:3], {**MEMORY[3], "temperature": 0.03}, MEMORY[4]], STEPS, store
     )
-    captioner.alignment.steps[1].image_mean.copy_(own.steps[1].image_mean)  # the captioner's own mean is subtracted
+    captioner.alignment.steps[1].inference_mean.copy_(
+        own.steps[1].inference_mean
+    )  # the captioner's own mean is subtracted
     expected = evaluate_captioner(captioner, InferenceInputs(store, "test"), tmp_path / "whole", scoring=CIDER)
     assert expected.metrics == result.metrics and asdict(expected.gap) == pytest.approx(asdict(result.gap))
     assert (tmp_path / "predictions.json").read_text() == (tmp_path / "whole" / "predictions.json").read_text()

@@ -296,7 +296,7 @@ def test_a_captioner_of_fewer_captions_remembers_which_and_finds_them_again(conf
     assert facts["captions"] == 50 and facts["store_hash"] == few.hash
     assert facts["part_of"] == {"store_hash": store.hash, "captions": 50}
     *_, memory, _ = captioner.alignment.steps
-    assert torch.equal(captioner.alignment.steps[1].text_mean, few.mean("text")) and len(memory.memory) == 50
+    assert torch.equal(captioner.alignment.steps[1].training_mean, few.mean("text")) and len(memory.memory) == 50
     source = InferenceInputs(store, "test").training_source(captioner)
     assert source.store.hash == few.hash and source.store.captions(source.split) == few.captions("train")
     other = InferenceInputs(store.with_captions(40), "test").training_source(captioner)

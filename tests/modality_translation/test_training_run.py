@@ -237,7 +237,7 @@ def test_any_captioner_can_be_fed_translated_images(configured, compose, tmp_pat
     torch.testing.assert_close(
         captioner.align_images(images), own.clean_side(translation.translate(images, "image_to_text"))
     )
-    assert not captioner.alignment.centers_images and captioner.alignment.uses_pairs
+    assert not captioner.alignment.centers_inference_rows and captioner.alignment.uses_pairs
     torch.testing.assert_close(captioner.align_texts(images), own.clean_side(images))
     assert len(captioner.caption_images(images[:3], progress=False)) == 3
 
