@@ -140,15 +140,19 @@ def _finish(
 def _tables(root: Path, commission: Commission, painting: Painting) -> Tables:
     """The source's tables with the painted pictures at their end; rows of the source keep their numbers.
 
-    Captions of the text split belong to their painted picture, or, where they have none, to no image.
+    Captions of the text split belong to their painted picture, or, where they have none, to no image. A file that
+    several captions have, as photos that suit them, is one image, with the first one's id, and is encoded once.
     """
     source = commission.tables
     rows = commission.rows[painting.kept]  # of the captions that have pictures
+    encoded = pa.array(painting.paths, pa.string()).dictionary_encode()  # in order of first appearance
+    picture_of, paths_of_pictures = encoded.indices.to_numpy(), encoded.dictionary
+    first = np.unique(picture_of, return_index=True)[1]
     painted = pa.table(
         {
-            "image_id": source.captions["caption_id"].take(pa.array(rows)),
-            "path": pa.array(painting.paths, pa.string()),
-            "split": pa.array([SPLIT] * len(rows), pa.string()),
+            "image_id": source.captions["caption_id"].take(pa.array(rows[first])),
+            "path": paths_of_pictures,
+            "split": pa.array([SPLIT] * len(first), pa.string()),
         }
     )
     paths = [stored_path(source.root / path, root) for path in source.images["path"].to_pylist()]
@@ -156,7 +160,7 @@ def _tables(root: Path, commission: Commission, painting: Painting) -> Tables:
     captions = source.captions
     image_rows = pc.fill_null(captions["image_row"], NO_IMAGE).to_numpy().copy()
     image_rows[source.caption_rows(commission.split)] = NO_IMAGE
-    image_rows[rows] = len(kept) + np.arange(len(rows))
+    image_rows[rows] = len(kept) + picture_of
     splits = captions["split"].to_numpy().copy()
     splits[rows] = SPLIT
     captions = captions.set_column(1, "image_row", pa.array(image_rows, mask=image_rows == NO_IMAGE))

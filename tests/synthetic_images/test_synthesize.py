@@ -173,11 +173,14 @@ def test_retrieval_takes_unpaired_photos(photos, painting_config, tmp_path):
     provenance = run(painting_config(photos, "dataset=tables", "dataset.name=photos", "painter=retrieval"))
     painted = read_tables(photos.parent / "photos_retrieval")
     assert provenance.images == "unpaired real photos" and provenance.defects is None
-    assert provenance.pictures == round(0.9 * 6) == len(painted.image_rows("synthetic"))
+    assert provenance.pictures == round(0.9 * 6) == len(painted.caption_rows("synthetic"))
+    files = painted.image_paths(painted.image_rows("synthetic"))
+    assert len(files) == len(set(files)) == 3  # each photo once, however many captions have it
     train = {f"../photos/images/{number}.png" for number in range(3)}
-    for row in painted.images.take(painted.image_rows("synthetic")).to_pylist():
-        own = f"../photos/images/{row['image_id'][1]}.png"
-        assert row["path"] in train - {own}
+    captions = painted.captions["caption_id"].take(painted.caption_rows("synthetic")).to_pylist()
+    chosen = painted.images["path"].take(painted.image_rows("synthetic")).take(painted.pairs("synthetic")).to_pylist()
+    for caption, path in zip(captions, chosen, strict=True):
+        assert path in train - {f"../photos/images/{caption[1]}.png"}
     assert not (painted.root / "images").exists() and not (painted.root / "defects.parquet").exists()
 
 
