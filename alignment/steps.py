@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alignment.auto_noise import estimate_noise_std, rows_for_estimate
 from alignment.step import Step
-from common.checks import NotNegative, checked_options
+from common.checks import NotNegative, Share, checked_options
 
 
 class Normalize(Step):
@@ -107,4 +107,24 @@ class GaussianNoise(Step):
         return step
 
 
-BASIC_STEPS: dict[str, type[Step]] = {"Normalize": Normalize, "Center": Center, "GaussianNoise": GaussianNoise}
+class LafiteNoise(Step):
+    """LAFITE's pseudo text features: (1 - noise_share) row + noise_share e / |e|, with e standard normal.
+
+    LAFITE (arXiv 2111.13792, section 3.1) in the form of C³'s code, which has noise_share 0.75. Inference rows pass
+    unchanged.
+    """
+
+    @checked_options("alignment.")
+    def __init__(self, noise_share: Share = 0.75):
+        super().__init__()
+        self.noise_share = noise_share
+
+    def training_side(self, rows, normal):
+        noise = normal(rows)
+        return (1 - self.noise_share) * rows + self.noise_share * F.normalize(noise, dim=-1)
+
+    def options(self):
+        return {"noise_share": self.noise_share}
+
+
+BASIC_STEPS: dict[str, type[Step]] = {step.__name__: step for step in (Normalize, Center, GaussianNoise, LafiteNoise)}

@@ -103,7 +103,7 @@ def quote_paths() -> None:
     for index, argument in enumerate(sys.argv):
         key, equals, value = argument.partition("=")
         is_name = value != "null" and not set(value) & {"'", '"', ",", "$"}
-        is_name = is_name and not (key.startswith("dataset.") and value.startswith("["))
+        is_name = is_name and not value.startswith("[")
         if equals and key in PATH_KEYS and (is_name or exists(value)):
             sys.argv[index] = override(key, value)
 

@@ -86,8 +86,9 @@ NUMBERS = {
     "painter.height": COUNT_OR_NULL, "painter.width": COUNT_OR_NULL,
     "alpha": Number(above=0, most=1), "label_smoothing": BELOW_1,
     "mixup.pairs": FROM_0, "clip_weight_scale": POSITIVE_OR_NULL, "clip_value": POSITIVE_OR_NULL,
+    "time_shift": POSITIVE, "noise_share": SHARE, "samples": FROM_0, "drop_condition": SHARE,
     "mixup.temperature": POSITIVE, "*_dropout": BELOW_1,
-    "dropout": BELOW_1, "input_dropout": BELOW_1, "*_pdrop": BELOW_1, "drop_condition": SHARE,
+    "dropout": BELOW_1, "input_dropout": BELOW_1, "*_pdrop": BELOW_1,
     "init_logit_scale": Number(), "offset": Number(),
 }  # fmt: skip
 # Lists by what they hold, where the default's own items do not say it.
@@ -96,10 +97,18 @@ LISTS = {
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
-    "alignments": str, "checkpoints": str, "text_splits": str,
+    "alignments": str, "checkpoints": str, "text_splits": str, "guidance_scales": NOT_NEGATIVE,
+    "network.attention": bool,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
-LISTS_OR_NULL = ("classes", "text_splits", "dataset.extra_text", "dataset.texts.*", "dataset.downloads")
+LISTS_OR_NULL = (
+    "classes",
+    "guidance_scales",
+    "text_splits",
+    "dataset.extra_text",
+    "dataset.texts.*",
+    "dataset.downloads",
+)
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.
 OPEN = (

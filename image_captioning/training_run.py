@@ -5,7 +5,6 @@ The work behind `python -m image_captioning.train`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +27,8 @@ from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
-from training.loop import Loop, LoopConfig
+from training.loop import Loop
+from training.loop_config import loop_config_of
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
@@ -104,18 +104,6 @@ def train(config: DictConfig) -> dict[str, float]:
     options = (loop_config.batch_size, config.seed, config.label_smoothing)
     task = CaptioningTask(captioner, examples, validation_examples, samples, *options)
     return loop.fit(captioner, task, resume=state == "unfinished")
-
-
-def loop_config_of(options: dict[str, Any], seed: int, epochs: int | None, captions: int) -> LoopConfig:
-    """The loop's options, its steps those of so many `epochs` over so many captions unless epochs is None."""
-    if epochs is None:
-        return LoopConfig(seed=seed, **options)
-    if options["steps"] is not None:
-        raise ValueError(
-            f"epochs={epochs} and loop.steps={options['steps']} both say how long to train: set one of them to null"
-        )
-    loop_config = LoopConfig(seed=seed, **{**options, "steps": epochs})
-    return replace(loop_config, steps=epochs * max(captions // loop_config.batch_size, 1))
 
 
 def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:

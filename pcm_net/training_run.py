@@ -25,7 +25,7 @@ from image_captioning.data import CaptionTokens
 from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.tokenizer import end_token, load_tokenizer, make_tokenizer
-from image_captioning.training_run import loop_config_of, set_up_decoder
+from image_captioning.training_run import set_up_decoder
 from pcm_net.captioner import PCMNet
 from pcm_net.concepts import Concepts
 from pcm_net.loss import spread_over_others
@@ -33,6 +33,7 @@ from pcm_net.make_concepts import make_concepts
 from pcm_net.task import PairExamples, PairTask, caption_weights
 from synthetic_images.provenance import FILE, Provenance
 from training.loop import Loop
+from training.loop_config import loop_config_of
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 

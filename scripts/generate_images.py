@@ -1,6 +1,6 @@
-"""Images from sentences: translated into image embeddings, decoded by unCLIP (Karlo). See configs/generate_images.yaml.
+"""Pictures from sentences. See configs/generate_images.yaml.
 
-python scripts/generate_images.py "a white boat floating on a lake" checkpoint=... weights=FOLDER
+python scripts/generate_images.py "two balloons above a farm at sunset"
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def main() -> None:
     """The command line: sentences, and options of `configs/generate_images.yaml`."""
     sentences, sys.argv[1:] = take_sentences(sys.argv[1:])
 
-    def run(config: DictConfig) -> dict:
-        from modality_translation.generate_images import generate
+    def run(config: DictConfig) -> object:
+        from image_generation.generate import generate
 
         return generate(config, sentences)
 

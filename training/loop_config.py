@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -37,3 +38,15 @@ class LoopConfig:
     keep: str = "last"  # "last", or the name of a validation metric whose lowest value chooses the weights
     log_every: Count = 20
     seed: Whole = 0
+
+
+def loop_config_of(options: dict[str, Any], seed: int, epochs: int | None, items: int) -> LoopConfig:
+    """The loop's options, its steps those of so many `epochs` over so many items unless epochs is None."""
+    if epochs is None:
+        return LoopConfig(seed=seed, **options)
+    if options["steps"] is not None:
+        raise ValueError(
+            f"epochs={epochs} and loop.steps={options['steps']} both say how long to train: set one of them to null"
+        )
+    loop_config = LoopConfig(seed=seed, **{**options, "steps": epochs})
+    return replace(loop_config, steps=epochs * max(items // loop_config.batch_size, 1))

@@ -106,6 +106,10 @@ class Encoder:
                 "are read up to there: shorten them"
             )
 
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the text tower's tokenizer has no token for, in order."""
+        return []
+
     def grid_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) -> `image_features`, and the map (B, W, h, w) that `patch_head` takes place by place.
 

@@ -89,6 +89,14 @@ class OpenClipEncoder(Encoder):
         doubtful = [text for text in texts if len(text) > limit - 2 or not text.isascii() or "&" in text]
         return sum(count > limit for count in _token_counts(self.tokenizer, doubtful))
 
+    def unknown_words(self, text: str) -> list[str]:
+        words: Any = getattr(self.tokenizer, "tokenizer", None)  # one of transformers; open_clip's own knows all bytes
+        if getattr(words, "unk_token_id", None) is None or not getattr(words, "is_fast", False):
+            return []
+        tokens = words(text, return_offsets_mapping=True, truncation=True, max_length=self.tokenizer.context_length)
+        spans = zip(tokens["input_ids"], tokens["offset_mapping"], strict=True)
+        return [text[start:end] for token, (start, end) in spans if token == words.unk_token_id]
+
     def grid_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Image features, and the tower's last map: a ViT's patch tokens after its last block, before the last norm; of
         CLIP's ResNets and timm's convolutional towers the feature map before pooling."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.chain import Alignment
-from alignment.steps import BASIC_STEPS, GaussianNoise
+from alignment.steps import BASIC_STEPS, GaussianNoise, LafiteNoise
 from embedding_space.store import EmbeddingStore
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
@@ -51,6 +51,16 @@ def test_noise_has_the_standard_deviation_asked_for(noise_std, seed):
     step = GaussianNoise(noise_std=noise_std)
     rows = torch.zeros(4000, 8)
     assert step.training_side(rows, seeded(seed)).std().item() == pytest.approx(noise_std, rel=0.05)
+    assert torch.equal(step.inference_side(rows), rows)
+
+
+def test_lafites_noise_has_its_share_of_the_length_and_the_rest_is_the_row():
+    step = LafiteNoise()
+    rows = F.normalize(torch.randn(5, 64, generator=torch.Generator().manual_seed(0)), dim=-1)
+    noise = seeded(3)(rows)
+    expected = 0.25 * rows + 0.75 * noise / noise.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(step.training_side(rows, seeded(3)), expected)
+    torch.testing.assert_close(step.clean_side(rows), 0.25 * rows)  # the same direction
     assert torch.equal(step.inference_side(rows), rows)
 
 

@@ -1,10 +1,12 @@
-"""Images from translated texts through diffusers' unCLIP pipeline (Karlo), paper section 5.2."""
+"""Pictures from image embeddings by diffusers' unCLIP pipeline (Karlo), which needs no training.
+
+The conditional encoder-decoder's paper draws translated texts by it (section 5.2).
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from alignment.chain import Alignment
+from alignment.steps import Center
 from common.characters import one_line
 from common.device import best_device
 
@@ -82,10 +86,10 @@ class ImageDecoder:
 
     @torch.no_grad()
     def generate(
-        self, rows: Tensor, length: float, seed: int, batch_size: int = 8, steps: int = 25,
+        self, rows: Tensor, length: float, seeds: Sequence[int], batch_size: int = 8, steps: int = 25,
         super_resolution_steps: int = 7, guidance_scale: float = 8.0,
     ) -> list[Image.Image]:  # fmt: skip
-        """Unit rows (N, D), scaled to `length` -> N pictures. Their noise depends on seed and place, not on batches.
+        """Unit rows (N, D), scaled to `length` -> N pictures. A picture's noise depends on its seed, not on batches.
 
         Raises:
             ValueError: rows of another width.
@@ -95,7 +99,7 @@ class ImageDecoder:
         encoder = self.pipeline.image_encoder
         for start in range(0, len(rows), batch_size):
             part = length * F.normalize(rows[start : start + batch_size].float(), dim=-1)
-            generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch_size]]
             pictures += self.pipeline(
                 image_embeddings=part.to(encoder.device, encoder.dtype),
                 decoder_num_inference_steps=steps,
@@ -106,9 +110,18 @@ class ImageDecoder:
         return pictures
 
 
-def save_pictures(pictures: Sequence[Image.Image], folder: Path) -> list[Path]:
-    """Write 000.png, 001.png, ... into the folder."""
-    paths = [folder / f"{number:03d}.png" for number in range(len(pictures))]
-    for picture, path in zip(pictures, paths, strict=True):
-        picture.save(path)
-    return paths
+def as_image_embeddings(rows: Tensor, alignment: Alignment, images: Tensor) -> Tensor:
+    """Aligned rows (N, D) -> unit rows (N, D) where the decoder expects embeddings of pictures.
+
+    It was trained on embeddings as its CLIP makes them. Where the chain subtracts the images' mean, it is added again,
+    to rows of the length that centered images have on average.
+
+    Args:
+        images: (M, D) unit rows of training images.
+    """
+    center = next((step for step in alignment.steps if isinstance(step, Center)), None)
+    if center is None:
+        return rows
+    mean = center.training_mean.to(rows)
+    length = (images.to(rows) - mean).norm(dim=-1).mean()
+    return F.normalize(length * rows + mean, dim=-1)

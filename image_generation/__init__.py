@@ -1,0 +1,1 @@
+"""Pictures from sentences, by a generator that was trained on pictures alone."""

@@ -1,0 +1,142 @@
+"""Pictures from sentences, by one or more generators and guidance scales.
+
+The work behind `scripts/generate_images.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from common.characters import whole_characters
+from common.files import whole_file, write_json, write_whole
+from common.plain import plain
+from common.provenance import run_facts
+from embedding_space.encoders.base import Encoder
+from image_generation.contact_sheet import labeled_grid
+from image_generation.sources import PictureSource, make_sources
+
+INDEX = "images.json"
+GRID = "grid.png"
+EXAMPLE = 'python scripts/generate_images.py "two balloons above a farm at sunset"'
+
+
+@dataclass(frozen=True)
+class DrawnFile:
+    """One picture of `images.json`.
+
+    Attributes:
+        file: its name in the folder.
+        sentence: what it was drawn from.
+        generator: the method's name.
+        guidance: its scale; None: the decoder's own.
+        seed: of its noise.
+        cosine: of its embedding, by the generator's encoder, to the one that it was drawn from.
+        known_words: False where the encoder does not know a word of the sentence.
+    """
+
+    file: str
+    sentence: str
+    generator: str
+    guidance: float | None
+    seed: int
+    cosine: float | None = None
+    known_words: bool = True
+
+
+def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
+    """Write a picture for each sentence, seed, generator and guidance, `images.json` and `grid.png`.
+
+    Raises:
+        ValueError: there are no sentences, or an empty one.
+        FileNotFoundError: weights are missing.
+    """
+    sentences = checked_sentences(sentences)
+    sources = make_sources(config)
+    output_dir = Path(config.output_dir)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    guidances = plain(config.guidance_scales) if config.guidance_scales is not None else [None]
+    seeds = range(config.seed, config.seed + config.pictures)
+    drawn: list[DrawnFile] = []
+    columns: list[tuple[str, list[Image.Image]]] = []
+    for source in sources:
+        unknown = _report_words(source.encoder, sentences)
+        rows = source.rows(sentences).repeat_interleave(len(seeds), dim=0)
+        for guidance in guidances:
+            pictures = source.draw(rows, [*seeds] * len(sentences), guidance)
+            label = source.name if guidance is None else f"{source.name}, guidance {guidance:g}"
+            columns.append((label, pictures))
+            wanted = [(sentence, seed) for sentence in sentences for seed in seeds]
+            files = [
+                DrawnFile(f"{number:03d}.png", sentence, source.name, guidance, seed, None, sentence not in unknown)
+                for number, (sentence, seed) in enumerate(wanted, len(drawn))
+            ]
+            drawn += _with_cosines(source, output_dir, files, pictures, rows)
+    labels = [sentence for sentence in sentences for _ in seeds]
+    with whole_file(output_dir / GRID) as temporary:
+        labeled_grid(columns, labels).save(temporary, format="PNG")
+    write_json(
+        output_dir / INDEX,
+        {
+            **run_facts(),
+            "generators": {source.name: source.facts() for source in sources},
+            "uses_pairs": any(source.uses_pairs for source in sources),
+            "images": [asdict(each) for each in drawn],
+        },
+        ensure_ascii=False,
+    )
+    for each in drawn:
+        print(f"{output_dir / each.file}: {each.sentence} (cosine to the requested embedding: {each.cosine:.3f})")
+    print(f"All of them in one picture: {output_dir / GRID}")
+    return drawn
+
+
+def checked_sentences(sentences: Sequence[str]) -> list[str]:
+    """The sentences, without half characters. Raises ValueError where there are none or one is empty."""
+    if not sentences:
+        raise ValueError(f"Give at least one sentence: {EXAMPLE}")
+    for number, sentence in enumerate(sentences, 1):
+        if not sentence.strip():
+            raise ValueError(f"Sentence {number} of {len(sentences)} is empty: {EXAMPLE}")
+    return [whole_characters(sentence) for sentence in sentences]
+
+
+def _report_words(encoder: Encoder, sentences: Sequence[str]) -> set[str]:
+    """Say which words cannot be drawn; returns the sentences that have some."""
+    encoder.warn_of_cut(sentences, "sentences")
+    unknown = {sentence: words for sentence in sentences if (words := encoder.unknown_words(sentence))}
+    for sentence, words in unknown.items():
+        listed = ", ".join(f"'{word}'" for word in words)
+        name = encoder.description["name"]
+        print(f"The encoder {name} does not know {listed}: {sentence!r} is drawn without", file=sys.stderr)
+    return set(unknown)
+
+
+def _with_cosines(
+    source: PictureSource, folder: Path, files: list[DrawnFile], pictures: list[Image.Image], rows: torch.Tensor
+) -> list[DrawnFile]:
+    """Save the pictures, each with its sentence and origin in its metadata, and measure them."""
+    for each, picture in zip(files, pictures, strict=True):
+        with whole_file(folder / each.file) as temporary:
+            picture.save(temporary, format="PNG", pnginfo=png_metadata(each))
+    cosines = source.cosines([folder / each.file for each in files], rows).tolist()
+    return [DrawnFile(**{**asdict(each), "cosine": cosine}) for each, cosine in zip(files, cosines, strict=True)]
+
+
+def png_metadata(drawn: DrawnFile) -> PngInfo:
+    """The text chunks of a PNG that say what it shows and what drew it."""
+    info = PngInfo()
+    facts: dict[str, Any] = {"sentence": drawn.sentence, "generator": drawn.generator, "seed": drawn.seed}
+    if drawn.guidance is not None:
+        facts["guidance"] = drawn.guidance
+    for name, value in facts.items():
+        info.add_itxt(name, str(value))
+    return info
