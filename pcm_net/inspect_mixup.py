@@ -64,9 +64,8 @@ def inspect_mixup(config: DictConfig) -> dict:
         save_plot(plot_selection(paths, selections), output_dir, "mixup")
     if results["faults"] is None:
         print(
-            f"{results['selected_patches_per_image']:.2f} patches per image are selected. There is no table of faults, "
-            f"for {store.path.parent} has no fault of these images on record: only painter=demo knows what is wrong "
-            "with its pictures"
+            f"{results['selected_patches_per_image']:.2f} patches per image are selected. There is no table of faults: "
+            f"{store.path.parent} has no defects.parquet with these images, which painter=demo alone writes"
         )
     else:
         print(_table(results["faults"]).text())
