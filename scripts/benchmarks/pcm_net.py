@@ -73,7 +73,7 @@ def benchmark_pcm_net(config: DictConfig, repeats: int) -> list[dict]:
     - Ours keeps keys and values; theirs keeps hidden states, and makes keys and values anew for each word.
     - Ours encodes the words of the selected patches; theirs those of all patches, and hides the others.
     - Ours stops when the longest caption has ended (a made-up length, since random weights end none); theirs writes 20
-      words of each.
+      words of each. Ours is measured with 20 words, too.
     """
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         pictures = make_pictures(Path(folder), config)
@@ -100,40 +100,48 @@ def training_rows(config: DictConfig, repeats: int, pictures: Pictures) -> list[
 
 
 def captioning_rows(config: DictConfig, repeats: int, pictures: Pictures) -> list[dict]:
-    """Captions per second. "same captions" is the share that both sides write alike, when both write as many words.
+    """Captions per second. "same captions" is the share that both sides write alike.
 
     Raises:
         ValueError: they write others in float32.
     """
     model = make_model(config).to(best_device()).eval()
-    inputs, longest = inputs_of(model, pictures, config.rows), int(written_lengths(config.rows).max())
-    decoding = Decoding("beam", max_new_tokens=longest, beams=BEAMS, length_penalty=0.0)  # ranks by the sum
+    inputs, head = inputs_of(model, pictures, config.rows), pictures.head.to(model.device)
     loader = DataLoader(
         Archives(pictures.archives[: config.rows_single]), config.batch_size, num_workers=config.workers
     )
-    head = pictures.head.to(model.device)
 
-    def batched(precision: str) -> None:
-        model.caption(inputs, decoding, config.caption_batch_size, False, precision)
+    def batched(words: int, precision: str) -> None:
+        model.caption(inputs, _decoding(words), config.caption_batch_size, False, precision)
 
-    def as_authors(words: int) -> Tensor:
-        return torch.cat([write(model, read(model, head, *batch), words, BEAMS) for batch in loader])
+    def as_authors() -> Tensor:
+        return torch.cat([write(model, read(model, head, *batch), WORDS, BEAMS) for batch in loader])
 
     precisions = measured_precisions()
+    longest = int(written_lengths(config.rows).max()) + 1  # and its end
+    limits = {"until the longest ends": longest, f"{WORDS} words each": WORDS}
     calls: dict[str, Callable[[], object]] = {
-        f"captions, {BEAMS} beams, keys and values kept, {precision}": partial(batched, precision)
+        f"captions, {BEAMS} beams, keys and values kept, {name}, {precision}": partial(batched, words, precision)
+        for name, words in limits.items()
         for precision in precisions
     }
-    calls[f"captions, {BEAMS} beams, keys and values anew for each word, fp32 (reference)"] = partial(as_authors, WORDS)
+    calls[f"captions, {BEAMS} beams, keys and values anew for each word, {WORDS} words each, fp32 (reference)"] = (
+        as_authors
+    )
     seconds = median_seconds(calls, repeats)
-    theirs = as_authors(longest)
-    same = [same_captions(model, inputs, decoding, theirs, precision) for precision in precisions]
+    theirs = as_authors()
+    same = [same_captions(model, inputs, theirs, precision) for precision in precisions]
     if same[-1] < 0.9:  # in fp32, where rounding may turn a near tie
         raise ValueError(f"Only {same[-1]:.0%} of the captions are the same on both sides: they do not do the same")
-    counts = [*[len(inputs)] * len(precisions), len(theirs)]
+    counts = [*[len(inputs)] * (len(calls) - 1), len(theirs)]
     rates = [count / seconds[name] for name, count in zip(calls, counts, strict=True)]
-    rows = [_row(name, model, rate, share) for name, rate, share in zip(calls, rates, [*same, 1.0], strict=True)]
+    shares = [*same * len(limits), 1.0]
+    rows = [_row(name, model, rate, share) for name, rate, share in zip(calls, rates, shares, strict=True)]
     return with_ratios(rows, "per second")
+
+
+def _decoding(words: int) -> Decoding:
+    return Decoding("beam", max_new_tokens=words, beams=BEAMS, length_penalty=0.0)  # ranks by the sum
 
 
 def _row(name: str, model: PCMNet, rate: float, same: float | None) -> dict:
@@ -231,12 +239,10 @@ def inputs_of(model: PCMNet, pictures: Pictures, count: int) -> PatchInputs:
 
 
 @torch.no_grad()
-def same_captions(
-    model: PCMNet, inputs: PatchInputs, decoding: Decoding, theirs: Tensor, precision: str = "fp32"
-) -> float:
+def same_captions(model: PCMNet, inputs: PatchInputs, theirs: Tensor, precision: str) -> float:
     """Share of the first images for which we write the tokens `theirs` (N, T)."""
     with autocast(model.device, precision):
         context = model.context(inputs[: len(theirs)].to(model.device))
-        end, banned = end_token(model.tokenizer), model.banned_tokens()
-        ours = generate(model.language_model, context.prefix, decoding, end, banned, encoded=context.encoded)
+        limits = (_decoding(theirs.shape[1]), end_token(model.tokenizer), model.banned_tokens())
+        ours = generate(model.language_model, context.prefix, *limits, encoded=context.encoded)
     return (ours == theirs).all(dim=1).float().mean().item() if ours.shape == theirs.shape else 0.0
