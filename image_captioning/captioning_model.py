@@ -24,6 +24,7 @@ from common.paths import PRETRAINED
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
 from image_captioning.hub import find_hub_folder
@@ -181,6 +182,10 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
     def encoded_inputs(self, encoded: EncodedFiles) -> Any:
         """The inputs for pictures that were just encoded; with patch tokens if `reads_patches`."""
         raise NotImplementedError
+
+    def patch_selections(self, inputs: Inputs) -> list[PatchSelection] | None:
+        """Which patches of each input give way to words; None for a model that gives none."""
+        return None
 
     def _check_rows(self, rows: Tensor, dim: int) -> None:
         if rows.ndim != 2 or rows.shape[1] != dim:

@@ -11,6 +11,8 @@ from alignment.chain import in_parts
 from common.device import choose_precision, computing_on
 from common.files import write_whole
 from evaluation.captions.evaluation_folder import EvaluationFolder, Existing
+from evaluation.captions.patch_selection import FILE as PATCHES
+from evaluation.captions.patch_selection import write_selections
 from evaluation.captions.result import EvaluatedOn, EvaluationResult, Likelihood, Seconds
 from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring_options import Scoring
@@ -30,11 +32,12 @@ def evaluate_captioner(
 ) -> EvaluationResult:
     """Caption the images of a split that have captions to score against, and score what is written.
 
-    `output_dir` then holds `references.json` and what `EvaluationFolder` says, predictions before scores. The result
-    has, beside the metrics: how varied the captions are (`diversity`), how likely the captioner finds them
-    (`log_likelihood`), how many are in its training text (`training_text`), how far the aligned images are from their
-    texts (`gap`), what is suspicious (`warnings`, which are logged, too), and which images have no captions
-    (`left_out`). A split of several parts (NoCaps' domains) is scored whole and part by part.
+    `output_dir` then holds `references.json` and what `EvaluationFolder` says, predictions before scores; also
+    `patches.json`, of a captioner that gives patches to words. The result has, beside the metrics: how varied the
+    captions are (`diversity`), how likely the captioner finds them (`log_likelihood`), how many are in its training
+    text (`training_text`), how far the aligned images are from their texts (`gap`), what is suspicious (`warnings`,
+    which are logged, too), and which images have no captions (`left_out`). A split of several parts (NoCaps' domains)
+    is scored whole and part by part.
 
     Args:
         existing: what to do with results in `output_dir`, see `EvaluationFolder`. Metrics that failed are tried again.
@@ -71,6 +74,8 @@ def evaluate_captioner(
 
     write_whole(folder.path / "references.json", json.dumps(references.captions, ensure_ascii=False, indent=0))
     result = scorer.score(dict(zip(references.captions, captions, strict=True)), folder)
+    if (selections := captioner.patch_selections(read)) is not None:
+        write_selections(folder.path / PATCHES, dict(zip(references.captions, selections, strict=True)))
     likelihoods, tokens = captioner.log_likelihoods(read, captions, batch_size)
     targets = in_parts(captioner.alignment.clean_side, texts, captioner.device)
     precision = choose_precision(inputs.precision, captioner.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ from transformers import BertGenerationDecoder, GPT2Config, GPT2LMHeadModel
 from alignment.chain import Alignment
 from common.registry import look_up
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
+from embedding_space.encoders.fit import picture_fit
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.data import check_finite
@@ -22,7 +25,7 @@ from pcm_net.concepts import Concepts
 from pcm_net.decoder import DecoderOptions, make_decoder
 from pcm_net.encoder import NetworkOptions, VisualSemanticEncoder
 from pcm_net.inputs import PatchInputs, read
-from pcm_net.mixup import MixupOptions, PatchMixup
+from pcm_net.mixup import MixedPatches, MixupOptions, PatchMixup
 
 KIND = "pcm_net"  # in config.json, by which a checkpoint is known
 
@@ -116,6 +119,17 @@ class PCMNet(CaptioningModel[PatchInputs]):
             raise ValueError("PCM-Net reads patches: encode the pictures with patches=True")
         aligned = self.align_images(encoded.rows)
         return PatchInputs(aligned, encoded.rows, encoded.patches, encoded.patch_features)
+
+    def named(self, mixed: MixedPatches) -> list[PatchSelection]:
+        """What a mix-up selects, by numbers of places and names of concepts."""
+        grid, fit = math.isqrt(self.patch_shape[0]), picture_fit(self.image_encoder_description)
+        return [
+            PatchSelection(grid, fit, selected.nonzero()[:, 0].tolist(), [self.concepts[number] for number in salient])
+            for selected, salient in zip(mixed.selected, mixed.salient.tolist(), strict=True)
+        ]
+
+    def patch_selections(self, inputs: PatchInputs) -> list[PatchSelection] | None:
+        return self.named(self.mixup.select(inputs.images, inputs.patches)) if self.mixup.options.pairs else None
 
     def _check_inputs(self, inputs: PatchInputs) -> None:
         self._check_rows(inputs.rows, self.dim)

@@ -6,6 +6,7 @@ The work behind `scripts/inspect_mixup.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from common.provenance import run_facts
 from common.randomness import evenly_spaced
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.patch_selection import PatchSelection
 from evaluation.reports.plots import ORANGE, save_plot
 from evaluation.table import Table
+from image_captioning.inference_inputs import check_encoder
 from pcm_net.captioner import PCMNet
 from pcm_net.mixup import MixedPatches
 from synthetic_images.defects import LOCAL_KINDS, defect_patches, read_defects
-
-IMAGES_AT_ONCE = 1024
 
 
 def inspect_mixup(config: DictConfig) -> dict:
@@ -36,9 +37,10 @@ def inspect_mixup(config: DictConfig) -> dict:
         FileNotFoundError: they are missing.
     """
     captioner, store = PCMNet.load(config.checkpoint), EmbeddingStore(config.store)
+    check_encoder(captioner, store)
     images = store.images(config.split)
     rows = evenly_spaced(len(images), min(config.images, len(images)))
-    mixed = mix_up(captioner, store, config.split, rows)
+    mixed = captioner.mixup.select(images[rows], store.patches(config.split).take(rows))
     ids = [store.image_ids(config.split)[row] for row in rows.tolist()]
     results = {
         **run_facts(),
@@ -58,25 +60,21 @@ def inspect_mixup(config: DictConfig) -> dict:
     if len(shown):
         table_rows = store.tables.image_rows(config.split)[rows[shown].numpy()]
         paths = store.tables.image_paths(table_rows)
-        save_plot(plot_selection(paths, captioner, MixedPatches(*(part[shown] for part in mixed))), output_dir, "mixup")
-    print(_table(results).text())
+        selections = captioner.named(MixedPatches(*(part[shown] for part in mixed)))
+        save_plot(plot_selection(paths, selections), output_dir, "mixup")
+    if results["faults"] is None:
+        print(
+            f"{results['selected_patches_per_image']:.2f} patches per image are selected. There is no table of faults: "
+            f"{store.path.parent} has no defects.parquet with these images, which painter=demo alone writes"
+        )
+    else:
+        print(_table(results["faults"]).text())
     print(f"Figures and numbers: {output_dir}")
     return results
 
 
-@torch.no_grad()
-def mix_up(captioner: PCMNet, store: EmbeddingStore, split: str, rows: torch.Tensor) -> MixedPatches:
-    """The mix-up of the images `rows` (N,) of a split, on the CPU; text maps are left out to save memory."""
-    images, patches = store.images(split), store.patches(split)
-    parts = []
-    for part in rows.split(IMAGES_AT_ONCE):
-        mixed = captioner.mixup(images[part].to(captioner.device), patches[part].to(captioner.device))
-        parts.append(MixedPatches(mixed.text_map[:, :, :0].cpu(), mixed.selected.cpu(), mixed.salient.cpu()))
-    return MixedPatches(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-
 def fault_shares(root: Path, image_ids: list[str], selected: np.ndarray) -> dict[str, dict[str, float]] | None:
-    """How often selected patches are faulty ones; None where nobody knows the faults.
+    """How often selected patches are faulty ones; None where no fault of these images is on record.
 
     Args:
         root: the data set's folder.
@@ -103,26 +101,24 @@ def fault_shares(root: Path, image_ids: list[str], selected: np.ndarray) -> dict
             "selected_of_sound": of_sound,
             "ratio": of_faulty / of_sound if of_sound else math.inf,
         }
-    return shares
+    return shares or None
 
 
-def plot_selection(paths: list[Path], captioner: PCMNet, mixed: MixedPatches, columns: int = 4) -> Figure:
-    """Pictures with the selected patches framed, and the names of the salient concepts."""
-    columns, grid = min(columns, len(paths)), math.isqrt(captioner.patch_shape[0])
+def plot_selection(paths: Sequence[Path], selections: Sequence[PatchSelection], columns: int = 4) -> Figure:
+    """Pictures with their selected patches in color, and the first concepts of each."""
+    columns = min(columns, len(paths))
     rows = -(-len(paths) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
-    for axis, path, selected, salient in zip(axes, paths, mixed.selected, mixed.salient, strict=False):
+    for axis, path, selection in zip(axes, paths, selections, strict=False):
         picture = open_picture(path)
         axis.imshow(picture, interpolation="lanczos")
-        width, height = picture.width / grid, picture.height / grid
-        for place in selected.nonzero()[:, 0].tolist():
-            row, column = divmod(place, grid)
-            corner = (column * width - 0.5, row * height - 0.5)
-            axis.add_patch(Rectangle(corner, width, height, facecolor=ORANGE, edgecolor=ORANGE, alpha=0.45))
-        axis.set_title(", ".join(captioner.concepts[concept] for concept in salient[:3].tolist()), fontsize=9)
+        for left, top, *sides in selection.boxes(picture.width, picture.height):
+            corner = (left - 0.5, top - 0.5)  # of the first pixel, which is around 0
+            axis.add_patch(Rectangle(corner, *sides, facecolor=ORANGE, edgecolor=ORANGE, alpha=0.45))
+        axis.set_title(selection.title, fontsize=9)
     return figure
 
 
@@ -133,10 +129,7 @@ def _frequent(names: list[str], salient: torch.Tensor) -> dict[str, float]:
     return {names[concept]: round(counts[concept].item(), 4) for concept in order}
 
 
-def _table(results: dict) -> Table:
-    if results["faults"] is None:
-        count = results["selected_patches_per_image"]
-        return Table([{"measure": "selected patches per image", "value": f"{count:.2f}"}])
+def _table(faults: dict[str, dict[str, float]]) -> Table:
     columns = {
         "patches": "faulty",
         "selected of the faulty": "selected_of_faulty",
@@ -146,6 +139,6 @@ def _table(results: dict) -> Table:
         [
             {"fault": name, **{title: f"{100 * shares[key]:.1f} %" for title, key in columns.items()},
              "ratio": f"{shares['ratio']:.2f}"}
-            for name, shares in results["faults"].items()
+            for name, shares in faults.items()
         ]
     )  # fmt: skip

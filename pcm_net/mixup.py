@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.checks import Count, Positive, Whole, checked_dataclass
+from embedding_space.patch_tokens import PatchTokens
+
+IMAGES_AT_ONCE = 1024  # by `select`
 
 
 @checked_dataclass("mixup.")
@@ -78,3 +81,16 @@ class PatchMixup(nn.Module):
             selected = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
             selected.scatter_(1, pairs // options.concepts, True)
         return MixedPatches(text_map, selected, salient)
+
+    def select(self, images: Tensor, patches: Tensor | PatchTokens) -> MixedPatches:
+        """Mix up N images in parts: as `forward`, on the CPU and without the text maps, which would fill the memory.
+
+        Args:
+            images: (N, D) raw global rows.
+            patches: (N, P, D) rows of the patches, in memory or on disk.
+        """
+        parts, device = [], self.concepts.device
+        for rows in torch.arange(len(images)).split(IMAGES_AT_ONCE):
+            mixed = self(images[rows].to(device), patches[rows].to(device))
+            parts.append(MixedPatches(mixed.text_map[:, :, :0].cpu(), mixed.selected.cpu(), mixed.salient.cpu()))
+        return MixedPatches(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))

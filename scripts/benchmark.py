@@ -21,9 +21,9 @@ def run(config: DictConfig) -> dict[str, list[dict]]:
 
 def take_names(arguments: list[str]) -> list[str]:
     """Command-line arguments whose plain words, which choose benchmarks, are one option for Hydra."""
-    names = [word for word in arguments if word.isalpha()]
+    names = [word for word in arguments if word.isidentifier()]
     chosen = [f"what=[{','.join(names)}]"] if names else []
-    return [word for word in arguments if not word.isalpha()] + chosen
+    return [word for word in arguments if not word.isidentifier()] + chosen
 
 
 if __name__ == "__main__":

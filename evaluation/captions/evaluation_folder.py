@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from common.checks import checked_dataclass
 from common.files import write_whole
+from evaluation.captions.patch_selection import FILE as PATCHES
 from evaluation.captions.prediction_files import read_predictions, write_predictions
 from evaluation.captions.result import EvaluationResult
 from training.run_folder import first_difference
@@ -70,9 +71,10 @@ class EvaluationFolder:
         return read_predictions(self.path / "predictions.json"), per_image
 
     def write_predictions(self, predictions: Mapping[str, str]) -> None:
-        """Write {image_id: caption} in COCO's results format; scores of other predictions go."""
+        """Write {image_id: caption} in COCO's results format; scores and patches of other predictions go."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "scores.json").unlink(missing_ok=True)
+        for name in ("scores.json", PATCHES):
+            (self.path / name).unlink(missing_ok=True)
         write_predictions(self.path / "predictions.json", predictions)
 
     def write(self, result: EvaluationResult) -> None:

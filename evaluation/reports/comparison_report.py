@@ -20,6 +20,10 @@ from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
 RESULTS = "results.json"
+PATCHES = (
+    " Patches in orange look most like the picture's main concepts, whose first three are named: a PCM-Net reads these "
+    "concepts' words there, too."
+)
 FACTS = ("command", "commit", "date", "machine", "versions")
 
 
@@ -137,7 +141,7 @@ def comparison_examples(result: ComparisonResult, pictures: int, decoding: str |
         f"Captions beside the pictures: seed {runs[0].seed}, {decoding or runs[0].decoding_name}; the numbers "
         "are each caption's CIDEr, times 100. Half of the pictures are evenly spaced in the split. In the others the "
         "CIDEr of two methods differs most, for every two methods in turn, so that counts among the pictures do not "
-        "measure a method."
+        "measure a method." + (PATCHES if any(example.patches for example in examples) else "")
     )
 
 

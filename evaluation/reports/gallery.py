@@ -11,6 +11,8 @@ from PIL.Image import Image
 
 from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.patch_selection import FILE as PATCHES
+from evaluation.captions.patch_selection import read_selections
 from evaluation.captions.prediction_files import read_predictions
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import Example
@@ -22,8 +24,9 @@ def gallery_examples(
 ) -> list[Example]:
     """At most `count` pictures of `split` with references and each method's caption and CIDEr, in the split's order.
 
-    Captions and scores are of the first seed. Half of the pictures are evenly spaced; in the others the CIDEr of two
-    methods differs most, for every two methods in turn. Methods that caption texts are left out.
+    Captions, scores and patches given to words are of the first seed. Half of the pictures are evenly spaced; in the
+    others the CIDEr of two methods differs most, for every two methods in turn. Methods that caption texts are left
+    out.
 
     Args:
         decoding: of the captions, by default the first.
@@ -37,6 +40,7 @@ def gallery_examples(
         known = ", ".join(dict.fromkeys(run.decoding_name for run in runs))
         raise ValueError(f"decoding={decoding} is not among the comparison's: {known}")
     folders = {run.method: Path(str(run.evaluation)) for run in shown if run.result.caption_from == "images"}
+    selected = {method: read_selections(folder / PATCHES) for method, folder in folders.items()}
     captions = {method: read_predictions(folder / "predictions.json") for method, folder in folders.items()}
     scored = {method: read_per_image(folder, "CIDEr") for method, folder in folders.items()}
     by_id = {method: dict(zip(s[0], 100 * s[1], strict=True)) for method, s in scored.items() if s is not None}
@@ -51,6 +55,7 @@ def gallery_examples(
             references[image_ids[row]],
             {method: texts[image_ids[row]] for method, texts in captions.items()},
             {method: float(values[image_ids[row]]) for method, values in by_id.items()},
+            {method: of[image_ids[row]] for method, of in selected.items() if image_ids[row] in of},
         )
         for row in chosen_rows(scores, len(image_ids), count)
     ]
@@ -92,6 +97,19 @@ def sorting(examples: Sequence[Example], second: str | None) -> dict | None:
     if second not in methods or second == first:
         second = next(method for method in methods if method != first)
     return {"methods": methods, "first": first, "second": second}
+
+
+def patch_layers(examples: Sequence[Example]) -> list[list[str]]:
+    """The methods that give patches to words; those whose patches are the same in all pictures share a layer."""
+    layers: list[list[str]] = []
+    for method in dict.fromkeys(method for example in examples for method in example.patches):
+        for layer in layers:
+            if all(example.patches.get(method) == example.patches.get(layer[0]) for example in examples):
+                layer.append(method)
+                break
+        else:
+            layers.append([method])
+    return layers
 
 
 def thumbnail(example: Example, side: int) -> Image | None:

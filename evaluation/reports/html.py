@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from common.files import write_whole
 from evaluation.reports.forest import Forest
-from evaluation.reports.gallery import sorting, thumbnail
+from evaluation.reports.gallery import patch_layers, sorting, thumbnail
 from evaluation.reports.plots import Example
 from evaluation.table import Table
 
@@ -47,7 +47,8 @@ def write_report(
         tables: (caption, table) of each.
         plots: (caption, content of an SVG file) of each.
         examples: pictures with captions; a picture that cannot be read is replaced by its name. If they have scores,
-            they can be sorted by the difference of any two methods.
+            they can be sorted by the difference of any two methods. Patches that a method gives to words are drawn over
+            them, and can be hidden.
         forests: intervals, drawn in the page's colors.
         configuration: text as it is, such as YAML.
         picture_side: the most pixels of a picture's longer side.
@@ -63,6 +64,7 @@ def write_report(
         plots=[(caption, _data_uri(content, "image/svg+xml")) for caption, content in plots],
         cards=[(example, _picture(example, picture_side)) for example in examples],
         sorting=sorting(examples, versus),
+        layers=patch_layers(examples),
         notes=notes,
         forests=forests,
         warnings=warnings,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.randomness import evenly_spaced
 from embedding_space.pictures import open_picture
+from evaluation.captions.patch_selection import PatchSelection
 
 BLUE, ORANGE, GREEN, PINK, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 _COLORS = (BLUE, ORANGE, GREEN, PINK)
@@ -36,13 +37,14 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Example:
-    """A picture with its reference captions and each method's caption and score, {method: …}."""
+    """A picture with its reference captions and each method's caption, score and selected patches, {method: …}."""
 
     image_path: str | Path
     image_id: str
     references: Sequence[str]
     captions: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    patches: Mapping[str, PatchSelection] = field(default_factory=dict)
 
 
 def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:

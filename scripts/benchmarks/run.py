@@ -20,6 +20,7 @@ from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
 from scripts.benchmarks.hardware import benchmark_hardware
+from scripts.benchmarks.pcm_net import benchmark_pcm_net
 from scripts.benchmarks.scoring import benchmark_scoring
 from scripts.benchmarks.translation import benchmark_translation
 
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "bridge": benchmark_bridge,
     "captioner": benchmark_captioner,
     "captions": benchmark_captions,
+    "pcm_net": benchmark_pcm_net,
     "scoring": benchmark_scoring,
     "translation": benchmark_translation,
 }

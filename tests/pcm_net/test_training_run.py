@@ -13,6 +13,7 @@ import torch
 
 from embedding_space.errors import MissingPatches
 from embedding_space.write_store import write_store
+from evaluation.captions.patch_selection import PatchSelection, read_selections
 from evaluation.captions.scoring_options import Scoring
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
@@ -38,6 +39,19 @@ def test_it_learns_and_is_scored_like_any_captioner(configured, store, tmp_path)
         inputs = InferenceInputs(store, "test")
         result = evaluate_captioner(captioner, inputs, folder, decoding, Scoring(("CIDEr",)))
         assert result.images == 30 and result.log_likelihood.per_token < 0
+    mixed = captioner.mixup(store.images("test"), store.patches("test")[:])
+    selections = read_selections(folder / "patches.json")
+    for number, image_id in enumerate(store.image_ids("test")):
+        words = [captioner.concepts[concept] for concept in mixed.salient[number]]
+        places = mixed.selected[number].nonzero()[:, 0].tolist()
+        assert selections[image_id] == PatchSelection(2, "crop", places, words)
+
+
+def test_without_a_mix_up_there_are_no_patches_to_report(configured, store, tmp_path):
+    train(configured("run", "mixup.pairs=0"))
+    evaluate_captioner(load_captioner(tmp_path / "run"), InferenceInputs(store, "test"), tmp_path / "scores",
+                       scoring=Scoring(("BLEU",)))  # fmt: skip
+    assert not (tmp_path / "scores/patches.json").exists()
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(configured, tmp_path, monkeypatch):

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from image_captioning.data import CaptionTokens
+from pcm_net.loss import spread_over_others
+from pcm_net.task import PairExamples, PairTask
 from scripts.benchmark import run, take_names
-from scripts.benchmarks import captioning, generation, timing
+from scripts.benchmarks import captioning, generation, pcm_net, timing
+from scripts.benchmarks import pcm_net_authors as authors
 from scripts.benchmarks.diffusion import random_rows
 from scripts.benchmarks.run import BENCHMARKS
 from scripts.benchmarks.translation import trained_on_made_up
+from training.batches import StepRandom
 
 DECODER = ["decoder=demo", *(f"decoder.config.{key}" for key in ("n_layer=1", "n_embd=32", "n_head=2"))]
+PCM_NET = [
+    *("network.width=16", "network.layers=1", "network.heads=2", "network.feedforward=24", "decoder.max_tokens=21"),
+    *("decoder.config.layers=1", "decoder.config.heads=2", "decoder.config.feedforward=24", "decoder.truncate=true"),
+    *("loop.clip_value=0.1", "mixup.concepts=3", "mixup.pairs=2"),
+]
 TINY = [
     "repeats=1",
     "hardware.size=32",
@@ -30,6 +42,10 @@ TINY = [
     *("captioner.dim=16", "captioner.captions=60", "captioner.batch_size=4", "captioner.warmup=1", "captioner.steps=2"),
     *("ddpm.workers=0", "captioner.workers=0"),
     "captions.overrides=" + str([*DECODER, "+decoder.config.initializer_range=0.2"]),
+    f"pcm_net.overrides={PCM_NET}",
+    *("pcm_net.dim=8", "pcm_net.patches=4", "pcm_net.patch_width=6", "pcm_net.concepts=5", "pcm_net.words=60"),
+    *("pcm_net.captions=9", "pcm_net.batch_size=4", "pcm_net.warmup=1", "pcm_net.steps=2", "pcm_net.workers=0"),
+    *("pcm_net.rows=5", "pcm_net.caption_batch_size=3", "pcm_net.rows_single=3"),
     "scoring.captions=12",
     "translation.overrides=['model.cdim.denoiser.width=8','model.cdim.denoiser.depth=1','loop.batch_size=8']",
     *("translation.image_dim=8", "translation.text_dim=6", "translation.train_rows=20", "translation.train_steps=2"),
@@ -61,6 +77,9 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
         assert kept["rows"] == rows and {"command", "commit", "machine", "threads", "config"} <= set(kept)
     same = {row["captions"]: row["same captions"] for row in results["captions"]}
     assert len(same) == 6 and all(share == 1 for name, share in same.items() if "bf16" not in name)
+    assert [row["pcm_net"].split(",")[0] for row in results["pcm_net"] if row["ratio"] == 1] == ["training", "captions"]
+    same = {row["pcm_net"]: row["same captions"] for row in results["pcm_net"] if row["pcm_net"].startswith("captions")}
+    assert len(same) >= 3 and all(share == 1 for name, share in same.items() if "bf16" not in name)
     # Rounding to bf16 is all that sets our rows apart.
     assert all(row["cosine"] > 0.999 for row in results["encode"])
     assert len({row["million parameters"] for row in results["captioner"]}) == 1
@@ -82,11 +101,9 @@ def test_unknown_names_and_no_repeats_are_refused(compose):
 
 
 def test_plain_words_choose_benchmarks(compose):
-    arguments = take_names(["bridge", "repeats=2", "ddpm"])
-    assert arguments == ["repeats=2", "what=[bridge,ddpm]"] and compose("benchmark", *arguments).what == [
-        "bridge",
-        "ddpm",
-    ]
+    arguments = take_names(["bridge", "repeats=2", "pcm_net"])
+    assert arguments == ["repeats=2", "what=[bridge,pcm_net]"]
+    assert compose("benchmark", *arguments).what == ["bridge", "pcm_net"]
     assert take_names(["repeats=2"]) == ["repeats=2"]
 
 
@@ -117,6 +134,63 @@ def test_sides_that_write_other_captions_are_refused(config, monkeypatch):
     monkeypatch.setattr(generation, "write_one", lambda model, image, length, beams: torch.zeros(length, dtype=int))
     with pytest.raises(ValueError, match="Only 0% of the captions are the same"):
         generation.benchmark_captions(config.captions, 1)
+
+
+@pytest.fixture
+def pictures(config, tmp_path):
+    return pcm_net.make_pictures(tmp_path, config.pcm_net)
+
+
+def test_archives_hold_what_the_arrays_do(pictures):
+    for number in (0, 8):
+        features, row = authors.Archives(pictures.archives)[number]
+        assert np.array_equal(features, pictures.features[number]) and np.allclose(row, pictures.rows[number])
+        patches = F.normalize(pictures.head(torch.from_numpy(features)), dim=-1)
+        torch.testing.assert_close(patches, pictures.patches[number], atol=1e-3, rtol=0)  # float16
+
+
+def test_both_sides_train_by_the_same_loss(config, pictures):
+    """But for the entropy of the smoothed words, which has no gradient."""
+    options = config.pcm_net
+    model = pcm_net.make_model(options).eval()  # without dropout
+    tokens, numbers = pcm_net.tokens_of(model, options), torch.arange(4)
+    smoothing, words = 0.1, model.language_model.config.vocab_size
+    weights = torch.linspace(0.2, 1, len(tokens))
+    parts = (tokens, pictures.rows.half(), pictures.patches, pictures.features, torch.arange(len(tokens)))
+    spread = spread_over_others(smoothing, words)
+    task = PairTask(
+        model, PairExamples(*parts).aligned_once(model.alignment), {}, (), 4, 0, spread, caption_weights=weights
+    )
+    task.order.batch = lambda step: numbers
+    ours = task.loss(model, StepRandom(0, 0, 4, slice(0, 4)))["loss"]
+
+    padded, mask = tokens.batch(numbers, 21)
+    features, images = pictures.features[numbers], pictures.rows[numbers].half().float()
+    logits = model.logits(authors.read(model, pictures.head, features, images), padded)
+    theirs = authors.smoothed_loss(logits, padded, mask, weights[numbers], smoothing)
+    entropy = -(1 - smoothing) * math.log(1 - smoothing) - smoothing * math.log(smoothing / (words - 1))
+    constant = entropy * float((weights[numbers] * tokens.lengths[numbers]).sum() / tokens.lengths[numbers].sum())
+    torch.testing.assert_close(ours, theirs + constant, atol=1e-3, rtol=0)
+    weight = model.encoder.embed_patches.weight
+    gradients = [torch.autograd.grad(loss, weight)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-2)
+
+
+def test_the_authors_encoder_hides_the_words_that_ours_leaves_out(config, pictures):
+    model = pcm_net.make_model(config.pcm_net).eval()
+    inputs = pcm_net.inputs_of(model, pictures, 5)
+    ours = model.context(inputs).encoded
+    states, seen = authors.encode(model, inputs[:5])
+    for row in range(5):
+        torch.testing.assert_close(states[row, seen[row]], ours.states[row, ours.mask[row]])
+
+
+def test_authors_captions_that_differ_are_refused(config, pictures, monkeypatch):
+    monkeypatch.setattr(
+        pcm_net, "write", lambda model, inputs, words, beams: torch.zeros(len(inputs), words, dtype=int)
+    )
+    with pytest.raises(ValueError, match="Only 0% of the captions are the same"):
+        pcm_net.captioning_rows(config.pcm_net, 1, pictures)
 
 
 def test_made_up_captions_are_as_long_as_cocos_and_written_ones_shorter():

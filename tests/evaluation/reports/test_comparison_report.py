@@ -17,6 +17,7 @@ from PIL import Image
 from common.paths import ROOT
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
+from evaluation.captions.patch_selection import PatchSelection, write_selections
 from evaluation.captions.prediction_files import write_predictions
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
 from evaluation.reports.comparison_result import ComparisonResult
@@ -174,6 +175,18 @@ def test_the_gallery_is_of_the_first_seed_and_the_decoding_asked_for(comparison)
     assert examples[2].references == read_tables(store.path.parent).references("test")[examples[2].image_id]
     with pytest.raises(ValueError, match="decoding=beam is not among the comparison's: greedy"):
         gallery_examples(runs, store, "test", 6, "beam")
+
+
+def test_the_gallery_has_the_patches_of_evaluations_that_have_them(comparison, tmp_path):
+    store = EmbeddingStore(comparison.store_path)
+    ids = store.image_ids("test")
+    selections = {image_id: PatchSelection(3, "crop", [number], ["dog"]) for number, image_id in enumerate(ids)}
+    write_selections(Path(comparison.runs[2].evaluation) / "patches.json", selections)
+    examples = gallery_examples(comparison.runs, store, "test", 6)
+    assert [example.patches for example in examples] == [{"c<3>": selections[image_id]} for image_id in ids]
+    write_comparison(tmp_path / "out", comparison, pictures=6, picture_side=100)
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count("Concepts: dog") == 6 and "Patches in orange" in page
 
 
 def test_the_forest_puts_values_in_proportion_on_one_axis():

@@ -10,6 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from evaluation.captions.patch_selection import PatchSelection
+from evaluation.reports.gallery import patch_layers
 from evaluation.reports.html import write_report
 from evaluation.reports.plots import (
     Example,
@@ -98,6 +100,25 @@ def test_report_is_one_escaped_self_contained_file(pictures):
     assert page.attributes.count(("class", "number best")) == 1
     assert len(html) < 600_000  # the photograph was made smaller
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_patches_given_to_words_are_drawn_where_the_picture_is(pictures):
+    one, other = PatchSelection(2, "crop", [1], ["dog", EVIL]), PatchSelection(2, "crop", [2], ["cat"])
+    cards = [
+        Example(pictures / "photo.jpg", "1", ["a"], {"x": "a", "y": "b", "z": "c", "none": "d"}, {}, selections)
+        for selections in ({"x": one, "y": one, "z": one}, {"x": one, "y": one, "z": other})
+    ]
+    assert patch_layers(cards) == [["x", "y"], ["z"]] and patch_layers(cards[:1]) == [["x", "y", "z"]]
+    write_report(pictures / "r.html", "Title", "Summary.", examples=cards, picture_side=300)
+    html = (pictures / "r.html").read_text()
+    page = Page(html)
+    assert page.text.count(f"Concepts: dog, {EVIL}") == 3 and "x, y" in page.text and "script" not in page.tags
+    assert page.attributes.count(("viewbox", "0 0 300 200")) == 4 and page.tags.count("rect") == 4
+    assert '<rect x="150.0" y="0.0" width="100.0" height="100.0"/>' in html  # the middle of 300 x 200 is 200 x 200
+    assert 'option[value="1"]:checked) .layer1' in html
+    write_report(pictures / "r.html", "Title", "Summary.", examples=examples(pictures))
+    html = (pictures / "r.html").read_text()
+    assert "Concepts:" not in html and 'id="patches"' not in html
 
 
 def test_sections_without_content_are_left_out(tmp_path):
