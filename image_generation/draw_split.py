@@ -1,0 +1,138 @@
+"""Pictures of a split's captions by a trained generator, to be scored: C³'s protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tqdm import tqdm
+
+from common.checks import Count, Whole, checked_dataclass
+from common.files import file_sha256, whole_file, write_json
+from common.provenance import run_facts
+from embedding_space.encoders.identity import describe_encoder, is_same_encoder
+from embedding_space.store import EmbeddingStore
+from image_generation.flow import Sampling
+from image_generation.generate import INDEX
+from image_generation.generator import ImageGenerator
+
+PLAN = "plan.json"  # what is being drawn; it comes before the pictures, and images.json after them
+
+
+@checked_dataclass("prompts.")
+class Prompts:
+    """Which captions of a split are drawn.
+
+    C³ draws 50,000 pictures, each of a random caption of an image of the validation set, whose images are repeated.
+
+    Attributes:
+        split: of the captions.
+        count: pictures; None for one of each image that has captions.
+        seed: that chooses an image's caption, and of the first picture's noise.
+    """
+
+    split: str
+    count: Count | None = None
+    seed: Whole = 0
+
+    def chosen(self, store: EmbeddingStore) -> np.ndarray:
+        """(P,) int64: rows of the captions within `store.captions(split)`, image after image, again and again."""
+        image_of = store.pairs(self.split)
+        order = np.argsort(image_of, kind="stable")
+        images, first, captions = np.unique(image_of[order], return_index=True, return_counts=True)
+        count = len(images) if self.count is None else self.count
+        image = np.arange(count) % len(images)
+        return order[first[image] + np.random.default_rng(self.seed).integers(captions[image])]
+
+
+def draw_split(
+    generator: ImageGenerator,
+    store: EmbeddingStore,
+    prompts: Prompts,
+    sampling: Sampling,
+    folder: Path,
+    precision: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Draw the captions into `folder`, going on where an earlier run stopped; `images.json` lists the pictures.
+
+    Args:
+        store: whose caption embeddings are drawn from, by the encoder that the generator was trained with.
+
+    Raises:
+        ValueError: the folder holds other pictures and `overwrite` is false, or the store is of another encoder.
+    """
+    if not is_same_encoder(generator.encoder_description, store.manifest.encoder):
+        raise ValueError(
+            f"The generator reads embeddings of {describe_encoder(generator.encoder_description)}, but {store.path} "
+            f"holds those of {describe_encoder(store.manifest.encoder)}: choose the same encoder's store with store=..."
+        )
+    rows = prompts.chosen(store)
+    plan = {
+        "generator": _identity(generator),
+        "store": store.hash,
+        "prompts": asdict(prompts),
+        "sampling": {name: value for name, value in asdict(sampling).items() if name != "batch_size"},
+    }
+    _open(folder, plan, overwrite)
+    files = [f"{number:06d}.png" for number in range(len(rows))]
+    missing = [number for number, file in enumerate(files) if not (folder / file).exists()]
+    captions, texts = store.captions(prompts.split), store.texts(prompts.split)
+    with tqdm(total=len(files), initial=len(files) - len(missing), desc="draw", unit="picture") as bar:
+        for start in range(0, len(missing), sampling.batch_size):
+            part = missing[start : start + sampling.batch_size]
+            aligned = generator.align(texts[torch.from_numpy(rows[part])])
+            drawn = generator.generate(aligned, [prompts.seed + number for number in part], sampling, precision)
+            for number, pixels in zip(part, drawn.numpy(), strict=True):
+                info = PngInfo()
+                info.add_itxt("sentence", captions[rows[number]])
+                with whole_file(folder / files[number]) as temporary:
+                    Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
+            bar.update(len(part))
+    tables = store.tables
+    chosen = tables.captions.take(tables.caption_rows(prompts.split)[rows])
+    image_ids = tables.images["image_id"].take(chosen["image_row"]).to_pylist()
+    listed = zip(files, chosen["caption"].to_pylist(), chosen["caption_id"].to_pylist(), image_ids, strict=True)
+    write_json(
+        folder / INDEX,
+        {
+            **run_facts(),
+            **plan,
+            "encoder": generator.encoder_description,
+            "provenance": generator.provenance,
+            "uses_pairs": bool(generator.provenance.get("uses_pairs", True)),
+            "images": [
+                {"file": file, "sentence": caption, "caption_id": caption_id, "image_id": image_id}
+                for file, caption, caption_id, image_id in listed
+            ],
+        },
+        ensure_ascii=False,
+    )
+
+
+def _open(folder: Path, plan: Mapping[str, Any], overwrite: bool) -> None:
+    path = folder / PLAN
+    before = json.loads(path.read_text()) if path.exists() else None
+    if before == plan:
+        return
+    if before is not None and not overwrite:
+        different = next(name for name in plan if before.get(name) != plan[name])
+        raise ValueError(
+            f"{folder} holds pictures of another {different}: choose another output_dir=..., or draw them again with "
+            "overwrite=true"
+        )
+    for name in [INDEX, *(picture.name for picture in folder.glob("[0-9]*.png"))]:
+        (folder / name).unlink(missing_ok=True)
+    write_json(path, plan)
+
+
+def _identity(generator: ImageGenerator) -> str:
+    assert generator.folder is not None
+    return file_sha256(generator.folder / "model.safetensors")
