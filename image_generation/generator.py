@@ -109,7 +109,8 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
         """(N, D) text embeddings -> (N, D) aligned rows, on the generator's device."""
         if texts.ndim != 2 or texts.shape[1] != self.dim:
             raise ValueError(
-                f"This generator reads rows (N, {self.dim}); got {tuple(texts.shape)}: use its own encoder"
+                f"This generator reads rows (N, {self.dim}); got {tuple(texts.shape)}: use the encoder that it was "
+                "trained with"
             )
         return in_parts(self.alignment.inference_side, texts.to(self.device))
 
