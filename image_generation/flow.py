@@ -37,6 +37,22 @@ class Sampling:
     batch_size: Count = 64
 
 
+@checked_dataclass("time_")
+class LogitNormal:
+    """Times of training steps: the sigmoids of normal numbers (arXiv 2403.03206, section 3.1).
+
+    Attributes:
+        mean, std: of the normal numbers. A mean above 0 has more of the steps near the noise.
+    """
+
+    mean: float = 0.0
+    std: Positive = 1.0
+
+    def draw(self, normal: Tensor) -> Tensor:
+        """Times (B,) from standard normal numbers (B,)."""
+        return (self.mean + self.std * normal).sigmoid()
+
+
 def at_time(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     """States (B, ...) at `times` (B,) of the straight ways from `clean` to `noise`; their velocity is noise - clean."""
     times = times.view(-1, *[1] * (clean.ndim - 1)).to(clean)

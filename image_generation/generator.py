@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -24,6 +25,7 @@ from image_generation.pixels import to_pixels
 
 KIND = "image_generator"  # in config.json, by which a checkpoint is known
 WHAT = "image generator"
+LEAST_TIME = 0.05  # by which a predicted picture's difference to the state is divided, at least (arXiv 2511.13720)
 MODEL_CARD = """---
 {{ card_data }}
 ---
@@ -47,6 +49,9 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
         encoder: the description of the embeddings' encoder, so that sentences can be encoded alike.
         planes, factor: of the autoencoder: channels of latents, and a picture's side over theirs; 3 and 1 without one.
         autoencoder: its name or folder; None to draw pixels.
+        predicts: what the network gives, the picture or the velocity; the loss is that of the velocity. Pictures are
+            few among all arrays of pixels, so that a narrow network over large patches can give them, and not the
+            noise that is in a velocity (arXiv 2511.13720).
         provenance: what it was trained on, for results to repeat.
         kind: `KIND`.
 
@@ -66,14 +71,17 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
         planes: int = 3,
         factor: int = 1,
         autoencoder: str | None = None,
+        predicts: Literal["picture", "velocity"] = "velocity",
         provenance: Mapping | None = None,
         kind: str = KIND,
     ):
         super().__init__()
         if kind != KIND:
             raise ValueError(f"it is a {kind}, not an {KIND}")
+        if predicts not in ("picture", "velocity"):
+            raise ValueError(f"predicts={predicts!r} must be picture or velocity")
         self.dim, self.size, self.side, self.planes = dim, size, size // factor, planes
-        self.autoencoder_name = autoencoder
+        self.autoencoder_name, self.predicts = autoencoder, predicts
         self.encoder_description, self.provenance = dict(encoder), dict(provenance or {})
         self.alignment = Alignment.from_options(alignment, STEPS)
         self.network = RowConditionedUNet(dim, planes, self.side, NetworkOptions(**network))
@@ -102,8 +110,15 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
             times: (B,) in [0, 1].
             noise: like `clean`, standard normal.
         """
-        velocities = self.network(at_time(clean, noise, times), times, rows)
-        return (velocities.float() - (noise - clean)).square().flatten(1).mean(dim=1)
+        velocities = self.velocity(at_time(clean, noise, times), times, rows)
+        return (velocities - (noise - clean)).square().flatten(1).mean(dim=1)
+
+    def velocity(self, states: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+        """Velocities like `states` (B, C, S, S), float32, at `times` (B,), for aligned rows (B, D)."""
+        predicted = self.network(states, times, rows).float()
+        if self.predicts == "velocity":
+            return predicted
+        return (states - predicted) / times.clamp(min=LEAST_TIME).view(-1, 1, 1, 1)
 
     def align(self, texts: Tensor) -> Tensor:
         """(N, D) text embeddings -> (N, D) aligned rows, on the generator's device."""
@@ -135,16 +150,18 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
             part = rows[start : start + sampling.batch_size]
             noise = self._noise(seeds[start : start + sampling.batch_size])
             with autocast(self.device, chosen):
-                latents = integrate(partial(self._velocity, rows=part, guidance=sampling.guidance), noise, sampling)
+                latents = integrate(
+                    partial(self._guided_velocity, rows=part, guidance=sampling.guidance), noise, sampling
+                )
                 pictures = latents if self.autoencoder is None else self.autoencoder.decode(latents)
             parts.append(to_pixels(pictures).cpu())
         return torch.cat(parts) if parts else torch.zeros(0, self.size, self.size, 3, dtype=torch.uint8)
 
-    def _velocity(self, states: Tensor, times: Tensor, rows: Tensor, guidance: float) -> Tensor:
+    def _guided_velocity(self, states: Tensor, times: Tensor, rows: Tensor, guidance: float) -> Tensor:
         if guidance == 1:
-            return self.network(states, times, rows).float()
-        both = self.network(states.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([rows, torch.zeros_like(rows)]))
-        with_rows, without_rows = both.float().chunk(2)
+            return self.velocity(states, times, rows)
+        both = self.velocity(states.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([rows, torch.zeros_like(rows)]))
+        with_rows, without_rows = both.chunk(2)
         return guided(with_rows, without_rows, guidance)
 
     def _noise(self, seeds: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from alignment.chain import Alignment, in_parts
 from image_generation.contact_sheet import contact_sheet
-from image_generation.flow import Sampling
+from image_generation.flow import LogitNormal, Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.pixels import to_unit_range
 from training.batches import EpochOrder, StepRandom
@@ -52,6 +52,7 @@ class GenerationTask:
         alignment: whose training side the embeddings go through.
         order: the pictures of each step's batch.
         drop_condition: share of the rows that give way to zeros, so that the network learns to draw without one, too.
+        times: where on the way to noise it trains.
         samples: (S, D) aligned rows of sentences that are drawn at every evaluation, or None.
         sampling: how they are drawn.
         samples_path: the file that they are written to.
@@ -64,12 +65,13 @@ class GenerationTask:
         alignment: Alignment,
         order: EpochOrder,
         drop_condition: float,
+        times: LogitNormal,
         samples: Tensor | None = None,
         sampling: Sampling | None = None,
         samples_path: Path = Path("samples.png"),
     ):
         self.pictures, self.validation, self.alignment, self.order = pictures, validation, alignment, order
-        self.drop_condition = drop_condition
+        self.drop_condition, self.times = drop_condition, times
         self.samples, self.sampling, self.samples_path = samples, sampling, samples_path
 
     def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
@@ -78,7 +80,7 @@ class GenerationTask:
         clean = self.pictures.clean(numbers)
         rows = self.alignment.training_side(self.pictures.rows[numbers.to(device)].float(), random.normal_like)
         noise = random.normal_like(clean)
-        times = random.normal_like(clean[:, 0, 0, 0]).sigmoid()  # logit-normal, arXiv 2403.03206, section 3.1
+        times = self.times.draw(random.normal_like(clean[:, 0, 0, 0]))
         kept = random.integers(1_000_000) >= round(1_000_000 * self.drop_condition)
         if self.pictures.mirror:
             turned = random.integers(2).bool().view(-1, 1, 1, 1)

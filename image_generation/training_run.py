@@ -19,7 +19,7 @@ from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.provenance import print_estimates
 from image_generation.autoencoder import Autoencoder
-from image_generation.flow import Sampling
+from image_generation.flow import LogitNormal, Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.pixels import array_path, load_pixels
 from image_generation.task import GenerationTask, Pictures
@@ -46,7 +46,7 @@ def train(config: DictConfig) -> dict[str, float]:
     split = store.training_split
     training, validation = _parts(store, split, config.validation_split, config.validation_images)
     loop_config = loop_config_of(options["loop"], config.seed, config.epochs, len(training))
-    sampling = Sampling(**options["sampling"])
+    sampling, times = Sampling(**options["sampling"]), LogitNormal(config.time_mean, config.time_std)
     state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
     if state == "finished":
         return reuse_run(config.output_dir)
@@ -68,6 +68,7 @@ def train(config: DictConfig) -> dict[str, float]:
         encoder=dict(store.manifest.encoder),
         **({} if autoencoder is None else {"planes": autoencoder.planes, "factor": autoencoder.factor}),
         autoencoder=config.autoencoder,
+        predicts=config.predicts,
         provenance=_provenance(config, store, alignment, len(training)),
     )
     model.alignment = alignment
@@ -82,7 +83,7 @@ def train(config: DictConfig) -> dict[str, float]:
         samples = model.align(sentences[evenly_spaced(len(sentences), config.samples)])
     task = GenerationTask(
         pictures, held_out, alignment, EpochOrder(len(training), loop_config.batch_size, config.seed),
-        config.drop_condition, samples, sampling, loop.output_dir / "samples.png",
+        config.drop_condition, times, samples, sampling, loop.output_dir / "samples.png",
     )  # fmt: skip
     return loop.fit(model, task, resume=state == "unfinished")
 

@@ -10,7 +10,7 @@ TINY = (
     "size=16", "network.channels=[16,32]", "network.attention=[false,true]", "network.layers=1", "network.patch=2",
     "network.head_channels=16", "sampling.steps=2", "loop.steps=6", "loop.batch_size=8", "loop.warmup_steps=0",
     "loop.evaluate_every=3", "loop.checkpoint_every=null", "loop.precision=fp32", "loop.ema_decay=null", "samples=3",
-    "validation_images=5",
+    "predicts=velocity", "validation_images=5",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from image_generation.flow import Sampling, at_time, guided, integrate, solver_times
+from image_generation.flow import LogitNormal, Sampling, at_time, guided, integrate, solver_times
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -58,6 +58,12 @@ def test_euler_takes_the_steps_of_diffusers(shift):
         slow = scheduler.step(velocity(slow, torch.full((2,), time)), step, slow).prev_sample
     quick = integrate(velocity, state, Sampling(steps=5, solver="euler", time_shift=shift))
     torch.testing.assert_close(quick, slow, atol=1e-5, rtol=1e-5)
+
+
+def test_times_are_logit_normal():
+    times = LogitNormal(0.8, 0.5).draw(normal(20_000))
+    logits = times.logit()
+    assert logits.mean() == pytest.approx(0.8, abs=0.02) and logits.std() == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_shift_is_that_of_the_paper():

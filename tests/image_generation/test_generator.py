@@ -48,6 +48,16 @@ def test_without_guidance_the_network_sees_no_empty_row(generator):
     assert (unconditional.int() - others.int()).abs().max() <= 1 and not torch.equal(unconditional, plain)
 
 
+def test_a_predicted_picture_is_where_the_velocity_leads(generator):
+    generator.predicts = "picture"
+    states, times = torch.randn(3, 3, 16, 16), torch.tensor([0.01, 0.4, 1.0])
+    velocity, picture = generator.velocity(states, times, rows()), generator.network(states, times, rows())
+    torch.testing.assert_close((states - times.view(-1, 1, 1, 1) * velocity)[1:], picture[1:])
+    torch.testing.assert_close(velocity[0], (states - picture)[0] / 0.05)  # near time 0 it stays finite
+    with pytest.raises(ValueError, match="predicts='noise' must be picture or velocity"):
+        ImageGenerator(8, 16, NETWORK, ALIGNMENT, {}, predicts="noise")
+
+
 def test_the_loss_is_the_squared_error_of_the_velocity(generator):
     clean, noise = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16)
     times = torch.tensor([0.2, 0.7])
