@@ -72,7 +72,8 @@ class DetectorTask:
 
     def evaluate(self, model: Detector) -> Evaluation:
         """Metrics of the validation scenes, on which the model's thresholds are chosen first."""
-        sights = model.look(self.validation.pictures)
+        with torch.autocast(model.thresholds.device.type, enabled=False):  # as pictures will be looked at
+            sights = model.look(self.validation.pictures)
         model.thresholds.copy_(choose_thresholds(sights.nouns, self.validation.nouns))
         return Evaluation(asdict(measure_sights(sights, self.validation, model.thresholds.cpu())))
 
