@@ -1,0 +1,1 @@
+"""Pictures from sentences, by generators that were trained on pictures alone."""
