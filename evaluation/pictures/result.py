@@ -34,7 +34,7 @@ class PictureProtocol:
     """What was compared with what.
 
     sentences: how many different ones. pictures_per_sentence: the least and the most.
-    sentences_from: "images.json" or "the pictures' own text".
+    sentences_from: "images.json" or "the pictures' own text". sentences_hash: SHA-256 of all of them in order.
     picture_size: pixels of the squares that all pictures were brought to before anything else.
     reference: the real pictures. encoder: whose features Fréchet and kernel distance and diversity are in.
     inception: what FID and KID are by. kernel: {name: how the kernel distances were drawn and vary}.
@@ -46,6 +46,7 @@ class PictureProtocol:
     sentences: int
     pictures_per_sentence: tuple[int, int]
     sentences_from: str
+    sentences_hash: str
     picture_size: int
     reference: ReferenceFacts
     encoder: dict[str, Any]
@@ -65,7 +66,8 @@ class GenerationResult:
     generation: what the pictures' `images.json` says of how they were generated.
     inputs: all that decides the result; an evaluation of equal inputs is reused.
     provenance: command, commit and machine of the evaluation.
-    per_picture: {"files": [...], metric: [a value for each picture, or None]}, kept in `per_picture.json`.
+    per_picture: {"files": [...], "sentences": [...], "caption_ids": [...], "image_ids": [...], metric: [a value for
+        each picture, or None]}, kept in `per_picture.json`.
     """
 
     metrics: dict[str, float | None]

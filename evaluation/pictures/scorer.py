@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,7 @@ from evaluation.pictures.result import GenerationResult, JudgeFacts, PictureProt
 from evaluation.pictures.scoring_options import PictureScoring
 from evaluation.pictures.sentences import r_precision
 
+COLUMNS = ("files", "sentences", "caption_ids", "image_ids")  # of the pictures, in results
 WITHIN, OF_REFERENCES = "diversity within a sentence", "diversity of the references"
 
 
@@ -117,7 +119,10 @@ class _Scoring:
             protocol=self._protocol(),
             generation=dict(self.generated.facts),
             provenance=run_facts(),
-            per_picture={"files": list(self.generated.files), **self.attempts.per_picture},
+            per_picture={
+                **{name: list(getattr(self.generated, name)) for name in COLUMNS},
+                **self.attempts.per_picture,
+            },
         )
 
     def _wants(self, metric: str) -> bool:
@@ -192,6 +197,7 @@ class _Scoring:
             sentences=len(generated.different_sentences),
             pictures_per_sentence=(int(counts.min()), int(counts.max())),
             sentences_from=generated.sentences_from,
+            sentences_hash=hashlib.sha256("\n".join(generated.sentences).encode()).hexdigest(),
             picture_size=scorer.side,
             reference=scorer.references.facts,
             encoder=scorer.encoder.description,

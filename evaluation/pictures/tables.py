@@ -6,6 +6,11 @@ from evaluation.pictures.result import GenerationResult
 from evaluation.table import Table
 
 DISTANCES = ("FID", "KID", "Fréchet", "kernel")
+_READ = {
+    True: "which the generator reads, too",
+    False: "which the generator does not read",
+    None: "and nobody says which encoder the generator reads",
+}
 
 
 def picture_table(result: GenerationResult) -> Table:
@@ -28,10 +33,12 @@ def notes(result: GenerationResult) -> list[str]:
     real = reference.folder or f"the split {reference.split} of {reference.dataset}"
     lines = [f"Compared with {real}, all pictures as squares of {side} pixels. Shares and CLIPScore in percent."]
     if protocol.judge is not None:
-        reads = {True: "which the generator reads, too", False: "which the generator does not read", None: "and nobody "
-                 "says which encoder the generator reads"}[protocol.judge.read_by_generator]  # fmt: skip
-        lines.append(f"CLIPScore and R-precision by {protocol.judge.encoder['name']}, {reads}.")
-    lines += [f"{name} could not run: {reason}" for name, reason in result.unavailable.items()]
+        judge = protocol.judge
+        lines.append(f"CLIPScore and R-precision by {judge.encoder['name']}, {_READ[judge.read_by_generator]}.")
+    reasons: dict[str, list[str]] = {}
+    for name, reason in result.unavailable.items():
+        reasons.setdefault(reason, []).append(name)
+    lines += [f"{' and '.join(names)} could not run: {reason}" for reason, names in reasons.items()]
     return lines + result.warnings
 
 

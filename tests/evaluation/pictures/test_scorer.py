@@ -52,7 +52,7 @@ def test_pictures_of_their_sentences_colors_are_right(make_scorer):
     assert metrics["CLIPScore"] == pytest.approx(250, abs=0.2)  # 2.5 times a cosine of 1, in percent
     assert metrics["R-precision"] == metrics["R@1"] == 100
     assert metrics[WITHIN] == pytest.approx(0, abs=1e-3) and metrics["diversity"] > 0.5 < metrics[OF_REFERENCES]
-    assert list(result.per_picture) == ["files", "CLIPScore", "R-precision"]
+    assert list(result.per_picture) == ["files", "sentences", "caption_ids", "image_ids", "CLIPScore", "R-precision"]
     assert all(len(values) == 5 for values in result.per_picture.values())
 
 
@@ -60,6 +60,7 @@ def test_the_result_says_what_was_compared_with_what(make_scorer):
     result = make_scorer(seed=7, facts={"made_by": "hand"}).score()
     protocol = result.protocol
     assert (protocol.pictures, protocol.sentences, protocol.pictures_per_sentence) == (5, 3, (1, 2))
+    assert len(protocol.sentences_hash) == 64
     assert protocol.reference.pictures == 4 and protocol.reference.folder.endswith("real")
     assert (protocol.picture_size, protocol.seed, protocol.sentences_from) == (16, 7, "images.json")
     assert protocol.encoder == {"name": "colors", "model": "colors"} == protocol.judge.encoder
@@ -117,7 +118,8 @@ def test_towers_without_a_joint_space_leave_the_rest(make_scorer, color_encoder)
     }
     assert "no joint space" in result.unavailable["CLIPScore"]
     table = picture_table(result).text()
-    assert "CLIPScore" in table and "–" in table and any("CLIPScore could not run" in note for note in notes(result))
+    assert "CLIPScore" in table and "–" in table
+    assert any("CLIPScore and R-precision and R@1 and R@5 could not run" in note for note in notes(result))
 
 
 def test_few_sentences_leave_r_precision_out(make_scorer):
