@@ -48,8 +48,8 @@ def measure_sights(sights: Sights, scenes: LabeledScenes, thresholds: Tensor) ->
 
 
 def choose_thresholds(probabilities: Tensor, there: Tensor) -> Tensor:
-    """(nouns,) float32: for each noun the threshold of the greatest F1, half-way between the least probability that is
-    to count and the next lower one; 0.5 for a noun that no scene has.
+    """(nouns,) float32: for each noun, of the thresholds with the greatest F1 the one that is nearest to 0.5; 0.5 for a
+    noun that no scene has.
 
     Args:
         probabilities: (N, nouns).
@@ -60,7 +60,9 @@ def choose_thresholds(probabilities: Tensor, there: Tensor) -> Tensor:
 
 
 def _best_threshold(probabilities: np.ndarray, there: np.ndarray) -> float:
-    precision, recall, thresholds = precision_recall_curve(there, probabilities)
+    precision, recall, least = precision_recall_curve(there, probabilities)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = int(f1[:-1].argmax())  # the curve's last point has no threshold
-    return float(thresholds[best] + (thresholds[best - 1] if best else 0.0)) / 2
+    below = np.append(0.0, least[:-1])  # any threshold between this and `least` counts the same pictures
+    between = np.where((below < 0.5) & (least >= 0.5), 0.5, (below + least) / 2)
+    best = between[f1[:-1] == f1[:-1].max()]  # the curve's last point has no threshold
+    return float(best[np.abs(best - 0.5).argmin()])

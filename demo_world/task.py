@@ -23,19 +23,21 @@ class Augmentation:
 
     zoom: the greatest factor, up or down, by which a picture is enlarged, as its logarithm.
     shift: the greatest shift in each direction, as a share of the picture's side.
+    light: the greatest factor, up or down, on all pixels, as its logarithm.
     softened: the share of pictures that are seen at half their resolution.
     noise_std: the greatest standard deviation of noise on pixels from 0 to 1.
     """
 
     zoom: NotNegative = 0.1
     shift: Share = 0.05
+    light: NotNegative = 0.15
     softened: Share = 0.25
     noise_std: NotNegative = 0.05
 
     def apply(self, pictures: Tensor, random: StepRandom) -> Tensor:
-        """(B, 3, S, S) uint8 -> the same as float32 from 0 to 255, each zoomed, shifted, mirrored and softened."""
-        rows = torch.empty(len(pictures), 6, device=pictures.device)
-        zoom, across, down, mirror, soften, noise = _uniform(rows, random).unbind(1)
+        """(B, 3, S, S) uint8 -> the same as float32 from 0 to 255, each zoomed, shifted, mirrored, lit, softened."""
+        rows = torch.empty(len(pictures), 7, device=pictures.device)
+        zoom, across, down, mirror, light, soften, noise = _uniform(rows, random).unbind(1)
         matrix = torch.zeros(len(pictures), 2, 3, device=pictures.device)
         scale = (self.zoom * (2 * zoom - 1)).exp()
         matrix[:, 0, 0] = torch.where(mirror < 0.5, -scale, scale)
@@ -45,8 +47,9 @@ class Augmentation:
         moved = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
         soft = F.interpolate(F.avg_pool2d(moved, 2), scale_factor=2, mode="bilinear")
         moved = torch.where((soften < self.softened)[:, None, None, None], soft, moved)
+        lit = moved * (self.light * (2 * light - 1)).exp()[:, None, None, None]
         noise = 255 * self.noise_std * noise[:, None, None, None] * random.normal_like(moved)
-        return (moved + noise).clamp(0, 255)
+        return (lit + noise).clamp(0, 255)
 
 
 class DetectorTask:
