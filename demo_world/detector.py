@@ -56,10 +56,10 @@ class Detector(nn.Module):
         nouns, places, weathers: the words that the outputs stand for, in order; by default the world's.
 
     Attributes:
-        thresholds: (nouns,) the probability from which a noun counts as seen; 0.5 until training has chosen others.
+        threshold: () the probability from which a noun counts as seen; 0.5 until training has chosen another.
     """
 
-    thresholds: Tensor
+    threshold: Tensor
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Detector(nn.Module):
         self.noun_head = nn.Linear(2 * widths[-1], len(nouns))
         self.place_head = nn.Linear(2 * widths[-1], len(places))
         self.weather_head = nn.Linear(2 * widths[-1], len(weathers))
-        self.register_buffer("thresholds", torch.full((len(nouns),), 0.5))
+        self.register_buffer("threshold", torch.tensor(0.5))
 
     def forward(self, pictures: Tensor) -> Logits:
         grid = self.trunk((pictures.float() / 255 - 0.5) / 0.25)  # (B, W, h, w)
@@ -100,7 +100,7 @@ class Detector(nn.Module):
     @torch.inference_mode()
     def look(self, pictures: Tensor) -> Sights:
         """What is seen in pictures (N, 3, S, S) uint8, in evaluation mode, on the model's device."""
-        device, parts = self.thresholds.device, []
+        device, parts = self.threshold.device, []
         for part in pictures.split(BATCH_SIZE):
             logits = self(part.to(device))
             parts.append((logits.nouns.sigmoid(), logits.places.softmax(1), logits.weathers.softmax(1)))
@@ -115,7 +115,7 @@ class Detector(nn.Module):
         return Sights(*(torch.cat(column) for column in zip(*sights, strict=True)))
 
     def save(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`: weights in float16, statistics and thresholds in float32."""
+        """Write `config.json` and `model.safetensors`: weights in float16, statistics and threshold in float32."""
         folder = Path(folder)
         write_json(folder / "config.json", self.config)
         learned = {name for name, _ in self.named_parameters()}

@@ -29,7 +29,7 @@ class CaptionJudgments:
     unknown: list[str]
 
 
-def judge_captions(sights: Sights, thresholds: Tensor, captions: Sequence[str]) -> CaptionJudgments:
+def judge_captions(sights: Sights, threshold: float, captions: Sequence[str]) -> CaptionJudgments:
     """What N pictures show of what their captions say.
 
     `object recall` is the share of the nouns that a caption names that are seen, `noun precision` the share of the
@@ -37,7 +37,7 @@ def judge_captions(sights: Sights, thresholds: Tensor, captions: Sequence[str]) 
     reach 1), `place accuracy` and `weather accuracy` whether the likeliest one is what the caption says.
 
     Args:
-        thresholds: (nouns,) the probabilities from which nouns count as seen.
+        threshold: the probability from which a noun counts as seen.
     """
     said = [_parsed(caption) for caption in captions]
     named = torch.zeros(len(captions), len(VOCABULARY["nouns"]), dtype=torch.bool)
@@ -45,7 +45,7 @@ def judge_captions(sights: Sights, thresholds: Tensor, captions: Sequence[str]) 
     if rows:
         named[tuple(torch.tensor(rows).T)] = True
     known = torch.tensor([what is not None for what in said], dtype=torch.bool)
-    seen = sights.nouns >= thresholds
+    seen = sights.nouns >= threshold
     right = (named & seen).sum(1).double()
     values = {  # 0 / 0 is nan
         "object recall": right / named.sum(1),

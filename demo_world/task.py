@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.checks import NotNegative, Share, checked_dataclass
 from demo_world.detector import Detector, Logits
-from demo_world.detector_metrics import choose_thresholds, measure_sights
+from demo_world.detector_metrics import choose_threshold, measure_sights
 from demo_world.labeled_scenes import LabeledScenes
 from training.batches import EpochOrder, StepRandom
 from training.loop import Evaluation
@@ -74,11 +74,11 @@ class DetectorTask:
         return {"loss": nouns + place + weather, "nouns": nouns, "place": place, "weather": weather}
 
     def evaluate(self, model: Detector) -> Evaluation:
-        """Metrics of the validation scenes, on which the model's thresholds are chosen first."""
-        with torch.autocast(model.thresholds.device.type, enabled=False):  # as pictures will be looked at
+        """Metrics of the validation scenes, on which the model's threshold is chosen first."""
+        with torch.autocast(model.threshold.device.type, enabled=False):  # as pictures will be looked at
             sights = model.look(self.validation.pictures)
-        model.thresholds.copy_(choose_thresholds(sights.nouns, self.validation.nouns))
-        return Evaluation(asdict(measure_sights(sights, self.validation, model.thresholds.cpu())))
+        model.threshold.fill_(choose_threshold(sights.nouns, self.validation.nouns))
+        return Evaluation(asdict(measure_sights(sights, self.validation, model.threshold.item())))
 
     def save(self, model: Detector, folder: Path) -> None:
         model.save(folder)

@@ -73,8 +73,8 @@ def _report(config: DictConfig, folder: Path, device: torch.device) -> dict[str,
     detector = Detector.load(folder).to(device)
     scenes = _drawn(config, config.report_seed, "test", config.report_scenes, device)
     sights = detector.look(scenes.pictures)
-    seen = asdict(measure_sights(sights, scenes, detector.thresholds.cpu()))
-    judged = judge_captions(sights, detector.thresholds.cpu(), [captions[0] for captions in scenes.captions])
+    seen = asdict(measure_sights(sights, scenes, detector.threshold.item()))
+    judged = judge_captions(sights, detector.threshold.item(), [captions[0] for captions in scenes.captions])
     said = {name: judged.values[name].nanmean().item() for name in OBJECT_METRICS}
     for what, values in (("scenes", seen), ("their captions", said)):
         print(f"test {what}: " + ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()))

@@ -33,7 +33,7 @@ class DemoJudge:
 
     def judge(self, paths: Sequence[Path], sentences: Sequence[str]) -> Judgments:
         sights = self.detector.look_at_files(paths)
-        judged = judge_captions(sights, self.detector.thresholds.cpu(), sentences)
+        judged = judge_captions(sights, self.detector.threshold.item(), sentences)
         warnings = []
         if judged.unknown:
             warnings.append(

@@ -44,10 +44,10 @@ def test_files_of_any_size_are_seen_as_their_square(small, tmp_path):
 
 
 def test_it_comes_back_from_its_files(small, tmp_path):
-    small.thresholds[3] = 0.123456789
+    small.threshold.fill_(0.123456789)
     small.save(tmp_path)
     loaded = Detector.load(tmp_path)
-    assert loaded.thresholds[3] == small.thresholds[3] and not loaded.training
+    assert loaded.threshold == small.threshold and not loaded.training
     torch.testing.assert_close(loaded.look(pictures(3)).nouns, small.look(pictures(3)).nouns, atol=2e-3, rtol=0)
 
 
