@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -52,7 +53,7 @@ def train(config: DictConfig) -> dict[str, float]:
         metrics = reuse_run(folder)
     else:
         train_scenes, validation_scenes = (
-            _drawn(config, config.world_seed, split, count, loop.device)
+            _drawn(config, config.world_seed, split, count, loop.device, config.misplaced)
             for split, count in (("pretrain", config.training_scenes), ("val", config.validation_scenes))
         )
         order = EpochOrder(len(train_scenes), loop_config.batch_size, config.seed)
@@ -63,22 +64,30 @@ def train(config: DictConfig) -> dict[str, float]:
     return metrics
 
 
-def _drawn(config: DictConfig, seed: int, split: str, count: int, device: torch.device) -> LabeledScenes:
-    scenes = draw_scenes(seed, split, count, config.detector.image_size, progress=True)
+def _drawn(
+    config: DictConfig, seed: int, split: str, count: int, device: torch.device, misplaced: float = 0.0
+) -> LabeledScenes:
+    scenes = draw_scenes(seed, split, count, config.detector.image_size, misplaced, progress=True)
     return replace(scenes, pictures=scenes.pictures.to(device))
 
 
-def _report(config: DictConfig, folder: Path, device: torch.device) -> dict[str, dict[str, float]]:
-    """Metrics of the written weights on the demo's test scenes, and of these scenes' first captions."""
+def _report(config: DictConfig, folder: Path, device: torch.device) -> dict[str, Any]:
+    """Metrics of the written weights on the demo's test scenes, on as many misplaced ones, and of the former's first
+    captions."""
     detector = Detector.load(folder).to(device)
-    scenes = _drawn(config, config.report_seed, "test", config.report_scenes, device)
-    sights = detector.look(scenes.pictures)
-    seen = asdict(measure_sights(sights, scenes, detector.threshold.item()))
-    judged = judge_captions(sights, detector.threshold.item(), [captions[0] for captions in scenes.captions])
-    said = {name: judged.values[name].nanmean().item() for name in OBJECT_METRICS}
-    for what, values in (("scenes", seen), ("their captions", said)):
-        print(f"test {what}: " + ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()))
-    return {"report_metrics": seen, "report_captions": said}
+    usual, misplaced = (
+        _drawn(config, config.report_seed, "test", config.report_scenes, device, share) for share in (0.0, 1.0)
+    )
+    threshold, sights = detector.threshold.item(), detector.look(usual.pictures)
+    judged = judge_captions(sights, threshold, [captions[0] for captions in usual.captions])
+    report = {
+        "report_metrics": asdict(measure_sights(sights, usual, threshold)),
+        "report_misplaced": asdict(measure_sights(detector.look(misplaced.pictures), misplaced, threshold)),
+        "report_captions": {name: judged.values[name].nanmean().item() for name in OBJECT_METRICS},
+    }
+    for what, values in report.items():
+        print(f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()))
+    return {"threshold": threshold, **report}
 
 
 def _write_manifest(config: DictConfig, folder: Path, drawn_from: str, metrics: dict, report: dict) -> None:
@@ -91,6 +100,7 @@ def _write_manifest(config: DictConfig, folder: Path, drawn_from: str, metrics: 
         "packages": PINNED,
         "training_scenes": config.training_scenes,
         "validation_scenes": config.validation_scenes,
+        "misplaced": config.misplaced,
         "metrics": reached,
         "report_split": f"test, {config.report_scenes} scenes of the world of seed {config.report_seed}",
         **report,

@@ -66,7 +66,8 @@ def test_a_run_writes_a_detector_with_its_threshold_and_its_report(compose, tmp_
     detector = Detector.load(folder)
     assert 0 <= metrics["mean_average_precision"] <= 1 and detector.threshold != 0.5
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["report_metrics"]["noun_recall"] >= 0 and "object recall" in manifest["report_captions"]
+    assert manifest["report_metrics"]["noun_recall"] >= 0 <= manifest["report_misplaced"]["noun_recall"]
+    assert "object recall" in manifest["report_captions"] and manifest["threshold"] == detector.threshold.item()
     assert manifest["world_seed"] == 1 and manifest["report_split"].startswith("test, 6 scenes of the world of seed 0")
     again = train(compose("demo_world", *SMALL, f"output_dir={folder}"))
     assert again["mean_average_precision"] == metrics["mean_average_precision"]  # reused
