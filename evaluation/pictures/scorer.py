@@ -83,7 +83,8 @@ class _Scoring:
         self.scorer, self.options, self.generated = scorer, scorer.scoring, scorer.generated
         self.judge = scorer.judge or scorer.encoder
         files = (scorer.generated.paths, scorer.references.paths, scorer.side)
-        self.by_encoder = ComparedSets(lambda: EncoderFeatures(scorer.encoder), *files)
+        one_by_one = any(map(self._wants, ("kernel", "CLIPScore", "R-precision", "diversity")))
+        self.by_encoder = ComparedSets(lambda: EncoderFeatures(scorer.encoder), *files, keep_rows=one_by_one)
         self.by_judge = self.by_encoder
         if scorer.judge is not None:
             self.by_judge = ComparedSets(lambda: EncoderFeatures(self.judge), *files)
