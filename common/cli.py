@@ -91,7 +91,7 @@ PATH_KEYS = (
     "dataset.texts.val", "train", "val", "test", "text_mean", "image_mean", "to", "evaluation", "encoder.pretrained",
     "encoder.heads", "model.features_dir", "decoder.pretrained", "init_from", "clip_score.store", "training_store",
     "labels", "diffusion_dir", "image_store", "text_store", "translation", "alignment.translation", "weights",
-    "painter.model",
+    "painter.model", "pictures", "reference", "fid.weights", "detector",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ EXTRAS = {
     "pandas": "report",
     "pycocoevalcap": "metrics",
     "textblob": "metrics",
+    "torch_fidelity": "pictures",
     "wandb": "wandb",
 }
 

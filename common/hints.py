@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 PAINTED = {"_synthetic": "", "_retrieval": " painter=retrieval"}  # how folders of painted data sets end, and options
 TRAINING_OPTIONS = {
     "contrastive": "experiment=photo_clip",  # the model that is shipped
+    "demo_world": "output_dir=pretrained/demo_detector",  # likewise
     "image_captioning": "dataset=... (with overwrite=true over a damaged one)",
 }
 

@@ -61,7 +61,11 @@ NUMBERS = {
     "loop.steps": COUNT_OR_NULL, "epochs": COUNT_OR_NULL, "sampling.steps": COUNT_OR_NULL,
     "evaluate_every": COUNT_OR_NULL, "checkpoint_every": COUNT_OR_NULL,
     "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
+    "picture_size": Number(whole=True, least=8, null=True),
+    "kernel.subset_size": Number(whole=True, least=2), "candidates": Number(whole=True, least=2),
     "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
+    "training_scenes": COUNT, "validation_scenes": COUNT, "report_scenes": COUNT, "misplaced": SHARE,
+    "world_seed": FROM_0, "report_seed": FROM_0,
     "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
     "train_captions": COUNT_OR_NULL, "corpus_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
     "pairs_fraction": Number(above=0, below=1, null=True),

@@ -1,1 +1,1 @@
-"""Pictures from sentences, by a generator that was trained on pictures alone."""
+"""Pictures from sentences, by generators that were trained on pictures alone."""

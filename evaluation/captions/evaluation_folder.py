@@ -6,18 +6,16 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from common.checks import checked_dataclass
 from common.files import write_whole
 from evaluation.captions.patch_selection import FILE as PATCHES
 from evaluation.captions.prediction_files import read_predictions, write_predictions
 from evaluation.captions.result import EvaluationResult
-from training.run_folder import first_difference
+from evaluation.finished import Existing, finished_result
 
 logger = logging.getLogger(__name__)
-
-Existing = Literal["overwrite", "reuse", "check"]
 
 
 @checked_dataclass()
@@ -25,8 +23,7 @@ class EvaluationFolder:
     """A folder with `predictions.json`, `scores.json` and `per_image.json`.
 
     inputs: all that decides the result.
-    existing: what to do with an evaluation that is there: evaluate anew (`overwrite`), reuse it if its inputs are these
-        (`reuse`), or fail if they are not (`check`).
+    existing: what to do with an evaluation that is there, see `finished_result`.
     """
 
     path: Path
@@ -38,26 +35,7 @@ class EvaluationFolder:
 
         Raises ValueError when there is another one and `existing` is `check`.
         """
-        path = self.path / "scores.json"
-        if self.existing == "overwrite" or not path.exists():
-            return None
-        try:
-            result = EvaluationResult.from_json(dict(json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError):
-            difference = "its scores.json is damaged"
-        else:
-            if result.unfinished:
-                return None
-            no_inputs = result.inputs is None
-            difference = "it does not say of what" if no_inputs else first_difference(result.inputs, self.inputs)
-        if difference is None:
-            return result
-        if self.existing == "check":
-            raise ValueError(
-                f"{self.path} holds another evaluation ({difference}): give this one a folder of its own with "
-                "output_dir=..., or replace the old one with overwrite=true"
-            )
-        return None
+        return finished_result(self.path / "scores.json", EvaluationResult.from_json, self.inputs, self.existing)
 
     def say_reused(self, result: EvaluationResult) -> None:
         if self.existing == "check":
