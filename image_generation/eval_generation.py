@@ -14,6 +14,7 @@ from common.config import compose_config
 from common.plain import plain
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
+from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
 from evaluation.pictures.distances import KernelSubsets
 from evaluation.pictures.generated import read_generated
@@ -23,6 +24,9 @@ from evaluation.pictures.scorer import PictureScorer
 from evaluation.pictures.scoring_options import PictureScoring
 from evaluation.pictures.sentences import RPrecision
 from evaluation.pictures.tables import notes, picture_table
+from image_generation.draw_split import Prompts, draw_split
+from image_generation.flow import Sampling
+from image_generation.generator import ImageGenerator
 from image_generation.score_pictures import DemoJudge, scored
 
 DEMO_WORLD = "demo_world"  # the kind of its data sets
@@ -49,11 +53,19 @@ def evaluate(config: DictConfig) -> GenerationResult:
 def pictures_folder(config: DictConfig) -> Path:
     """The folder of the pictures to score. Raises ValueError where no option says which.
 
-    A generator's checkpoint enters here: its pictures are first written to `output_dir/pictures`, with `images.json`,
-    and that folder is scored.
+    Those of a generator's checkpoint are first drawn into `output_dir/pictures`.
     """
+    if config.checkpoint is not None:
+        folder = Path(config.output_dir) / "pictures"
+        prompts = Prompts(config.prompts.split, config.prompts.count, config.prompts.seed)
+        store, sampling = EmbeddingStore(config.store), Sampling(**plain(config.sampling))
+        generator = ImageGenerator.load(config.checkpoint)
+        draw_split(generator, store, prompts, sampling, folder, config.precision, config.overwrite)
+        return folder
     if config.pictures is None:
-        raise ValueError("There is nothing to score: give pictures=FOLDER of generated pictures with their images.json")
+        raise ValueError(
+            "There is nothing to score: give checkpoint=, or pictures=FOLDER of pictures with their images.json"
+        )
     return Path(config.pictures)
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 
-def pictures_name(pictures: str | None, dataset: str, split: str, encoder: str, reference: str | None) -> str:
-    """The folder name of an evaluation: the pictures' last two folders, and what they are compared with."""
-    name = "_".join(Path(pictures or "nothing").absolute().parts[-2:])
+def pictures_name(
+    checkpoint: str | None, pictures: str | None, dataset: str, split: str, encoder: str, reference: str | None
+) -> str:
+    """The folder name of an evaluation: the generator, or the pictures' last two folders, and what they are compared
+    with."""
+    drawn = "_".join(Path(pictures or "nothing").absolute().parts[-2:])
+    name = drawn if checkpoint is None else Path(checkpoint).name
     real = f"{dataset}_{split}" if reference is None else Path(reference).name
     return re.sub(r"[^\w.-]+", "-", f"{name}_against_{real}_{encoder}")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from demo_world.detector import Detector
 from demo_world.object_recall import OBJECT_METRICS
@@ -13,6 +15,7 @@ from demo_world.world import write_demo_world
 from embedding_space.tables import read_tables
 from evaluation.pictures.result import GenerationResult
 from image_generation.eval_generation import evaluate
+from image_generation.generator import ImageGenerator
 from image_generation.run_names import pictures_name
 
 FAST = ("metrics=[CLIPScore,R-precision,diversity,objects]", "r_precision.candidates=5", "encoder.batch_size=16")
@@ -89,7 +92,26 @@ def test_bad_input_is_refused_in_a_sentence(compose, options, option, message):
 
 def test_a_folder_is_named_after_the_pictures_and_what_they_are_compared_with():
     assert (
-        pictures_name("outputs/c3/pictures", "demo", "val", "demo_clip", None)
+        pictures_name(None, "outputs/c3/pictures", "demo", "val", "demo_clip", None)
         == "c3_pictures_against_demo_val_demo_clip"
     )
-    assert pictures_name("/a/my pictures/", "demo", "val", "clip", "/b/real") == "a_my-pictures_against_real_clip"
+    assert pictures_name(None, "/a/my pictures/", "demo", "val", "clip", "/b/real") == "a_my-pictures_against_real_clip"
+
+
+def test_a_generators_pictures_are_drawn_and_scored(make_store, compose, tmp_path):
+    store = make_store(dim=16)
+    for row, path in enumerate(store.tables.image_paths(np.arange(len(store.tables.images)))):
+        Image.new("RGB", (16, 16), (row, 100, 200)).save(path, format="PNG")
+    network = {"channels": [16, 32], "attention": [False, False], "layers": 1, "head_channels": 16}
+    ImageGenerator(
+        16, 16, network, [{"step": "Normalize"}], store.manifest.encoder, provenance={"uses_pairs": False}
+    ).save_pretrained(tmp_path / "generator")
+    config = compose(
+        "eval_generation", f"checkpoint={tmp_path / 'generator'}", f"store={store.path}", "sampling.steps=1",
+        f"dataset.root={store.path.parent}", "prompts.count=6", "metrics=[diversity]", f"output_dir={tmp_path / 'out'}",
+    )  # fmt: skip
+    result = evaluate(config)
+    assert len(list((tmp_path / "out/pictures").glob("*.png"))) == 6
+    assert result.metrics and (tmp_path / "out/scores.json").exists()
+    name = compose("eval_generation", "checkpoint=outputs/image_generation/demo_c3_seed0").output_dir
+    assert name == "outputs/eval_generation/demo_c3_seed0_against_demo_test_demo_clip"
