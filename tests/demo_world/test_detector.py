@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from common.errors import DamagedModel, MissingModel, OtherModel
 from demo_world.detector import VOCABULARY, Detector, to_pixels
-from demo_world.labeled_scenes import draw_scenes
+from demo_world.detector_metrics import measure_sights
+from demo_world.labeled_scenes import draw_scenes, misplaced_scene
+from demo_world.lexicon import NOUN
+from demo_world.places import PLACES
 from demo_world.world import scene_and_captions
 
 
@@ -73,3 +77,23 @@ def test_labels_are_what_the_scenes_hold():
         assert VOCABULARY["places"][scenes.places[row]] == scene.place
         assert VOCABULARY["weathers"][scenes.weathers[row]] == scene.weather
     assert scenes.pictures.shape == (3, 3, 32, 32) and scenes.pictures.dtype == torch.uint8
+
+
+def test_misplaced_scenes_have_what_the_world_never_has():
+    scenes = [misplaced_scene(np.random.default_rng(number)) for number in range(60)]
+    letters = {place.name: place.letter for place in PLACES}
+    odd = [[letters[scene.place] not in NOUN[group.noun].places for group in scene.groups] for scene in scenes]
+    assert 0.5 < np.mean([any(groups) for groups in odd]) <= 1
+    for scene in scenes:
+        assert len({group.noun for group in scene.groups}) == len(scene.groups) >= 1
+        assert all(NOUN[group.noun].zone != "sky" for group in scene.groups[:-1])
+    some = draw_scenes(5, "test", 20, 16, misplaced=0.5)
+    assert 0 < sum(not captions for captions in some.captions) < 20
+
+
+def test_the_shipped_one_sees_the_worlds_scenes():
+    detector = Detector.load()
+    scenes = draw_scenes(11, "pretrain", 60, detector.image_size)  # of a world that it was not trained on
+    metrics = measure_sights(detector.look(scenes.pictures), scenes, detector.threshold.item())
+    assert metrics.noun_recall > 0.95 < metrics.noun_precision
+    assert metrics.place_accuracy > 0.95 < metrics.weather_accuracy
