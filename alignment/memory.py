@@ -44,7 +44,7 @@ class TextMemory(Step):
         super().__init__()
         self.temperature = temperature
         self.store, self.store_hash, self.corpus_captions = store, store_hash, corpus_captions
-        self.training_modality = training_modality
+        self.training_modality: TrainingModality = training_modality
         self.register_buffer("memory", torch.zeros(rows, dim), persistent=store is None)
 
     def inference_side(self, rows):

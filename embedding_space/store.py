@@ -67,7 +67,8 @@ class EmbeddingStore:
     ):
         if training_modality not in ("texts", "images"):
             raise ValueError(f"training_modality={training_modality!r} must be 'texts' or 'images'")
-        self.path, self.corpus_captions, self.training_modality = Path(path), corpus_captions, training_modality
+        self.path, self.corpus_captions = Path(path), corpus_captions
+        self.training_modality: TrainingModality = training_modality
         manifest = self.path / "manifest.json"
         if not manifest.exists():
             raise MissingStore(self.path)

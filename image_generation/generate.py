@@ -63,7 +63,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     sources = make_sources(config)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    guidances = plain(config.guidance_scales) if config.guidance_scales is not None else [None]
+    guidances: Any = plain(config.guidance_scales) if config.guidance_scales is not None else [None]
     seeds = range(config.seed, config.seed + config.pictures)
     drawn: list[DrawnFile] = []
     columns: list[tuple[str, list[Image.Image]]] = []

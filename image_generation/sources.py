@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,13 +67,10 @@ class TrainedGenerator:
     """A generator of `python -m image_generation.train`, with the encoder that it was trained with."""
 
     generator: ImageGenerator
+    encoder: Encoder
     name: str
     sampling: Sampling
     precision: str
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        return reload_encoder(self.generator.encoder_description, device=str(self.generator.device))
 
     @property
     def uses_pairs(self) -> bool:
@@ -146,7 +142,7 @@ class Unclip:
         return {"weights": self.options["weights"], "embedding_length": self.length, **self.provenance}
 
 
-def make_sources(config: DictConfig) -> list[PictureSource]:
+def make_sources(config: DictConfig) -> Sequence[PictureSource]:
     """The sources of `configs/generate_images.yaml`: one for each checkpoint, or the unCLIP decoder.
 
     Raises:
@@ -166,7 +162,8 @@ def make_sources(config: DictConfig) -> list[PictureSource]:
     if len(set(labels)) < len(labels):
         labels = [Path(name).name for name in names]
     return [
-        TrainedGenerator(model, label, sampling, config.precision) for model, label in zip(models, labels, strict=True)
+        TrainedGenerator(model, reload_encoder(model.encoder_description), label, sampling, config.precision)
+        for model, label in zip(models, labels, strict=True)
     ]
 
 
@@ -175,7 +172,7 @@ def _unclip(config: DictConfig) -> Unclip:
     decoder = ImageDecoder(options["weights"])
     store = EmbeddingStore(config.store, training_modality="images") if config.translation is None else None
     if store is None:
-        translation = load_translation(config.translation)
+        translation = load_translation(str(config.translation))
         decoder.check_width(translation.dims["images"])
         way, described, images = translation, translation.encoders["texts"], torch.empty(0)
         name, provenance = "translation", {"translation": translation.provenance}

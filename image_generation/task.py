@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,12 @@ GRID = 8  # times at which the validation loss is taken
 SEED = 0  # of validation noise and sample pictures
 
 
+class PictureRows(Protocol):
+    """An array of pictures, or some rows of one."""
+
+    def __getitem__(self, numbers: np.ndarray, /) -> np.ndarray: ...
+
+
 class Pictures:
     """Training or validation pictures with their embeddings.
 
@@ -29,7 +36,7 @@ class Pictures:
         mirror: each use of a picture turns it left to right with chance 1/2. Its embedding stays.
     """
 
-    def __init__(self, array: np.ndarray, rows: Tensor, mirror: bool = False):
+    def __init__(self, array: PictureRows, rows: Tensor, mirror: bool = False):
         self.array, self.rows, self.mirror = array, rows, mirror
 
     def __len__(self) -> int:

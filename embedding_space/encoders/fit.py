@@ -26,7 +26,7 @@ def picture_fit(description: Mapping[str, Any]) -> Fit:
         from open_clip import get_pretrained_cfg  # imported here: it brings torchvision and timm
 
         way = get_pretrained_cfg(model, str(pretrained)) or {}
-    return OPEN_CLIP_FITS.get(way.get("resize_mode"), "crop")
+    return OPEN_CLIP_FITS.get(str(way.get("resize_mode")), "crop")
 
 
 def fitted_box(fit: Fit, width: float, height: float) -> tuple[float, float, float, float]:

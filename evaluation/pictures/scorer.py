@@ -205,7 +205,7 @@ class _Scoring:
             inception=self.by_inception.network.description if inception else None,
             kernel=self.kernel,
             judge=self._judge_facts() if self._wants("CLIPScore") or self._wants("R-precision") else None,
-            caption_judge=caption_judge and caption_judge.description,
+            caption_judge=None if caption_judge is None else caption_judge.description,
             seed=self.options.seed,
         )
 
