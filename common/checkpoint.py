@@ -1,18 +1,34 @@
-"""Reading back what `save_pretrained` wrote into a run folder: strictly, and never as a pickle."""
+"""Checkpoints in a folder: written in half precision, or by `save_pretrained`; read back strictly, and never as a
+pickle."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from safetensors.torch import load_model
+from safetensors.torch import load_model, save_file
 from torch import nn
 
 from common.characters import one_line
 from common.errors import DamagedModel, MissingModel
+from common.files import whole_file, write_json
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+def save_checkpoint(model: nn.Module, config: Mapping[str, Any], folder: str | Path) -> None:
+    """Write `config.json` and `model.safetensors` for `load_checkpoint`: matrices and biases in float16, statistics and
+    single numbers in float32."""
+    write_json(Path(folder) / "config.json", config)
+    learned = {name for name, value in model.named_parameters() if value.ndim}
+    weights = {
+        name: (value.half() if name in learned else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    with whole_file(Path(folder) / "model.safetensors") as temporary:
+        save_file(weights, temporary)
 
 
 def load_checkpoint(model_class: type[Model], folder: str | Path, what: str, stage: str) -> Model:

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import torch
 from PIL import ImageOps
 from PIL.Image import Image, Resampling
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 
-from common.checkpoint import load_checkpoint
+from common.checkpoint import load_checkpoint, save_checkpoint
 from common.errors import OtherModel
-from common.files import whole_file, write_json
 from common.paths import find_local_folder
 from demo_world.lexicon import NOUN
 from demo_world.places import PLACE, WEATHER
@@ -116,15 +114,7 @@ class Detector(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`: weights in float16, statistics and threshold in float32."""
-        folder = Path(folder)
-        write_json(folder / "config.json", self.config)
-        learned = {name for name, _ in self.named_parameters()}
-        weights = {
-            name: (value.half() if name in learned else value).detach().cpu().contiguous()
-            for name, value in self.state_dict().items()
-        }
-        with whole_file(folder / "model.safetensors") as temporary:
-            save_file(weights, temporary)
+        save_checkpoint(self, self.config, folder)
 
     @classmethod
     def load(cls, folder: str | Path = SHIPPED) -> Detector:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from common.checkpoint import load_checkpoint
-from common.files import whole_file, write_json
+from common.checkpoint import load_checkpoint, save_checkpoint
 
 
 class ProjectionHead(nn.Module):
@@ -142,15 +140,7 @@ class TowerHeads(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`: matrices and biases in float16, statistics in float32."""
-        folder = Path(folder)
-        write_json(folder / "config.json", self.config)
-        learned = {name for name, value in self.named_parameters() if value.ndim}
-        weights = {
-            name: (value.half() if name in learned else value).detach().cpu().contiguous()
-            for name, value in self.state_dict().items()
-        }
-        with whole_file(folder / "model.safetensors") as temporary:
-            save_file(weights, temporary)
+        save_checkpoint(self, self.config, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> TowerHeads:
