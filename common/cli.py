@@ -95,6 +95,9 @@ PATH_KEYS = (
 )  # fmt: skip
 
 
+COUNTS_ELSEWHERE = ("pictures",)  # a folder of one command, and how many pictures for others
+
+
 def quote_paths() -> None:
     """Quote the values of options in sys.argv that are paths, because Hydra's grammar refuses many names of files.
 
@@ -104,7 +107,8 @@ def quote_paths() -> None:
         key, equals, value = argument.partition("=")
         is_name = value != "null" and not set(value) & {"'", '"', ",", "$"}
         is_name = is_name and not value.startswith("[")
-        if equals and key in PATH_KEYS and (is_name or exists(value)):
+        counts = key in COUNTS_ELSEWHERE and value.isdigit()
+        if equals and key in PATH_KEYS and not counts and (is_name or exists(value)):
             sys.argv[index] = override(key, value)
 
 

@@ -85,6 +85,13 @@ def test_values_that_are_more_than_names_are_left_to_hydra(monkeypatch):
     assert sys.argv == [*arguments[:-1], "output_dir='a b (1)'"]
 
 
+def test_a_number_of_pictures_is_none_of_their_folders(monkeypatch):
+    arguments = ["prog", "pictures=120", "pictures=my folder", "checkpoint=[a]"]
+    monkeypatch.setattr(sys, "argv", list(arguments))
+    quote_paths()
+    assert sys.argv == ["prog", "pictures=120", "pictures='my folder'", "checkpoint=[a]"]
+
+
 def test_configs_compose_within_a_running_command_too(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(sys, "argv", ["prog", f"output_dir={tmp_path}"])
