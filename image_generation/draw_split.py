@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from common.checks import Count, Whole, checked_dataclass
-from common.files import file_sha256, whole_file, write_json
+from common.files import file_sha256, write_json
 from common.provenance import run_facts
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
+from evaluation.pictures.generated import LIST, TEXT_KEY
 from image_generation.flow import Sampling
-from image_generation.generate import INDEX
 from image_generation.generator import ImageGenerator
+from image_generation.picture_files import save_picture
 
 PLAN = "plan.json"  # what is being drawn; it comes before the pictures, and images.json after them
 
@@ -91,17 +91,14 @@ def draw_split(
             aligned = generator.align(texts[torch.from_numpy(rows[part])])
             drawn = generator.generate(aligned, [prompts.seed + number for number in part], sampling, precision)
             for number, pixels in zip(part, drawn.numpy(), strict=True):
-                info = PngInfo()
-                info.add_itxt("sentence", captions[rows[number]])
-                with whole_file(folder / files[number]) as temporary:
-                    Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
+                save_picture(Image.fromarray(pixels), folder / files[number], {TEXT_KEY: captions[rows[number]]})
             bar.update(len(part))
     tables = store.tables
     chosen = tables.captions.take(tables.caption_rows(prompts.split)[rows])
     image_ids = tables.images["image_id"].take(chosen["image_row"]).to_pylist()
     listed = zip(files, chosen["caption"].to_pylist(), chosen["caption_id"].to_pylist(), image_ids, strict=True)
     write_json(
-        folder / INDEX,
+        folder / LIST,
         {
             **run_facts(),
             **plan,
@@ -128,7 +125,7 @@ def _open(folder: Path, plan: Mapping[str, Any], overwrite: bool) -> None:
             f"{folder} holds pictures of another {different}: choose another output_dir=..., or draw them again with "
             "overwrite=true"
         )
-    for name in [INDEX, *(picture.name for picture in folder.glob("[0-9]*.png"))]:
+    for name in [LIST, *(picture.name for picture in folder.glob("[0-9]*.png"))]:
         (folder / name).unlink(missing_ok=True)
     write_json(path, plan)
 

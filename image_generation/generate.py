@@ -9,22 +9,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from common.characters import whole_characters
+from common.config import drop_nulls
 from common.files import whole_file, write_json, write_whole
-from common.plain import plain
 from common.provenance import run_facts
 from embedding_space.encoders.base import Encoder
+from evaluation.pictures.generated import LIST, TEXT_KEY
 from image_generation.contact_sheet import labeled_grid
+from image_generation.picture_files import save_picture
 from image_generation.sources import PictureSource, make_sources
 
-INDEX = "images.json"
 GRID = "grid.png"
 EXAMPLE = 'python scripts/generate_images.py "two balloons above a farm at sunset"'
 
@@ -60,10 +59,13 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
         FileNotFoundError: weights are missing.
     """
     sentences = checked_sentences(sentences)
+    guidances: list[float | None] = [None] if config.guidance_scales is None else list(config.guidance_scales)
+    if config.pictures < 1 or not guidances:
+        option = f"pictures={config.pictures}" if config.pictures < 1 else "guidance_scales=[]"
+        raise ValueError(f"{option} leaves nothing to draw: give at least one")
     sources = make_sources(config)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    guidances: Any = plain(config.guidance_scales) if config.guidance_scales is not None else [None]
     seeds = range(config.seed, config.seed + config.pictures)
     drawn: list[DrawnFile] = []
     columns: list[tuple[str, list[Image.Image]]] = []
@@ -84,10 +86,11 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     with whole_file(output_dir / GRID) as temporary:
         labeled_grid(columns, labels).save(temporary, format="PNG")
     write_json(
-        output_dir / INDEX,
+        output_dir / LIST,
         {
             **run_facts(),
             "generators": {source.name: source.facts() for source in sources},
+            "encoders": {source.name: source.encoder.description for source in sources},
             "uses_pairs": any(source.uses_pairs for source in sources),
             "images": [asdict(each) for each in drawn],
         },
@@ -125,18 +128,7 @@ def _with_cosines(
 ) -> list[DrawnFile]:
     """Save the pictures, each with its sentence and origin in its metadata, and measure them."""
     for each, picture in zip(files, pictures, strict=True):
-        with whole_file(folder / each.file) as temporary:
-            picture.save(temporary, format="PNG", pnginfo=png_metadata(each))
+        facts = {TEXT_KEY: each.sentence, "generator": each.generator, "seed": each.seed, "guidance": each.guidance}
+        save_picture(picture, folder / each.file, drop_nulls(facts))
     cosines = source.cosines([folder / each.file for each in files], rows).tolist()
     return [DrawnFile(**{**asdict(each), "cosine": cosine}) for each, cosine in zip(files, cosines, strict=True)]
-
-
-def png_metadata(drawn: DrawnFile) -> PngInfo:
-    """The text chunks of a PNG that say what it shows and what drew it."""
-    info = PngInfo()
-    facts: dict[str, Any] = {"sentence": drawn.sentence, "generator": drawn.generator, "seed": drawn.seed}
-    if drawn.guidance is not None:
-        facts["guidance"] = drawn.guidance
-    for name, value in facts.items():
-        info.add_itxt(name, str(value))
-    return info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,12 +158,18 @@ def make_sources(config: DictConfig) -> Sequence[PictureSource]:
     if config.translation is not None:
         raise ValueError(f"translation={config.translation} needs generator=karlo: a generator has its own alignment")
     sampling, names = Sampling(**plain(config.sampling)), plain(config.checkpoint)
+    if not names:
+        raise ValueError("checkpoint=[] leaves nothing to draw with: give at least one generator")
     models = [ImageGenerator.load(name) for name in names]
+    described = {json.dumps(model.encoder_description, sort_keys=True): model.encoder_description for model in models}
+    encoders = {key: reload_encoder(description) for key, description in described.items()}  # each loaded once
     labels = [str(model.provenance.get("alignment", name)) for model, name in zip(models, names, strict=True)]
     if len(set(labels)) < len(labels):
         labels = [Path(name).name for name in names]
     return [
-        TrainedGenerator(model, reload_encoder(model.encoder_description), label, sampling, config.precision)
+        TrainedGenerator(
+            model, encoders[json.dumps(model.encoder_description, sort_keys=True)], label, sampling, config.precision
+        )
         for model, label in zip(models, labels, strict=True)
     ]
 

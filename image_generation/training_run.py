@@ -52,13 +52,6 @@ def train(config: DictConfig) -> dict[str, float]:
         return reuse_run(config.output_dir)
     loop = Loop(loop_config, config.output_dir, Tracker(**options["tracker"]))
     autoencoder = None if config.autoencoder is None else Autoencoder(config.autoencoder, loop.device)
-    with loop.accelerator.main_process_first():  # it makes the arrays, the others read them
-        array = _array(store, split, config.size, autoencoder)
-        other = (
-            array
-            if config.validation_split is None
-            else _array(store, config.validation_split, config.size, autoencoder)
-        )
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     model = ImageGenerator(
         dim=store.dim,
@@ -71,6 +64,13 @@ def train(config: DictConfig) -> dict[str, float]:
         predicts=config.predicts,
         provenance=_provenance(config, store, alignment, len(training)),
     )
+    with loop.accelerator.main_process_first():  # it makes the arrays, the others read them
+        array = _array(store, split, config.size, autoencoder)
+        other = (
+            array
+            if config.validation_split is None
+            else _array(store, config.validation_split, config.size, autoencoder)
+        )
     model.alignment = alignment
     model.to(loop.device)
     if loop.accelerator.is_main_process:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from alignment.chain import Alignment
 from embedding_space.store import EmbeddingStore
+from evaluation.pictures.generated import read_generated
 from image_captioning.alignments import STEPS
 from image_generation import sources
 from image_generation.generate import generate
@@ -128,6 +129,7 @@ def test_generators_and_guidance_scales_side_by_side(drawing_config, training_co
         ("c1", 1), ("c1", 3), ("c3", 1), ("c3", 3),
     }  # fmt: skip
     assert [row["seed"] for row in index["images"][:4]] == [5, 6, 5, 6]
+    assert [encoder["name"] for encoder in read_generated(folder).encoders] == ["words", "words"]
     assert {row["known_words"] for row in index["images"] if "zebra" in row["sentence"]} == {False}
     assert "does not know 'zebra'" in capsys.readouterr().err
     with Image.open(folder / drawn[2].file) as picture:
@@ -147,6 +149,19 @@ def test_generators_and_guidance_scales_side_by_side(drawing_config, training_co
 def test_nothing_to_draw_is_refused(drawing_config, sentences, message):
     with pytest.raises(ValueError, match=message):
         generate(drawing_config(), sentences)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("pictures=0", "pictures=0 leaves nothing to draw"),
+        ("guidance_scales=[]", r"guidance_scales=\[\] leaves nothing to draw"),
+        ("checkpoint=[]", r"checkpoint=\[\] leaves nothing to draw with"),
+    ],
+)
+def test_empty_lists_are_refused(drawing_config, option, message):
+    with pytest.raises(ValueError, match=message):
+        generate(drawing_config(option), ["a dog"])
 
 
 def test_half_a_character_is_replaced(drawing_config, training_config, tmp_path):

@@ -76,9 +76,10 @@ def test_training_reads_no_caption(training_config, picture_store, tmp_path, mon
         ("sampling.steps=0", r"sampling.steps=0"),
     ],
 )
-def test_bad_options_are_refused(training_config, override, message):
+def test_bad_options_are_refused_before_pictures_are_read(training_config, picture_store, override, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train(training_config("bad", *override.split()))
+    assert not (picture_store.path.parent / "pixels").exists()
 
 
 def test_validation_images_may_be_held_out_of_the_training_images(training_config, tmp_path):
