@@ -333,3 +333,9 @@ def test_weights_that_cannot_be_fetched_may_be_given_as_a_file(monkeypatch):
         OpenClipEncoder("clip", "ViT-B-32-quickgelu", "openai")
     with pytest.raises(ValueError, match=r"cannot be loaded: no network\.$"):
         OpenClipEncoder("clip", "ViT-B-32-quickgelu", "random")
+
+
+def test_words_that_a_word_tokenizer_lacks_are_named():
+    demo = load_encoder("demo_clip", model="local-dir:pretrained/demo_clip", device="cpu")
+    assert demo.unknown_words("A dog on a Quasar beach, xylophone") == ["Quasar", "xylophone"]
+    assert demo.unknown_words("a dog on a beach") == []

@@ -77,6 +77,7 @@ def test_texts_are_counted_as_cut_where_more_tokens_would_say_more(tiny, texts):
 @pytest.mark.parametrize("text", ["a " * 76, "é" * 76, "&amp; " * 76, "🐕" * 76, "12345 " * 16])
 def test_whatever_the_text_is_made_of_its_tokens_count(tiny, text):
     assert tiny.cut_texts([text, "a dog"]) == 1
+    assert tiny.unknown_words("a quasar") == []  # its pieces of words are all bytes
     assert tiny.cut_texts([text[: len(text) // 8]]) == 0
 
 
