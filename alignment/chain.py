@@ -179,8 +179,8 @@ class Alignment(nn.Module):
         return Alignment(steps, self.translation)
 
     def check_training_side(self, other: Alignment, dim: int) -> None:
-        """Check that `other` does the same to texts, noise included, so that a decoder trained with one chain can read
-        images aligned by the other.
+        """Check that `other` does the same in training, noise included, so that a model trained with one chain can read
+        rows of the other modality aligned by the other.
 
         Both chains process the same rows of `dim` values with the same noise. Comparing their steps would not do:
         chains of different steps may have the same training side, such as one with a text memory and one without.
@@ -201,9 +201,9 @@ class Alignment(nn.Module):
         difference = (sides[0] - sides[1]).abs().max().item()
         if difference > 1e-4:
             raise ValueError(
-                "alignment=... does something else to texts than the alignment that the captioner was trained with "
-                f"(rows differ by up to {difference:.2g}), so its decoder cannot read them: choose one with the same "
-                "training side, or train another captioner with it"
+                "alignment=... does something else in training than the alignment that the model was trained with "
+                f"(rows differ by up to {difference:.2g}), so the model cannot read its rows: choose one with the same "
+                "training side, or train another model with it"
             )
 
     def restore(self) -> Alignment:

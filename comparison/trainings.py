@@ -16,6 +16,7 @@ from common.paths import CONFIGS
 from common.plain import plain
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
+from image_generation.training_run import train as train_generator
 from modality_translation.training_run import train as train_translation
 from pcm_net.training_run import train as train_pcm_net
 from training.run_folder import FINISHED, difference_from
@@ -25,9 +26,16 @@ TRAIN = {
     "modality_translation": train_translation,
     "image_captioning": train_captioner,
     "pcm_net": train_pcm_net,
+    "image_generation": train_generator,
 }
 # What a plan calls a kind of work, and its seconds in the demo on two CPU cores.
-KINDS = {"ddpm": ("ddpm", 30.0), "image_captioning": ("training", 90.0), "pcm_net": ("training", 180.0)}
+KINDS = {
+    "ddpm": ("ddpm", 30.0),
+    "image_captioning": ("training", 90.0),
+    "pcm_net": ("training", 180.0),
+    "image_generation": ("training", 600.0),
+    "modality_translation": ("translation", 60.0),
+}
 
 
 @dataclass(frozen=True)

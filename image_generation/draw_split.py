@@ -19,10 +19,12 @@ from common.provenance import run_facts
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.pictures.generated import LIST, TEXT_KEY
+from image_generation.conditions import Conditions
 from image_generation.flow import Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.picture_files import save_picture
 
+OWN = Conditions()
 PLAN = "plan.json"  # what is being drawn; it comes before the pictures, and images.json after them
 
 
@@ -60,11 +62,13 @@ def draw_split(
     folder: Path,
     precision: str = "auto",
     overwrite: bool = False,
+    conditions: Conditions = OWN,
 ) -> None:
     """Draw the captions into `folder`, going on where an earlier run stopped; `images.json` lists the pictures.
 
     Args:
         store: whose caption embeddings are drawn from, by the encoder that the generator was trained with.
+        conditions: how they become what the generator reads.
 
     Raises:
         ValueError: the folder holds other pictures and `overwrite` is false, or the store is of another encoder.
@@ -80,16 +84,18 @@ def draw_split(
         "store": store.hash,
         "prompts": asdict(prompts),
         "sampling": {name: value for name, value in asdict(sampling).items() if name != "batch_size"},
+        **({"conditions": facts} if (facts := conditions.facts()) else {}),
     }
     _open(folder, plan, overwrite)
     files = [f"{number:06d}.png" for number in range(len(rows))]
     missing = [number for number, file in enumerate(files) if not (folder / file).exists()]
-    captions, texts = store.captions(prompts.split), store.texts(prompts.split)
+    captions = store.captions(prompts.split)
+    aligned = conditions.rows(generator, store, prompts.split, rows) if missing else torch.empty(0)
     with tqdm(total=len(files), initial=len(files) - len(missing), desc="draw", unit="picture") as bar:
         for start in range(0, len(missing), sampling.batch_size):
             part = missing[start : start + sampling.batch_size]
-            aligned = generator.align(texts[torch.from_numpy(rows[part])])
-            drawn = generator.generate(aligned, [prompts.seed + number for number in part], sampling, precision)
+            seeds = [prompts.seed + number for number in part]
+            drawn = generator.generate(aligned[torch.tensor(part)], seeds, sampling, precision)
             for number, pixels in zip(part, drawn.numpy(), strict=True):
                 save_picture(Image.fromarray(pixels), folder / files[number], {TEXT_KEY: captions[rows[number]]})
             bar.update(len(part))
@@ -104,7 +110,7 @@ def draw_split(
             **plan,
             "encoder": generator.encoder_description,
             "provenance": generator.provenance,
-            "uses_pairs": bool(generator.provenance.get("uses_pairs", True)),
+            "uses_pairs": conditions.uses_pairs(generator),
             "images": [
                 {"file": file, "sentence": caption, "caption_id": caption_id, "image_id": image_id}
                 for file, caption, caption_id, image_id in listed
@@ -120,7 +126,7 @@ def _open(folder: Path, plan: Mapping[str, Any], overwrite: bool) -> None:
     if before == plan:
         return
     if before is not None and not overwrite:
-        different = next(name for name in plan if before.get(name) != plan[name])
+        different = next(name for name in {**plan, **before} if before.get(name) != plan.get(name))
         raise ValueError(
             f"{folder} holds pictures of another {different}: choose another output_dir=..., or draw them again with "
             "overwrite=true"

@@ -10,6 +10,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 import image_generation.run_names  # noqa: F401, registers ${pictures_name:...}
+from alignment.chain import Alignment
+from alignment.options import expand_steps
 from common.config import compose_config
 from common.plain import plain
 from embedding_space.encoders.base import Encoder
@@ -24,10 +26,13 @@ from evaluation.pictures.scorer import PictureScorer
 from evaluation.pictures.scoring_options import PictureScoring
 from evaluation.pictures.sentences import RPrecision
 from evaluation.pictures.tables import notes, picture_table
+from image_captioning.alignments import STEPS
+from image_generation.conditions import Conditions
 from image_generation.draw_split import Prompts, draw_split
 from image_generation.flow import Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.score_pictures import DemoJudge, scored
+from modality_translation.translation import load_translation
 
 DEMO_WORLD = "demo_world"  # the kind of its data sets
 
@@ -60,13 +65,29 @@ def pictures_folder(config: DictConfig) -> Path:
         prompts = Prompts(config.prompts.split, config.prompts.count, config.prompts.seed)
         store, sampling = EmbeddingStore(config.store), Sampling(**plain(config.sampling))
         generator = ImageGenerator.load(config.checkpoint)
-        draw_split(generator, store, prompts, sampling, folder, config.precision, config.overwrite)
+        draw_split(generator, store, prompts, sampling, folder, config.precision, config.overwrite, _conditions(config))
         return folder
+    for option, is_given in (
+        ("alignment", config.get("alignment") is not None),
+        ("translation", config.translation is not None),
+        ("prompts.from_images", config.prompts.from_images),
+    ):
+        if is_given:
+            raise ValueError(f"{option} changes how a checkpoint draws, and there is none: leave it out, or give one")
     if config.pictures is None:
         raise ValueError(
             "There is nothing to score: give checkpoint=, or pictures=FOLDER of pictures with their images.json"
         )
     return Path(config.pictures)
+
+
+def _conditions(config: DictConfig) -> Conditions:
+    alignment = None
+    if config.get("alignment") is not None:
+        images = EmbeddingStore(config.store, training_modality="images")
+        alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, images)
+    translation = None if config.translation is None else load_translation(str(config.translation))
+    return Conditions(config.prompts.from_images, alignment, translation)
 
 
 def _scoring(config: DictConfig) -> PictureScoring:
