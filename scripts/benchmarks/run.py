@@ -17,6 +17,7 @@ from common.registry import look_up
 from evaluation.table import Column, Table
 from scripts.benchmarks.captioning import benchmark_captioner
 from scripts.benchmarks.diffusion import benchmark_bridge, benchmark_ddpm
+from scripts.benchmarks.drawing import benchmark_drawing
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
 from scripts.benchmarks.hardware import benchmark_hardware
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "captioner": benchmark_captioner,
     "captions": benchmark_captions,
     "pcm_net": benchmark_pcm_net,
+    "drawing": benchmark_drawing,
     "scoring": benchmark_scoring,
     "translation": benchmark_translation,
 }

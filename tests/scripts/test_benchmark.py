@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from image_captioning.data import CaptionTokens
+from image_generation.flow import Sampling
+from image_generation.pixels import to_pixels
 from pcm_net.loss import spread_over_others
 from pcm_net.task import PairExamples, PairTask
 from scripts.benchmark import run, take_names
-from scripts.benchmarks import captioning, generation, pcm_net, timing
+from scripts.benchmarks import captioning, drawing, generation, pcm_net, timing
 from scripts.benchmarks import pcm_net_authors as authors
 from scripts.benchmarks.diffusion import random_rows
 from scripts.benchmarks.run import BENCHMARKS
@@ -46,6 +48,10 @@ TINY = [
     *("pcm_net.dim=8", "pcm_net.patches=4", "pcm_net.patch_width=6", "pcm_net.concepts=5", "pcm_net.words=60"),
     *("pcm_net.captions=9", "pcm_net.batch_size=4", "pcm_net.warmup=1", "pcm_net.steps=2", "pcm_net.workers=0"),
     *("pcm_net.rows=5", "pcm_net.caption_batch_size=3", "pcm_net.rows_single=3"),
+    "drawing.overrides=['size=16','network.channels=[16,32]','network.layers=1','network.head_channels=16']",
+    *("drawing.dim=16", "drawing.files=9", "drawing.file_size=20", "drawing.batch_size=4", "drawing.warmup=1"),
+    *("drawing.steps=2", "drawing.workers=0", "drawing.pictures=3", "drawing.drawing_batch_size=2"),
+    *("drawing.solver_steps=[1,3]", "drawing.steps_single=3", "drawing.pictures_single=2"),
     "scoring.captions=12",
     "translation.overrides=['model.cdim.denoiser.width=8','model.cdim.denoiser.depth=1','loop.batch_size=8']",
     *("translation.image_dim=8", "translation.text_dim=6", "translation.train_rows=20", "translation.train_steps=2"),
@@ -78,11 +84,20 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
     same = {row["captions"]: row["same captions"] for row in results["captions"]}
     assert len(same) == 6 and all(share == 1 for name, share in same.items() if "bf16" not in name)
     assert [row["pcm_net"].split(",")[0] for row in results["pcm_net"] if row["ratio"] == 1] == ["training", "captions"]
+    assert [row["drawing"].split(",")[0] for row in results["drawing"] if row["ratio"] == 1] == ["training", "drawing"]
     same = {row["pcm_net"]: row["same captions"] for row in results["pcm_net"] if row["pcm_net"].startswith("captions")}
     assert len(same) >= 3 and all(share == 1 for name, share in same.items() if "bf16" not in name)
     # Rounding to bf16 is all that sets our rows apart.
     assert all(row["cosine"] > 0.999 for row in results["encode"])
     assert len({row["million parameters"] for row in results["captioner"]}) == 1
+
+
+def test_one_at_a_time_draws_the_same_pictures(config):
+    model = drawing.make_generator(config.drawing)
+    rows = random_rows(2, 16)
+    singly = to_pixels(drawing.draw_singly(model, rows, 3))
+    batched = model.generate(rows, range(2), Sampling(3, solver="euler"), "fp32")
+    assert (singly.int() - batched.int()).abs().max() <= 1
 
 
 def test_the_translation_on_made_up_pairs_has_its_projection(compose):
