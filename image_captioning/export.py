@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from omegaconf import DictConfig
+from torch import nn
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
@@ -39,13 +40,8 @@ def export(config: DictConfig) -> Path:
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
-    steps = [step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps]
-    captioner = captioner.with_alignment(Alignment(steps))
-    for parameter in captioner.parameters():
-        parameter.data = parameter.data.half()
-    for step in steps:
-        if isinstance(step, TextMemory):
-            step.memory = step.memory.half()
+    captioner = captioner.with_alignment(self_contained(alignment))
+    halve(captioner)
     captioner.save_pretrained(to)
     manifest = run_facts() | {
         "checkpoint": str(config.checkpoint),
@@ -55,9 +51,28 @@ def export(config: DictConfig) -> Path:
         "scores": scores and scores.to_json(),
     }
     write_json(to / "manifest.json", manifest)
-    size = sum(file.stat().st_size for file in to.iterdir() if file.is_file())
-    print(f"{to}: {sum(p.numel() for p in captioner.parameters()):,} parameters, {size / 1e6:.1f} MB")
+    print_size(captioner, to)
     return to
+
+
+def self_contained(alignment: Alignment) -> Alignment:
+    """The chain with its memories whole, so that a checkpoint needs no store."""
+    return Alignment(step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps)
+
+
+def halve(model: nn.Module) -> None:
+    """Make the weights and the memories of a model float16, in place."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half()
+    for step in model.modules():
+        if isinstance(step, TextMemory):
+            step.memory = step.memory.half()
+
+
+def print_size(model: nn.Module, folder: Path) -> None:
+    """One line: what was written to a folder."""
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    print(f"{folder}: {sum(weights.numel() for weights in model.parameters()):,} parameters, {size / 1e6:.1f} MB")
 
 
 def _scores(config: DictConfig, captioner: Captioner, image_side: dict) -> EvaluationResult:
