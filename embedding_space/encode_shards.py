@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from common.processes import Processes
 from embedding_space.encoders.base import EncodedImages, Encoder
-from embedding_space.pictures import open_picture
 from embedding_space.shards import Shard
 from embedding_space.tables import Tables
 
@@ -32,14 +31,14 @@ class _Column(Sequence):
         return self.value(self.column[row].as_py())
 
 
-def _bar(modality: str, shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
+def _bar(rows: str, shards: list[Shard], missing: list[Shard], processes: Processes) -> tqdm:
     total = sum(len(shard.rows) for shard in shards)
     share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
     return tqdm(
-        desc=f"encode {modality}{share}",
+        desc=f"encode {rows}{share}",
         total=total,
         initial=total - sum(len(shard.rows) for shard in missing),
-        unit=modality[:-1],
+        unit=rows[:-1],
         dynamic_ncols=True,
         disable=processes.rank > 0,
     )
@@ -50,8 +49,8 @@ def encode_images(tables: Tables, encoder: Encoder, shards: list[Shard], patches
     longer are."""
     paths = _Column(tables.images["path"], tables.root.joinpath)
     share = shards[processes.rank :: processes.count]
-    missing = [shard for shard in share if shard.facts is None or _can_be_read_now(paths, shard.facts["unreadable"])]
-    with _bar("images", share, missing, processes) as bar:
+    missing = [shard for shard in share if shard.facts is None or _can_be_read_now(paths, shard.facts, encoder)]
+    with _bar(f"{encoder.medium}s", share, missing, processes) as bar:
         encoded = encoder.encode_image_shards(paths, [shard.rows for shard in missing], patches, bar.update)
         for shard, images in zip(missing, encoded, strict=True):
             _write_images(shard, images, tables, encoder.dim_of("images"))
@@ -69,10 +68,10 @@ def _write_images(shard: Shard, encoded: EncodedImages, tables: Tables, dim: int
     shard.write(arrays, {shard.rows[row]: reason for row, reason in zip(lost, encoded.reasons, strict=True)})
 
 
-def _can_be_read_now(paths: Sequence[Path], unreadable: dict[str, str]) -> bool:
-    for row in unreadable:
+def _can_be_read_now(paths: Sequence[Path], facts: dict[str, Any], encoder: Encoder) -> bool:
+    for row in facts["unreadable"]:
         try:
-            open_picture(paths[int(row)])
+            encoder.load(paths[int(row)])
         except (ValueError, FileNotFoundError):
             continue
         return True

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from embedding_space.media import Medium
+
 FORMAT = 1
 Modality = Annotated[str, Field(pattern="^(images|texts)$")]
 OPTIONAL = ("dims", "patches", "patch_width", "text_splits")  # absent where they are None
+IMAGE = "image"  # the medium where a manifest names none
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -33,6 +36,7 @@ class StoreManifest:
         cut_texts: how many texts are longer than the encoder takes.
         versions, command: of the packages, and the command line that made the store.
         text_splits: the splits whose texts are encoded; None where all are. Rows of other texts are zero.
+        medium: what the files of `images` were read as.
     """
 
     encoder: dict[str, Any]
@@ -53,6 +57,7 @@ class StoreManifest:
     format: Literal[1] = FORMAT
     dtype: Literal["float16"] = "float16"
     text_splits: list[str] | None = None
+    medium: Medium = IMAGE
 
     def dim_of(self, modality: str) -> int:
         """The width of the rows of `modality`: "images" or "texts"."""
@@ -72,6 +77,8 @@ class StoreManifest:
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON; `from_json` reads it back."""
         content = {name: value for name, value in asdict(self).items() if value is not None or name not in OPTIONAL}
+        if self.medium == IMAGE:
+            del content["medium"]
         return content | {"patches": list(self.patches)} if self.patches else content
 
     @classmethod

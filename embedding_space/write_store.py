@@ -24,6 +24,7 @@ from embedding_space.add_texts import add_texts
 from embedding_space.encode_shards import encode_images, encode_texts
 from embedding_space.encoders.base import PATCH_OPTIONS, Encoder
 from embedding_space.manifest import StoreManifest
+from embedding_space.media import Medium
 from embedding_space.shards import Shard, count_cut_texts, join_shards, open_partial, shards_with, split_rows
 from embedding_space.splits import refuse_held_out, spelled, split_names
 from embedding_space.store import EmbeddingStore
@@ -105,7 +106,7 @@ def write_store(
         def join(modality=modality, shards=shards, written=written) -> None:
             nonlocal cut_texts
             if modality == "images":
-                unreadable.update(_unreadable(tables, shards, max_unreadable_fraction))
+                unreadable.update(_unreadable(tables, shards, max_unreadable_fraction, encoder.medium))
             else:
                 cut_texts = count_cut_texts(written)
             readable = replace(tables, left_out=frozenset(unreadable))
@@ -146,6 +147,7 @@ def _plan(
         dims=None if encoder.joint else {modality: encoder.dim_of(modality) for modality in ("images", "texts")},
         patches=(places, encoder.dim) if patches else None,
         patch_width=width,
+        medium=encoder.medium,
     )
 
 
@@ -202,14 +204,14 @@ def _reuse(final: Path, planned: StoreManifest) -> EmbeddingStore:
     return store
 
 
-def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dict[int, str]:
+def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float, medium: Medium) -> dict[int, str]:
     """{row: reason} of the unreadable images. Too many are refused, and so is a split that has no others."""
     written = [shard.facts for shard in shards]
     unreadable = {int(row): reason for facts in written if facts for row, reason in facts["unreadable"].items()}
     if not unreadable:
         return {}
     reason = next(iter(unreadable.values()))
-    summary = f"{len(unreadable):,} of {len(tables.images):,} images cannot be read; the first: {reason}"
+    summary = f"{len(unreadable):,} of {len(tables.images):,} {medium}s cannot be read; the first: {reason}"
     if len(unreadable) > max_fraction * len(tables.images):
         raise ValueError(
             f"{summary}. Repair or remove them, or allow it with max_unreadable_fraction (now {max_fraction:g}); what "
@@ -218,7 +220,7 @@ def _unreadable(tables: Tables, shards: list[Shard], max_fraction: float) -> dic
     splits = tables.images["split"].to_pylist()
     empty = sorted(set(splits) - {split for row, split in enumerate(splits) if row not in unreadable})
     if empty:
-        raise ValueError(f"{summary}. No image of split {empty[0]!r} is left: correct dataset.root")
+        raise ValueError(f"{summary}. No {medium} of split {empty[0]!r} is left: correct dataset.root")
     return unreadable
 
 

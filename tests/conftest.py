@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
 from common.process_setup import set_up_process
 
@@ -135,6 +137,52 @@ def add_towers() -> Callable[..., EmbeddingStore]:
         return write_store(store.path.parent, encoder, name=name, text_split="train", image_mean_split="pretrain")
 
     return add
+
+
+@pytest.fixture
+def write_video() -> Callable[..., Path]:
+    """A writer of small videos, 64 by 48 pixels: frame k of n has the gray level 240 k / (n - 1), and the top left
+    quarter is red."""
+    import av  # needed by few tests
+
+    def write(
+        path: Path, frames: int = 50, rate: int = 10, codec: str = "libx264", gop: int = 12, times=None, **options
+    ) -> Path:
+        with av.open(str(path), "w", options=options) as container:
+            stream = container.add_stream(codec, rate=rate)
+            stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", gop
+            for number in range(frames):
+                pixels = np.full((48, 64, 3), 240 * number // max(frames - 1, 1), np.uint8)
+                pixels[:24, :32] = (255, 0, 0)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                if times is not None:  # in seconds
+                    frame.time_base, frame.pts = Fraction(1, 1000), round(1000 * times[number])
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_sound() -> Callable[..., Path]:
+    """A writer of sounds, float samples (S,) or (C, S) within -1 ... 1."""
+    import av
+
+    def write(path: Path, waveform, rate: int = 16_000, codec: str = "pcm_s16le") -> Path:
+        channels = np.atleast_2d(np.asarray(waveform, np.float32))
+        layout = "mono" if len(channels) == 1 else "stereo"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=rate, layout=layout)
+            for start in range(0, channels.shape[1], 1024):
+                part = np.ascontiguousarray(channels[:, start : start + 1024])
+                frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+                frame.sample_rate, frame.pts = rate, start
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    return write
 
 
 @pytest.fixture

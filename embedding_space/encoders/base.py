@@ -1,4 +1,4 @@
-"""What all encoders of pictures and sentences do."""
+"""What all encoders of pictures, sounds or videos and of sentences do."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from common.device import announce, autocast, best_device, checked_device, choose_precision
 from common.warn import warn_once
+from embedding_space.media import NAMES, Medium
 from embedding_space.pictures import open_picture
 
 FLOAT16 = torch.finfo(torch.float16)
@@ -23,7 +24,7 @@ PATCH_OPTIONS = ("patch_pool", "patch_upsample")  # no part of what image rows d
 
 
 class EncodedImages(NamedTuple):
-    """The result for some picture files, of which K could be read."""
+    """The result for some files, of which K could be read."""
 
     rows: Tensor  # (K, D) float32, unit rows, on the CPU
     patches: Tensor | None  # (K, P, D) float16, unit rows, where they were asked for
@@ -33,15 +34,16 @@ class EncodedImages(NamedTuple):
 
 
 class Encoder:
-    """Turns pictures and sentences into unit rows.
+    """Turns pictures and sentences into unit rows. In the place of pictures may be sounds or videos.
 
     A subclass loads its towers, sets `description` and `dims`, and gives `preprocess`, `image_features`,
-    `text_features` and, where the image tower has a grid, `grid_features` and `patch_head`.
+    `text_features` and, where the image tower has a grid, `grid_features` and `patch_head`. One that reads other files
+    than pictures sets `medium`, and gives `load` in place of `preprocess`; its rows are still called images.
 
     Args:
         batch_size: pictures or sentences per forward pass.
         precision: autocast to fp32 (none), bf16 or fp16; auto: what the device computes natively.
-        workers: processes that decode pictures.
+        workers: processes that decode files.
         device: by default `common.device.best_device()`.
         patch_pool: average so many by so many places of the image tower's grid into one patch: PCM-Net pools
             ViT-L/14's 16 x 16 to 8 x 8.
@@ -55,11 +57,13 @@ class Encoder:
         dims: {"images": width of image rows, "texts": width of text rows}.
         joint: whether images and texts share one space, in which their cosines have a meaning. False for towers that
             were trained separately, even if their widths agree.
+        medium: what the files are that it reads: "image", "sound" or "video".
     """
 
     description: dict[str, Any]
     dims: dict[str, int]
     joint: bool = True
+    medium: Medium = "image"
     requested_precision: str = "fp32"
 
     def __init__(
@@ -83,11 +87,21 @@ class Encoder:
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        """What makes an RGB picture (3, H, W). The workers get a copy of it, so it must not hold the towers."""
-        raise NotImplementedError
+        """What makes an RGB picture (3, H, W). The workers get a copy of it, so it must not hold the towers.
+
+        Raises:
+            ValueError: the encoder reads no pictures.
+        """
+        raise ValueError(f"The encoder {self.description['name']} reads {NAMES[self.medium]}, no pictures")
+
+    @property
+    def load(self) -> Callable[[Path], Tensor]:
+        """What makes a file one item of `image_features`' batches; all items have one shape. The workers get a copy of
+        it, as of `preprocess`. It raises ValueError for a file that cannot be read, FileNotFoundError for none."""
+        return LoadPicture(self.preprocess)
 
     def image_features(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D)."""
+        """(B, 3, H, W), or B items of `load` -> (B, D)."""
         raise NotImplementedError
 
     def text_features(self, sentences: list[str]) -> Tensor:
@@ -173,6 +187,8 @@ class Encoder:
     @cached_property
     def patch_shape(self) -> tuple[int, int]:
         """(P, W) of one picture's patch features; ValueError as `patch_features`."""
+        if self.medium != "image":
+            raise self._no_patches()
         blank = self.preprocess(Image.new("RGB", (64, 64)))[None]
         return tuple(self._run(lambda batch: self.patch_features(batch)[1], blank.to(self.device)).shape[1:])
 
@@ -182,18 +198,20 @@ class Encoder:
         return F.normalize(patches.float(), dim=-1).half().cpu()
 
     def encode_images(self, paths: Sequence[Path]) -> Tensor:
-        """Image files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that is no picture."""
+        """Files -> (N, D) float32 unit rows on the CPU. Raises ValueError for a file that cannot be read."""
         rows, _, unreadable = self.encode_readable_images(paths)
         if unreadable:
-            raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read; the first: {unreadable[0]}")
+            raise ValueError(
+                f"{len(unreadable)} of {len(paths)} {NAMES[self.medium]} cannot be read; the first: {unreadable[0]}"
+            )
         return rows
 
     def encode_readable_images(
         self, paths: Sequence[Path], progress: bool = False
     ) -> tuple[Tensor, list[int], list[str]]:
-        """Image files -> (K, D) float32 unit rows, the K readable files' positions in `paths`, and why each other file
+        """Files -> (K, D) float32 unit rows, the K readable files' positions in `paths`, and why each other file
         could not be read."""
-        with tqdm(total=len(paths), desc="encode images", unit="image", disable=not progress) as bar:
+        with tqdm(total=len(paths), desc=f"encode {self.medium}s", unit=self.medium, disable=not progress) as bar:
             encoded = next(self.encode_image_shards(paths, [range(len(paths))], done=bar.update))
         return encoded.rows, encoded.kept, encoded.reasons
 
@@ -205,10 +223,10 @@ class Encoder:
         patches: bool = False,
         done: Callable[[int], object] = lambda count: None,
     ) -> Iterator[EncodedImages]:
-        """Each shard's pictures in turn, while the next ones' are being decoded already.
+        """Each shard's pictures (or sounds, or videos) in turn, while the next ones' are being decoded already.
 
         Args:
-            paths: image files; indexed where a picture is decoded, so that it may be a lazy sequence.
+            paths: files; indexed where one is decoded, so that it may be a lazy sequence.
             shards: the positions in `paths` of each shard; batches do not cross from one into the next.
             patches: give patch tokens, too.
             done: called with the number of pictures of each batch.
@@ -220,7 +238,7 @@ class Encoder:
         ]
         loader = iter(
             DataLoader(
-                _Pictures(paths, self.preprocess),
+                _Files(paths, self.load),
                 batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any sequence of row numbers
                 num_workers=self.workers,
                 collate_fn=_readable,
@@ -295,23 +313,34 @@ class Encoder:
             return encode(batch)
 
 
-class _Pictures(Dataset):
-    def __init__(self, paths: Sequence[Path], preprocess: Callable[[Image.Image], Tensor]):
-        self.paths, self.preprocess = paths, preprocess
+class LoadPicture:
+    """A picture file as an encoder reads it: opened, and preprocessed."""
+
+    def __init__(self, preprocess: Callable[[Image.Image], Tensor]):
+        self.preprocess = preprocess
+
+    def __call__(self, path: Path) -> Tensor:
+        """A file -> (3, H, W). Raises as `open_picture`."""
+        return self.preprocess(open_picture(path))
+
+
+class _Files(Dataset):
+    def __init__(self, paths: Sequence[Path], load: Callable[[Path], Tensor]):
+        self.paths, self.load = paths, load
 
     def __len__(self):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor | None, str]:
         try:
-            return self.preprocess(open_picture(self.paths[index])), ""
+            return self.load(self.paths[index]), ""
         except (ValueError, FileNotFoundError) as error:
             return None, str(error)
 
 
 def _readable(items: list[tuple[Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
-    """Collate what could be read: (K, 3, H, W) or None, the positions in the batch, and the others' reasons."""
-    pictures = [picture for picture, _ in items if picture is not None]
-    positions = [position for position, (picture, _) in enumerate(items) if picture is not None]
-    reasons = [reason for picture, reason in items if picture is None]
-    return torch.stack(pictures) if pictures else None, positions, reasons
+    """Collate what could be read: (K, ...) or None, the positions in the batch, and the others' reasons."""
+    loaded = [item for item, _ in items if item is not None]
+    positions = [position for position, (item, _) in enumerate(items) if item is not None]
+    reasons = [reason for item, reason in items if item is None]
+    return torch.stack(loaded) if loaded else None, positions, reasons

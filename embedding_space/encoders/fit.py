@@ -16,6 +16,8 @@ OPEN_CLIP_FITS: dict[str, Fit] = {"shortest": "crop", "squash": "squash", "longe
 
 def picture_fit(description: Mapping[str, Any]) -> Fit:
     """How the encoder of an `Encoder.description` makes pictures squares: `crop`, CLIP's way, where nothing says it."""
+    if "of" in description:  # each frame of a video
+        return picture_fit(description["of"])
     if description.get("kind") == "towers":
         tower = description.get("image_tower") or _read(description["heads"], "config.json").get("image_tower", {})
         return "squash" if tower.get("resize") == "squash" else "crop"

@@ -7,7 +7,8 @@ from typing import Any
 
 # What embeddings depend on. Not the name, nor the precision, which changes them by no more than rounding; nor where
 # weights, heads or imported files are: weights that have a sha256 are known by it.
-DEPENDS_ON = ("model", "pretrained", "sha256", "image_tower", "text_tower")
+DEPENDS_ON = ("model", "pretrained", "sha256", "image_tower", "text_tower", "frames", "pooling", "of", "sound")
+NESTED = "of"  # the encoder that another one is made of
 
 
 def is_same_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -25,4 +26,6 @@ def _identity(encoder: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: encoder[key] for key in DEPENDS_ON if encoder.get(key) is not None}
     if "sha256" in known:
         known.pop("pretrained", None)
+    if NESTED in known:
+        known[NESTED] = _identity(known[NESTED])
     return known

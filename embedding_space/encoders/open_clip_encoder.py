@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,11 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from common.characters import one_line
+from common.extras import require
 from common.files import file_sha256
 from common.paths import find_local_folder
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.quick_gelu import OPENAI_KEYS, check_activation, check_folder, is_torchscript
 from embedding_space.encoders.weight_files import read_weights
+from embedding_space.mel import model_mel
 
 LOCAL = "local-dir:"
 BIG_VISION = (".npz", ".npy")  # SigLIP's own files, which open_clip converts
@@ -39,21 +41,32 @@ class OpenClipEncoder(Encoder):
         pretrained: open_clip's tag of the weights, or a checkpoint file (see `read_weights`, or OpenAI's
             TorchScript archive), whose pictures are preprocessed as those of the model's tags; null for a `local-dir:`
             or `hf-hub:` model, which has its own; "random" for untrained weights, which only tests want.
+        sound: where the image tower reads sounds as spectrograms: the options of `LogMel`. A folder whose model was
+            trained so says it itself (`embedding_space.mel.MEL_FILE`).
         options: those of `Encoder`.
 
     Attributes:
         description: `name`, `model`, `pretrained` and, of local weights, `sha256`; also `precision`, which changes the
-            rows a little but not their space.
+            rows a little but not their space, and `sound`, of a model of sounds.
 
     Raises:
         ValueError: the model or its weights cannot be loaded as requested.
         FileNotFoundError: a local folder holds no model.
     """
 
-    def __init__(self, name: str, model: str, pretrained: str | None = None, **options: Any):
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        pretrained: str | None = None,
+        sound: Mapping[str, Any] | None = None,
+        **options: Any,
+    ):
         super().__init__(**options)
         located = _locate(model)
         _check_weights(located, pretrained)
+        folder = Path(located.removeprefix(LOCAL)) if located.startswith(LOCAL) else None
+        self.mel = model_mel(folder, sound, f"encoder.model={model}")
         try:
             self.model, self._transform = _load(located, pretrained)
             self.tokenizer: Any = open_clip.get_tokenizer(located)
@@ -66,16 +79,22 @@ class OpenClipEncoder(Encoder):
             ) from error
         self.model.to(self.device).eval().requires_grad_(False)
         self.description = {"name": name, "model": model, "pretrained": pretrained, "precision": self.precision}
-        weights = Path(located.removeprefix(LOCAL)) / "open_clip_model.safetensors"
-        if not located.startswith(LOCAL):
-            weights = Path(pretrained or "")
+        if self.mel is not None:
+            require("av")
+            self.medium = "sound"
+            self.description["sound"] = self.mel.to_json()
+        weights = folder / "open_clip_model.safetensors" if folder else Path(pretrained or "")
         if weights.is_file():
             self.description["sha256"] = file_sha256(weights)
         self.dims = dict.fromkeys(("images", "texts"), self._run(self.text_features, ["a"]).shape[-1])
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        return self._transform
+        return self._transform if self.mel is None else super().preprocess
+
+    @property
+    def load(self) -> Callable[[Path], Tensor]:
+        return super().load if self.mel is None else self.mel
 
     def image_features(self, pictures: Tensor) -> Tensor:
         return self.model.encode_image(pictures)
@@ -134,6 +153,8 @@ class OpenClipEncoder(Encoder):
         raise self._no_patches()
 
     def _no_patches(self) -> ValueError:
+        if self.mel is not None:
+            return super()._no_patches()
         tower = self.model.visual
         return ValueError(
             f"encoder.model={self.description['model']} has an image tower whose grid does not lie in the joint space "
