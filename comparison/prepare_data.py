@@ -143,6 +143,12 @@ def _videos(dataset: DictConfig) -> dict:
     return write_video_world(Path(dataset.root), **_scenes(dataset), **size)
 
 
+def _sounds(dataset: DictConfig) -> dict:
+    from demo_world.sounds.world import write_sound_world
+
+    return write_sound_world(Path(dataset.root), **_scenes(dataset))
+
+
 def _scenes(dataset: DictConfig) -> dict[str, int]:
     """Numbers of scenes of the splits, and the seed."""
     return {
@@ -151,4 +157,5 @@ def _scenes(dataset: DictConfig) -> dict[str, int]:
     }
 
 
-WORLDS = {"demo_world": _pictures, "demo_videos": _videos}  # kind of data set -> what generates it
+# kind of data set -> what generates it
+WORLDS = {"demo_world": _pictures, "demo_videos": _videos, "demo_sounds": _sounds}
