@@ -115,12 +115,8 @@ def _summary(store: EmbeddingStore) -> str:
 
 def _make_tables(dataset: DictConfig) -> None:
     """Write the data set's tables."""
-    if dataset.kind == "demo_world":
-        # Imported here: its sprites are an extra (pip install -e ".[demo]") that other data sets do without.
-        from demo_world.world import write_demo_world
-
-        splits = {split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")}
-        world = write_demo_world(Path(dataset.root), **splits, seed=dataset.seed, image_size=dataset.image_size)
+    if dataset.kind in WORLDS:
+        world = WORLDS[dataset.kind](dataset)
         print(
             f"{dataset.root}: {world['heldout_overlap_before']:.1%} of the validation and test captions were word for "
             f"word in the text corpus; {world['corpus_captions_dropped']:,} captions were dropped from it, which "
@@ -128,3 +124,38 @@ def _make_tables(dataset: DictConfig) -> None:
         )
     else:
         make_tables(dataset)
+
+
+# Imported where they are written: sprites and PyAV are an extra (pip install -e ".[demo]") that other data sets do
+# without.
+
+
+def _pictures(dataset: DictConfig) -> dict:
+    from demo_world.world import write_demo_world
+
+    return write_demo_world(Path(dataset.root), **_scenes(dataset), image_size=dataset.image_size)
+
+
+def _videos(dataset: DictConfig) -> dict:
+    from demo_world.motion.world import write_video_world
+
+    size = {"frames": dataset.frames, "image_size": dataset.image_size}
+    return write_video_world(Path(dataset.root), **_scenes(dataset), **size)
+
+
+def _sounds(dataset: DictConfig) -> dict:
+    from demo_world.sounds.world import write_sound_world
+
+    return write_sound_world(Path(dataset.root), **_scenes(dataset))
+
+
+def _scenes(dataset: DictConfig) -> dict[str, int]:
+    """Numbers of scenes of the splits, and the seed."""
+    return {
+        **{split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")},
+        "seed": dataset.seed,
+    }
+
+
+# kind of data set -> what generates it
+WORLDS = {"demo_world": _pictures, "demo_videos": _videos, "demo_sounds": _sounds}

@@ -14,6 +14,7 @@ from demo_world.places import PLACES, WEATHERS
 from demo_world.scene import REFERENCE
 
 OVERSAMPLING = 3
+RAIN_SLANT = -2 / 6.5  # sideways for each unit that a drop falls
 SKY = {  # weather -> colors at the top and at the horizon
     "clear": ((122, 190, 240), (205, 232, 250)),
     "sunny": ((92, 176, 246), (214, 238, 252)),

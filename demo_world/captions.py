@@ -37,7 +37,7 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-class _Writer:
+class Writer:
     """Says things about one scene."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator):
@@ -103,31 +103,31 @@ class _Writer:
 # flying one s (or None); it returns a sentence, or None where it does not apply.
 
 
-def _does(w: _Writer, a, b, s):
+def _does(w: Writer, a, b, s):
     verb = w.verb(a)
     return f"{w.group(a)} {w.finite(a, verb)} {w.going(a, verb)}{w.when(0.5)}"
 
 
-def _doing(w: _Writer, a, b, s):
+def _doing(w: Writer, a, b, s):
     verb = w.verb(a)
     return f"{w.group(a)} {VERBS[verb][2]} {w.going(a, verb)}{w.when(0.5)}"
 
 
-def _both(w: _Writer, a, b, s):
+def _both(w: Writer, a, b, s):
     if b is None:
         return None
     end = f" with {w.group(s)} overhead" if s is not None and w.chance(0.4) else w.when(0.35)
     return f"{w.group(a)} and {w.group(b)} {w.where(a, b)}{end}"
 
 
-def _beside(w: _Writer, a, b, s):
+def _beside(w: Writer, a, b, s):
     if b is None or w.parted(a, b):
         return None
     end = f" {w.where(a, b)}" if w.chance(0.65) else w.when()
     return f"{w.group(a)} {w.pick(('next to', 'beside', 'near'))} {w.group(b)}{end}"
 
 
-def _doing_beside(w: _Writer, a, b, s):
+def _doing_beside(w: Writer, a, b, s):
     if b is None or w.parted(a, b):
         return None
     verb = w.verb(a)
@@ -135,7 +135,7 @@ def _doing_beside(w: _Writer, a, b, s):
     return f"{w.group(a)} {said} {w.pick(('next to', 'near', 'beside'))} {w.group(b)}{w.when(0.4)}"
 
 
-def _sides(w: _Writer, a, b, s):
+def _sides(w: Writer, a, b, s):
     if b is None or abs(a.x - b.x) < LEFT_OF:
         return None
     side, other = ("left", "right") if a.x < b.x else ("right", "left")
@@ -145,7 +145,7 @@ def _sides(w: _Writer, a, b, s):
     return f"{w.group(a)} {w.pick((f'to the {side} of', f'on the {side} of'))} {w.group(b)}{end}"
 
 
-def _place_with(w: _Writer, a, b, s):
+def _place_with(w: Writer, a, b, s):
     words = [w.pick(w.place.names)]
     after = ""
     if w.weather.adjective and w.chance(0.6):
@@ -158,7 +158,7 @@ def _place_with(w: _Writer, a, b, s):
     return f"{article(words[0])} {' '.join(words)}{after} with {w.group(a)}{more}"
 
 
-def _there(w: _Writer, a, b, s):
+def _there(w: Writer, a, b, s):
     more, groups = "", (a,)
     if b is not None and w.chance(0.5):
         more, groups = f" and {w.group(b)}", (a, b)
@@ -166,7 +166,7 @@ def _there(w: _Writer, a, b, s):
     return f"there {'is' if first.startswith('a') else 'are'} {first}{more} {w.where(*groups)}"
 
 
-def _in_weather(w: _Writer, a, b, s):
+def _in_weather(w: Writer, a, b, s):
     if not w.weather.phrases:
         return None
     if b is not None and w.chance(0.6):
@@ -174,14 +174,14 @@ def _in_weather(w: _Writer, a, b, s):
     return f"{w.group(a)} {w.where(a)}{w.when()}"
 
 
-def _shone_on(w: _Writer, a, b, s):
+def _shone_on(w: Writer, a, b, s):
     if w.scene.weather not in SHINES:
         return None
     more, groups = (f" and {w.group(b)}", (a, b)) if b is not None and w.chance(0.4) else ("", (a,))
     return f"{w.pick(SHINES[w.scene.weather])} {w.group(a)}{more} {w.where(*groups)}"
 
 
-def _flying_over(w: _Writer, a, b, s):
+def _flying_over(w: Writer, a, b, s):
     if s is None or abs(s.x - a.x) > ABOVE or s.bottom > a.top:
         return None
     verb = w.verb(s)
@@ -190,11 +190,11 @@ def _flying_over(w: _Writer, a, b, s):
     return f"{w.group(s)} {said} {w.pick(('above', 'over'))} {w.group(a)}{end}"
 
 
-def _under_sky(w: _Writer, a, b, s):
+def _under_sky(w: Writer, a, b, s):
     return s and f"{w.group(a)} {w.where(a)} with {w.group(s)} {w.pick(('in the sky', 'overhead'))}"
 
 
-def _flying(w: _Writer, a, b, s):
+def _flying(w: Writer, a, b, s):
     if s is None:
         return None
     verb = w.verb(s)
@@ -202,19 +202,19 @@ def _flying(w: _Writer, a, b, s):
     return f"{w.group(s)} {said} {w.where(s)}{w.when(0.5)}"
 
 
-def _three(w: _Writer, a, b, s):
+def _three(w: Writer, a, b, s):
     if len(w.scene.standing) < 3:
         return None
     c = w.scene.standing[2]
     return f"{w.group(a)}, {w.group(b)} and {w.group(c)} {w.where(a, b, c)}"
 
 
-def _picture(w: _Writer, a, b, s):
+def _picture(w: Writer, a, b, s):
     more, groups = (f" and {w.group(b)}", (a, b)) if b is not None and w.chance(0.75) else ("", (a,))
     return f"{w.pick(OPENINGS)} {w.group(a)}{more} {w.where(*groups)}{w.when(0.3)}"
 
 
-def _short(w: _Writer, a, b, s):
+def _short(w: Writer, a, b, s):
     return f"{w.group(a)} {w.where(a)}" if b is None or w.chance(0.5) else f"{w.group(a)} and {w.group(b)}"
 
 
@@ -243,7 +243,7 @@ def write_captions(scene: Scene, rng: np.random.Generator) -> list[str]:
 
     The shapes are drawn without replacement while they last, each at most once more after that.
     """
-    writer = _Writer(scene, rng)
+    writer = Writer(scene, rng)
     standing = scene.standing
     a, b, s = standing[0], standing[1] if len(standing) > 1 else None, scene.flying
     captions: list[str] = []

