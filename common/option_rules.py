@@ -56,6 +56,7 @@ NUMBERS = {
     "seed": FROM_0, "sampling.seed": FROM_0_OR_NULL, "decoding.seed": FROM_0_OR_NULL,
     "workers": FROM_0, "encoder.workers": FROM_0_OR_NULL, "encoder.batch_size": COUNT_OR_NULL,
     "*_scenes": FROM_0, "warmup": FROM_0, "warmup_steps": FROM_0, "shift_pixels": FROM_0, "fill_color": FROM_0,
+    "shift_frames": FROM_0, "mask_mels": FROM_0,
     "no_repeat_ngram": FROM_0, "examples": FROM_0, "reconstruct*_steps": FROM_0,
     "varying": FROM_0, "constant": FROM_0,
     "loop.steps": COUNT_OR_NULL, "epochs": COUNT_OR_NULL, "sampling.steps": COUNT_OR_NULL,
@@ -119,6 +120,7 @@ LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
+    "model.sound",
     "encoder.of", "encoder.sound",
 )  # fmt: skip
 ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself

@@ -1,18 +1,25 @@
-"""model.kind=clip: an open_clip model whose towers are both trained from scratch."""
+"""model.kind=clip or clap: an open_clip model whose towers are both trained from scratch, on pictures or sounds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from omegaconf import DictConfig
+from transformers import PreTrainedTokenizerBase
 
 from common.config import plain
 from contrastive.checkpoint import complete_config, save_open_clip
+from contrastive.pairs import Pairs
 from contrastive.picture_pairs import PicturePairs
 from contrastive.setup import Setup
+from contrastive.sound_pairs import SoundPairs
 from contrastive.word_tokenizer import train_word_tokenizer
+from embedding_space.mel import LogMel
 from embedding_space.tables import Tables
 from training.loop import Loop
 
@@ -20,8 +27,59 @@ from training.loop import Loop
 def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     """The setup of configs/model/clip.yaml. Raises ValueError for batch statistics on several processes of a CPU."""
     options = plain(config.model)
-    del options["kind"]
     preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
+
+    def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
+        return PicturePairs(
+            tables,
+            split,
+            loop.device,
+            tokenizer,
+            options["text_cfg"]["context_length"],
+            options["vision_cfg"]["image_size"],
+            preprocess["mean"],
+            preprocess["std"],
+            shift_pixels,
+        )
+
+    return _setup(config, options, tables, loop, preprocess, pairs)
+
+
+def clap_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
+    """The setup of configs/model/clap.yaml: the image tower reads log-mel spectrograms. Raises as `clip_from_scratch`,
+    and for options that `LogMel` refuses."""
+    options = plain(config.model)
+    try:
+        mel = LogMel(**options.pop("sound"))
+    except ValueError as error:
+        raise ValueError(str(error).replace("encoder.sound.", "model.sound.")) from error
+    augmentation = {name: options.pop(name) for name in ("shift_frames", "gain_db", "mask_mels")}
+    size = [mel.mels, mel.frames]
+    options["vision_cfg"]["image_size"] = size
+    preprocess = {
+        "size": size,
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+    }  # open_clip wants some; sounds do not go through it
+
+    def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
+        length = options["text_cfg"]["context_length"]
+        return SoundPairs(tables, split, loop.device, tokenizer, length, mel, **augmentation)
+
+    return _setup(config, options, tables, loop, preprocess, pairs, mel.save)
+
+
+def _setup(
+    config: DictConfig,
+    options: dict[str, Any],
+    tables: Tables,
+    loop: Loop,
+    preprocess: dict[str, Any],
+    pairs: Callable[[PreTrainedTokenizerBase, str], Pairs],
+    save_more: Callable[[Path], None] = lambda folder: None,
+) -> Setup:
+    """Both towers of `options`, what is left of the model's config; `pairs` are those of a tokenizer and a split."""
+    del options["kind"]
     processes = loop.accelerator.num_processes
     if processes > 1 and loop.device.type != "cuda" and "timm_model_name" in options["vision_cfg"]:
         raise ValueError(
@@ -36,20 +94,15 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     model = open_clip.CLIP(**model_config).to(memory_format=torch.channels_last)
     if processes > 1:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+    def save(model: open_clip.CLIP, folder: Path) -> None:
+        save_open_clip(model, folder, model_config, preprocess, tokenizer)
+        save_more(folder)
+
     return Setup(
         model,
-        pairs=lambda split: PicturePairs(
-            tables,
-            split,
-            loop.device,
-            tokenizer,
-            options["text_cfg"]["context_length"],
-            options["vision_cfg"]["image_size"],
-            preprocess["mean"],
-            preprocess["std"],
-            shift_pixels,
-        ),
-        save=partial(save_open_clip, model_config=model_config, preprocess=preprocess, tokenizer=tokenizer),
+        pairs=partial(pairs, tokenizer),
+        save=save,
         load=lambda folder: open_clip.create_model(f"local-dir:{folder}"),
         weights="open_clip_model.safetensors",
     )

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from common.warn import warn_once
+from contrastive.caption_tokens import caption_tokens
 from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
@@ -47,15 +47,7 @@ class PicturePairs(Pairs):
         super().__init__(tables, split, device)
         self.mean, self.std = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
         self.shift_pixels = shift_pixels
-        lengths = map(len, tokenizer(self.captions, verbose=False)["input_ids"])
-        if cut := sum(length > context_length for length in lengths):
-            warn_once(
-                f"{cut:,} of {len(self.captions):,} captions of {split} are longer than "
-                f"model.text_cfg.context_length={context_length} tokens and are read up to there"
-            )
-        self.tokens = tokenizer(
-            self.captions, padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
-        )["input_ids"].to(device)
+        self.tokens = caption_tokens(tokenizer, self.captions, context_length, split).to(device)
         self.pictures = torch.empty(len(self), 3, image_size, image_size, dtype=torch.uint8)
         paths = tables.image_paths(self.image_rows)
         for row, path in enumerate(tqdm(paths, desc=f"read {split} pictures", unit="image", dynamic_ncols=True)):

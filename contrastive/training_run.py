@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from common.config import plain
 from common.registry import look_up
-from contrastive.from_scratch import clip_from_scratch
+from contrastive.from_scratch import clap_from_scratch, clip_from_scratch
 from contrastive.heads_over_towers import heads_over_towers
 from contrastive.manifest import write_manifest
 from contrastive.task import ContrastiveTask, measure
@@ -22,7 +22,7 @@ from training.loop import Loop, LoopConfig
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
-KINDS = {"clip": clip_from_scratch, "heads": heads_over_towers}
+KINDS = {"clip": clip_from_scratch, "clap": clap_from_scratch, "heads": heads_over_towers}
 
 
 def train(config: DictConfig) -> dict[str, float]:

@@ -293,7 +293,9 @@ def test_cones_make_a_modality_gap(configured, tmp_path, offset):
 def test_what_the_options_cannot_mean_is_refused(configured, compose, photos, tmp_path):
     config = configured()
     config.model.kind = "tower"
-    with pytest.raises(ValueError, match=r"Unknown kind of model 'tower' \(option model\.kind\); known: clip, heads"):
+    with pytest.raises(
+        ValueError, match=r"Unknown kind of model 'tower' \(option model\.kind\); known: clip, clap, heads"
+    ):
         train(config)
     for encoder in (None, {"name": "clip", "model": "ViT-B-32"}, {"name": "done", "kind": "towers", "heads": "a"}):
         config = configured(name=f"run_{encoder and encoder['name']}")
