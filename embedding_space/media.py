@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +10,12 @@ Medium = Literal["image", "sound", "video"]
 MEDIA: tuple[Medium, ...] = ("image", "sound", "video")
 NAMES: Mapping[Medium, str] = {"image": "pictures", "sound": "sounds", "video": "videos"}  # of their files, in messages
 ENDINGS: Mapping[Medium, tuple[str, ...]] = {
-    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    "image": (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".ppm"),
     "sound": (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff"),
     "video": (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
 }
+
+GIF = ".gif"
 
 
 def medium_of(path: str | Path) -> Medium | None:
@@ -22,9 +24,16 @@ def medium_of(path: str | Path) -> Medium | None:
     return next((medium for medium in MEDIA if ending in ENDINGS[medium]), None)
 
 
-def sort_by_medium(paths: Iterable[Path]) -> dict[Medium | None, list[Path]]:
-    """{medium, None for other files: its files}, each in the order of `paths`."""
-    files: dict[Medium | None, list[Path]] = {}
-    for path in paths:
-        files.setdefault(medium_of(path), []).append(path)
-    return files
+def has_medium(path: str | Path, medium: Medium) -> bool:
+    """Whether a file is of a medium by its name's ending. A GIF is a picture and a video."""
+    return medium_of(path) == medium or (medium == "video" and Path(path).suffix.lower() == GIF)
+
+
+def media_files(folder: Path, medium: Medium) -> list[Path]:
+    """The files of a medium in a folder and its subfolders, by name, without macOS's `._` companions of them; links
+    that lead nowhere are among them."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if has_medium(path, medium) and not path.name.startswith("._") and not path.is_dir()
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from embedding_space.media import ENDINGS
+from embedding_space.media import ENDINGS, GIF
 from embedding_space.pictures import open_picture
 from embedding_space.streams import decode, open_stream, rewind, scan_span, seek, span, time_of, warn_of_end
 
@@ -18,7 +18,6 @@ from embedding_space.streams import decode, open_stream, rewind, scan_span, seek
 NEAR_SECONDS = 5
 # These have no index of key frames: decoding begins so far before a time that one will be on the way.
 WITHOUT_INDEX, BEFORE_SECONDS = ("mpegts", "mpeg"), 10
-GIF = ".gif"
 
 
 def read_frames(path: str | Path, count: int) -> list[Image.Image]:

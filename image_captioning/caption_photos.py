@@ -1,4 +1,4 @@
-"""Caption pictures, which are files or folders.
+"""Caption pictures, sounds or videos, which are files or folders.
 
 The work behind `scripts/caption.py`.
 """
@@ -13,27 +13,48 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 from tqdm import tqdm
 
 from common.config import drop_nulls
 from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.encoders.load import reload_encoder
+from embedding_space.media import NAMES, Medium, has_medium, medium_of
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.generation import Decoding
 
-PICTURES_AT_ONCE = 1024  # whose patches are kept in memory
+FILES_AT_ONCE = 1024  # whose patches are kept in memory
+SHOWN = 3  # names of files that are left out
 
 
-def find_pictures(paths: list[Path]) -> list[Path]:
-    """These files, and every picture in and below these folders, sorted by name."""
-    endings = Image.registered_extensions()
-    pictures = []
+def find_files(paths: list[Path], medium: Medium) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The files of a medium among these, and in and below these folders, sorted by name.
+
+    A file that is named itself and whose ending says no medium is tried: it is one of them. Hidden files in folders are
+    passed over.
+
+    Returns:
+        Those files, and all others by their kind, {"sounds": ...}.
+    """
+    files: list[Path] = []
+    others: dict[str, list[Path]] = {}
     for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings) if path.is_dir() else [path]
-        pictures += inside
-    return pictures
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        for file in inside if path.is_dir() else [path]:
+            its = medium_of(file)
+            if has_medium(file, medium) or (its is None and not path.is_dir()):
+                files.append(file)
+            else:
+                others.setdefault(NAMES[its] if its else "other files", []).append(file)
+    return files, others
+
+
+def _report_others(others: dict[str, list[Path]], encoder: Encoder) -> None:
+    for kind, files in others.items():
+        names = ", ".join(file.name for file in files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
+        counted = kind if len(files) > 1 else kind.removesuffix("s")
+        reads = f"the encoder {encoder.description['name']} reads {NAMES[encoder.medium]}"
+        print(f"Left out: {len(files):,} {counted} ({names}), for {reads}", file=sys.stderr)
 
 
 def keep_earlier(output_dir: Path, content: bytes) -> None:
@@ -53,38 +74,47 @@ def keep_earlier(output_dir: Path, content: bytes) -> None:
     print(f"The captions of an earlier run are kept as {output_dir / f'captions_{number}.json'}", file=sys.stderr)
 
 
-def encode_in_parts(encoder: Encoder, pictures: list[Path], patches: bool) -> Iterator[tuple[int, EncodedImages]]:
-    """The encoded pictures, `PICTURES_AT_ONCE` at a time, each part with the position of its first one."""
-    starts = range(0, len(pictures), PICTURES_AT_ONCE)
-    parts = [range(start, min(start + PICTURES_AT_ONCE, len(pictures))) for start in starts]
-    with tqdm(total=len(pictures), desc="encode images", unit="image", disable=len(pictures) == 1) as bar:
-        encoded = encoder.encode_image_shards(pictures, parts, patches, done=bar.update)
+def encode_in_parts(encoder: Encoder, files: list[Path], patches: bool) -> Iterator[tuple[int, EncodedImages]]:
+    """The encoded files, `FILES_AT_ONCE` at a time, each part with the position of its first one."""
+    starts = range(0, len(files), FILES_AT_ONCE)
+    parts = [range(start, min(start + FILES_AT_ONCE, len(files))) for start in starts]
+    medium = encoder.medium
+    with tqdm(total=len(files), desc=f"encode {medium}s", unit=medium, disable=len(files) == 1) as bar:
+        encoded = encoder.encode_image_shards(files, parts, patches, done=bar.update)
         yield from zip(starts, encoded, strict=True)
 
 
 def caption(
     config: DictConfig, paths: list[Path], load: Callable[[str], CaptioningModel] = Captioner.load
 ) -> dict[str, str]:
-    """Caption all readable pictures: print the captions, and write `captions.json` and `captions.csv`.
+    """Caption all files that the checkpoint's encoder reads: print the captions, and write `captions.json` and
+    `captions.csv`. Files of another medium, and those that cannot be read, are reported and left out.
 
     Args:
+        paths: files and folders.
         load: makes the captioner of `checkpoint`.
 
     Returns:
         {path: caption}.
 
     Raises:
-        ValueError: no picture, or none that can be read.
+        ValueError: no file of the encoder's medium, or none that can be read.
     """
-    pictures = find_pictures(paths)
-    if not pictures:
-        where = ", ".join(map(str, paths)) or "the arguments"
-        raise ValueError(f"No pictures in {where}: give files or folders, as in python scripts/caption.py photo.jpg")
+    if not paths:
+        raise ValueError("Nothing to caption: give files or folders, as in python scripts/caption.py photo.jpg")
     captioner = load(config.checkpoint)
     encoder = reload_encoder(captioner.image_encoder_description, **drop_nulls(config.encoder))
+    files, others = find_files(paths, encoder.medium)
+    _report_others(others, encoder)
+    if not files:
+        raise ValueError(
+            f"No {NAMES[encoder.medium]} in {', '.join(map(str, paths))}, and the encoder of "
+            f"checkpoint={config.checkpoint}, {encoder.description['name']}, reads nothing else: give some, or another "
+            "checkpoint"
+        )
     captioner.to(encoder.device)
     captions, decoding = {}, Decoding(**config.decoding)
-    for start, encoded in encode_in_parts(encoder, pictures, captioner.reads_patches):
+    for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)
         if not encoded.kept:
@@ -93,9 +123,9 @@ def caption(
         reranker = captioner.reranker(encoded.rows, encoder) if decoding.clip_weight else None
         progress = len(encoded.kept) > 1
         texts = captioner.caption(inputs, decoding, config.batch_size, progress, config.precision, reranker, start)
-        captions |= {str(pictures[start + i]): text for i, text in zip(encoded.kept, texts, strict=True)}
+        captions |= {str(files[start + i]): text for i, text in zip(encoded.kept, texts, strict=True)}
     if not captions:
-        raise ValueError(f"None of the {len(pictures)} pictures can be read")
+        raise ValueError(f"None of the {len(files)} {NAMES[encoder.medium]} can be read")
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     # File names may have characters that UTF-8 lacks; JSON's escapes replace them.

@@ -1,4 +1,4 @@
-"""Caption pictures: files and folders, in any order with options. See configs/caption.yaml.
+"""Caption photos, sounds or videos: files and folders, in any order with options. See configs/caption.yaml.
 
 python scripts/caption.py photo.jpg folder/ checkpoint=outputs/image_captioning/demo_c3_seed0
 """
@@ -17,7 +17,7 @@ from common.cli import command, exists, fail
 def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Split command-line arguments into existing files or folders and the rest, which is for Hydra.
 
-    A name may hold anything, `=` and quotes included: what exists is a picture.
+    A name may hold anything, `=` and quotes included: what exists is a file to caption.
 
     Raises:
         FileNotFoundError: an argument neither exists nor is an option.
@@ -29,12 +29,12 @@ def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
         elif "=" in argument or argument.startswith(("-", "~", "+")):
             options.append(argument)
         else:
-            raise FileNotFoundError(f"There is no picture or folder {argument!r}")
+            raise FileNotFoundError(f"There is no file or folder {argument!r}")
     return paths, options
 
 
 def main() -> None:
-    """The command line: pictures, and options of `configs/caption.yaml`."""
+    """The command line: files and folders, and options of `configs/caption.yaml`."""
     try:
         paths, sys.argv[1:] = take_paths(sys.argv[1:])
     except FileNotFoundError as error:

@@ -23,14 +23,17 @@ def read_sidecars(photos: Sequence[Path], source: Path, split: str) -> Iterator[
             several; or a .txt and a .json differ.
     """
     if not photos:
-        raise ValueError(f"There is no picture in {source} (options dataset.source and dataset.captions)")
+        raise ValueError(
+            f"There is no picture in {source}, or whatever dataset.medium is (options dataset.source and "
+            "dataset.captions)"
+        )
     folder = Path(os.path.commonpath([photo.parent for photo in photos]))
     taken = Taken(folder)
     by_stem: dict[Path, Path] = {}
     for photo in photos:
         other = by_stem.setdefault(photo.with_suffix(""), photo)
         if other != photo:
-            raise ValueError(f"{other} and {photo.name} are two pictures of one name, and share their caption's file")
+            raise ValueError(f"{other} and {photo.name} are two files of one name, and share their caption's file")
     for photo in photos:
         taken.rows += 1
         texts = _captions(photo, taken)

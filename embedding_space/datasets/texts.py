@@ -9,6 +9,7 @@ from pathlib import Path
 
 from embedding_space.datasets.caption_files import Keys, read_entries
 from embedding_space.datasets.records import Photo, Taken
+from embedding_space.media import medium_of
 from embedding_space.splits import is_held_out
 
 
@@ -90,7 +91,7 @@ def photo_number(name: str) -> str:
     COCO_val2014_000000391895.jpg, 000000391895.jpg and 391895 are the same, so are Flickr8k's
     1007129816_e794419615.jpg and Flickr30k's 1007129816.jpg.
     """
-    stem = Path(name).stem if re.search(r"\.(jpe?g|png|webp|bmp|gif|tiff?)$", name, re.IGNORECASE) else name
+    stem = Path(name).stem if medium_of(name) else name
     number = re.fullmatch(r"(?:COCO_\w+?20\d\d_)?0*(\d+)(?:_[0-9a-f]{10})?", stem)
     return number[1] if number else stem
 

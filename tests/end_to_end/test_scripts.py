@@ -25,7 +25,7 @@ from evaluation.captions.prediction_files import read_predictions
 from evaluation.captions.result import EvaluationResult
 from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import results_table
-from image_captioning.caption_photos import caption, find_pictures
+from image_captioning.caption_photos import caption, find_files
 from image_captioning.captioner import Captioner
 from image_captioning.eval_coco import evaluate
 from image_captioning.evaluate import evaluate_captioner
@@ -297,7 +297,7 @@ def test_existing_paths_are_pictures_whatever_they_look_like_and_the_rest_is_hyd
     )
     assert [str(path) for path in paths] == ["plain.png", "sub folder/a=b.png", "sub folder"]
     assert options == ["decoding=beam", "~seed", "--cfg=job"]
-    with pytest.raises(FileNotFoundError, match=r"no picture or folder 'typo.jpg'"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder 'typo.jpg'"):
         take_paths(["typo.jpg"])
 
 
@@ -311,7 +311,7 @@ def test_caption_says_when_there_is_nothing_to_caption(demo, compose, tmp_path):
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(ValueError, match="None of the 1 pictures"):
         caption(config, [tmp_path / "x.jpg"])
-    assert find_pictures([tmp_path]) == [tmp_path / "x.jpg"]
+    assert find_files([tmp_path], "image") == ([tmp_path / "x.jpg"], {})
 
 
 def test_caption_as_a_command_takes_awkward_names_and_fails_in_one_sentence(demo, pictures):

@@ -10,6 +10,7 @@ import pytest
 
 from comparison.prepare_data import prepare
 from embedding_space.datasets import make_tables
+from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.tables import TableWriter, read_tables, write_tables
 
 
@@ -130,7 +131,7 @@ def test_side_car_texts_of_img2dataset(tmp_path, config, capsys):
     with pytest.raises(ValueError, match="has 2 lines, which may be one caption or several"):
         make_tables(config("folder", "dataset.name=mine", "dataset.captions=null"))
     write(shard / "000000000.png")
-    with pytest.raises(ValueError, match="two pictures of one name"):
+    with pytest.raises(ValueError, match="two files of one name"):
         make_tables(config("folder", "dataset.name=mine", "dataset.captions=null"))
 
 
@@ -198,3 +199,14 @@ def test_damaged_tables_are_refused_by_their_name(tmp_path):
 def test_half_a_character_in_ones_own_rows_is_refused_by_its_id(tmp_path):
     with pytest.raises(ValueError, match="The caption of 'c7' cannot be written"), TableWriter(tmp_path) as writer:
         writer.caption("c7", None, "half \ud83d", "train")
+
+
+@pytest.mark.parametrize(("medium", "kept"), [("image", "a.jpg"), ("sound", "a.ogg"), ("video", "a.mp4")])
+def test_the_medium_decides_which_files_of_a_folder_are_taken(tmp_path, medium, kept):
+    for name in ("a.jpg", "a.ogg", "a.mp4", "a.txt", "._a.mp4"):
+        (tmp_path / name).write_text("a caption")
+    alone = [photo.path.name for photo in read_image_folders(tmp_path, {"train": "."}, medium)]
+    beside = list(read_captioned_folder(tmp_path, None, ".", "train", "image", "caption", "split", medium))
+    assert alone == [photo.path.name for photo in beside] == [kept] and beside[0].captions == ("a caption",)
+    with pytest.raises(ValueError, match=r"dataset\.medium='film' must be one of image, sound, video"):
+        list(read_image_folders(tmp_path, {"train": "."}, "film"))
