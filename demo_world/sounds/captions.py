@@ -1,4 +1,8 @@
-"""Captions of a scene that sounds: what is heard, how often and in which order, and nothing untrue."""
+"""Captions of a scene that sounds: what is heard, how often and in which order, and nothing untrue.
+
+People do not say everything: captions name 94% of the sources, 84% of those of scenes with an order say it, and 65% of
+the sources that are heard several times come with a number.
+"""
 
 from __future__ import annotations
 
