@@ -120,14 +120,23 @@ LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
-    "encoder.of", "encoder.sound",
+    "encoder.sound",
 )  # fmt: skip
 ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.
 BESIDE = {
-    "encoder": ("device", "sha256", "sound", "image_tower.resize", "image_tower.sha256", "text_tower.sha256"),
+    "encoder": (
+        "device",
+        "sha256",
+        "sound",
+        "of.kind",
+        "of.heads",
+        "image_tower.resize",
+        "image_tower.sha256",
+        "text_tower.sha256",
+    ),
     "decoding": (),
     "dataset": (),
 }
