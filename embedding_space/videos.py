@@ -15,6 +15,7 @@ from embedding_space.media import ENDINGS, GIF
 from embedding_space.pictures import open_picture
 from embedding_space.streams import decode, open_stream, rewind, scan_span, seek, span, time_of, warn_of_end
 
+FRAMES = 5  # of a video, as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
 # Decoding so far ahead takes as long as a seek and decoding from a key frame: encoders write one every 250 frames.
 NEAR_SECONDS = 5
 # These have no index of key frames: decoding begins so far before a time that one will be on the way.

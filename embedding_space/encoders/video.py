@@ -15,10 +15,9 @@ from common.extras import require
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from embedding_space.media import NAMES, Medium
-from embedding_space.videos import frame_grid, read_frames
+from embedding_space.videos import FRAMES, frame_grid, read_frames
 
 Pooling = Literal["mean", "grid"]
-FRAMES = 5  # as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
 
 
 class LoadFrames:

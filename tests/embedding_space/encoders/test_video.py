@@ -96,7 +96,7 @@ def test_bad_options_are_refused():
             video_encoder(**options)
     with pytest.raises(ValueError, match="videos has no patch tokens"):
         _ = video_encoder().patch_shape
-    with pytest.raises(ValueError, match="reads videos, no pictures"):
+    with pytest.raises(ValueError, match="videos has no transform of pictures"):
         _ = video_encoder().preprocess
 
 
