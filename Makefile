@@ -28,8 +28,11 @@ $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $(DOCS_READY)
 
+# Captions of pictures; or `make demo modality=sound`, `make demo modality=video`.
+modality ?= image
+
 demo: $(READY)
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/demo.py modality=$(modality)
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not gpu"
@@ -55,4 +58,4 @@ docs: $(DOCS_READY)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf outputs site data/demo data/demo_pretrain
+	rm -rf outputs site data/demo*

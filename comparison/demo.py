@@ -1,4 +1,4 @@
-"""The demo: prepare the world, train every method, evaluate, and write a report.
+"""The demo: prepare a world of pictures, sounds or videos, train every method, evaluate, and write a report.
 
 The work behind `scripts/demo.py`.
 """
@@ -18,12 +18,14 @@ from common.config import compose_config, override
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
+from common.registry import look_up
 from comparison.methods import STAGES, find_methods
 from comparison.prepare_data import prepare
 from comparison.runs import MethodRuns, shared_trainings
 from comparison.stages import Stage, StageClock
 from ddpm.bridge import load_text_diffusion, reverse_diffusion
 from ddpm.diffusion import TextDiffusion
+from embedding_space.media import NAMES
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
@@ -37,18 +39,19 @@ from image_captioning.generation import Decoding
 
 REPORT = Stage("writing the report", "report", 20)
 SUMMARY = (
-    "Ways across the gap between images and texts, on the demo world: a decoder is trained on {train:,} captions "
-    "without a picture, then writes captions for {test:,} pictures that it has never seen.\n\n"
-    "The pictures are composed of OpenMoji graphics (openmoji.org, CC BY-SA 4.0)."
+    "Ways across the gap between {medium}s and texts, on the demo world: a decoder is trained on {train:,} captions "
+    "without a {single}, then writes captions for {test:,} {files} that it has never met.\n\n{license}"
 )
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
 
 
 def run_demo(config: DictConfig) -> ComparisonResult:
     """Run as `configs/demo.yaml` says; returns what `results.json` holds. Finished stages are re-used."""
-    overrides = [override("output_dir", f"{config.runs_dir}/prepare_data/demo"), *config.prepare]
-    preparing = compose_config("prepare_data", *overrides)
-    method_runs = _method_runs(config, Path(preparing.dataset.root), preparing.encoder.name)
+    data = look_up(config.modality, config.worlds, "modality", "modality")
+    chosen = [f"dataset={data.dataset}", f"encoder={data.encoder}"]
+    prepare_dir = override("output_dir", f"{config.runs_dir}/prepare_data/{data.dataset}")
+    preparing = compose_config("prepare_data", *chosen, prepare_dir, *config.prepare)
+    method_runs = _method_runs(config, preparing)
     method_runs.check(config.seeds)
     if preparing.text_splits is None:
         preparing.text_splits = method_runs.text_splits(preparing.dataset.text_split, config.seeds[0])
@@ -68,8 +71,15 @@ def run_demo(config: DictConfig) -> ComparisonResult:
     with clock.stage(REPORT.label):
         result = ComparisonResult(
             facts={**facts, "world": world["world_hash"]},
-            title="Captioning images after training on text alone",
-            summary=SUMMARY.format(train=train, test=test),
+            title=f"Captioning {config.modality}s after training on text alone",
+            summary=SUMMARY.format(
+                train=train,
+                test=test,
+                medium=config.modality,
+                single=NAMES[config.modality].removesuffix("s"),
+                files=NAMES[config.modality],
+                license=world["licence"],
+            ),
             config=plain(config),
             store=store.hash,
             store_path=str(store.path),
@@ -82,22 +92,25 @@ def run_demo(config: DictConfig) -> ComparisonResult:
             plots=_plots(config, store, method_runs, output_dir),
         )
         text = write_comparison(output_dir, result, config.examples, config.picture_side)
-        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
+        if config.modality == "image":
+            save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
     print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
     return result
 
 
-def _method_runs(config: DictConfig, root: Path, encoder: str) -> MethodRuns:
+def _method_runs(config: DictConfig, preparing: DictConfig) -> MethodRuns:
+    root = Path(preparing.dataset.root)
     return MethodRuns(
-        name="demo",
+        name=preparing.dataset.name,
         runs_dir=config.runs_dir,
-        store=root / encoder,
+        store=root / preparing.encoder.name,
         methods=find_methods(config.methods, config.oracles),
         decodings={config.decoding.strategy: Decoding(**config.decoding)},
         split=config.split,
         scoring=Scoring(tuple(config.metrics), f"{root}/.cache"),
         overrides={stage: config[option] for stage, option in STAGES.items()},
+        groups={} if config.modality == "image" else {"dataset": preparing.dataset, "encoder": preparing.encoder},
         ending="{split}",
     )
 
