@@ -54,7 +54,7 @@ NOT_NEGATIVE, NOT_NEGATIVE_OR_NULL = Number(least=0), Number(least=0, null=True)
 SHARE, BELOW_1 = Number(least=0, most=1), Number(least=0, below=1)
 NUMBERS = {
     "seed": FROM_0, "sampling.seed": FROM_0_OR_NULL, "decoding.seed": FROM_0_OR_NULL,
-    "encoder.seconds": POSITIVE_OR_NULL,
+    "encoder.seconds": POSITIVE_OR_NULL, "encoder.side": COUNT_OR_NULL,
     "workers": FROM_0, "encoder.workers": FROM_0_OR_NULL, "encoder.batch_size": COUNT_OR_NULL,
     "*_scenes": FROM_0, "warmup": FROM_0, "warmup_steps": FROM_0, "shift_pixels": FROM_0, "fill_color": FROM_0,
     "shift_frames": FROM_0, "mask_mels": FROM_0,
