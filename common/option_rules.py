@@ -54,6 +54,7 @@ NOT_NEGATIVE, NOT_NEGATIVE_OR_NULL = Number(least=0), Number(least=0, null=True)
 SHARE, BELOW_1 = Number(least=0, most=1), Number(least=0, below=1)
 NUMBERS = {
     "seed": FROM_0, "sampling.seed": FROM_0_OR_NULL, "decoding.seed": FROM_0_OR_NULL,
+    "encoder.seconds": POSITIVE_OR_NULL,
     "workers": FROM_0, "encoder.workers": FROM_0_OR_NULL, "encoder.batch_size": COUNT_OR_NULL,
     "*_scenes": FROM_0, "warmup": FROM_0, "warmup_steps": FROM_0, "shift_pixels": FROM_0, "fill_color": FROM_0,
     "shift_frames": FROM_0, "mask_mels": FROM_0,
@@ -121,15 +122,23 @@ LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
-    "model.sound", "dataset.lists", "dataset.phrases",
-    "encoder.of", "encoder.sound",
+    "model.sound", "encoder.sound", "dataset.phrases",
 )  # fmt: skip
 ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.
 BESIDE = {
-    "encoder": ("device", "sha256", "sound", "image_tower.resize", "image_tower.sha256", "text_tower.sha256"),
+    "encoder": (
+        "device",
+        "sha256",
+        "sound",
+        "of.kind",
+        "of.heads",
+        "image_tower.resize",
+        "image_tower.sha256",
+        "text_tower.sha256",
+    ),
     "decoding": (),
     "dataset": (),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from common.config import plain
 from contrastive.checkpoint import complete_config, save_open_clip
 from contrastive.pairs import Pairs
-from contrastive.picture_pairs import PicturePairs
+from contrastive.picture_pairs import PicturePairs, ReadPicture, ReadVideo
 from contrastive.setup import Setup
 from contrastive.sound_pairs import SoundPairs
 from contrastive.word_tokenizer import train_word_tokenizer
@@ -25,9 +26,14 @@ from training.loop import Loop
 
 
 def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
-    """The setup of configs/model/clip.yaml. Raises ValueError for batch statistics on several processes of a CPU."""
+    """The setup of configs/model/{clip,video_clip}.yaml.
+
+    Raises ValueError for batch statistics on several processes of a CPU.
+    """
     options = plain(config.model)
     preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
+    frames, size = options.pop("frames", None), options["vision_cfg"]["image_size"]
+    read = ReadPicture(size) if frames is None else ReadVideo(frames, frame_side(size, frames))
 
     def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
         return PicturePairs(
@@ -36,13 +42,24 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
             loop.device,
             tokenizer,
             options["text_cfg"]["context_length"],
-            options["vision_cfg"]["image_size"],
+            read,
             preprocess["mean"],
             preprocess["std"],
             shift_pixels,
         )
 
     return _setup(config, options, tables, loop, preprocess, pairs)
+
+
+def frame_side(image_size: int, frames: int) -> int:
+    """Pixels of a frame in a square grid of them. Raises ValueError where the grid is no square or is not filled."""
+    columns = math.isqrt(frames)
+    if columns**2 != frames or image_size % columns:
+        raise ValueError(
+            f"model.frames={frames} fill no square grid of model.vision_cfg.image_size={image_size} pixels: take 1, "
+            "4, 9 or 16, and a size that their root divides"
+        )
+    return image_size // columns
 
 
 def clap_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from common.cores import map_over_cores
 from contrastive.caption_tokens import caption_tokens
 from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
+from embedding_space.videos import frame_grid
 from training.batches import StepRandom
+
+WORTH_PROCESSES = 2000  # files
 
 
 class PicturePairs(Pairs):
@@ -23,7 +30,7 @@ class PicturePairs(Pairs):
 
     Args:
         context_length: tokens; longer captions are cut, with a warning that counts them.
-        image_size: pixels.
+        read: makes a file (3, H, W) uint8: `ReadPicture`, or `ReadVideo` for videos.
         mean, std: of each color channel, from 0 to 1; pictures are normalized with them.
         shift_pixels: the greatest shift of training pictures, in each direction.
 
@@ -39,7 +46,7 @@ class PicturePairs(Pairs):
         device: torch.device,
         tokenizer: PreTrainedTokenizerBase,
         context_length: int,
-        image_size: int,
+        read: Callable[[Path], np.ndarray],
         mean: list[float],
         std: list[float],
         shift_pixels: int,
@@ -48,11 +55,7 @@ class PicturePairs(Pairs):
         self.mean, self.std = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
         self.shift_pixels = shift_pixels
         self.tokens = caption_tokens(tokenizer, self.captions, context_length, split).to(device)
-        self.pictures = torch.empty(len(self), 3, image_size, image_size, dtype=torch.uint8)
-        paths = tables.image_paths(self.image_rows)
-        for row, path in enumerate(tqdm(paths, desc=f"read {split} pictures", unit="image", dynamic_ncols=True)):
-            self.pictures[row] = read_picture(path, image_size)
-        self.pictures = self.pictures.to(device)
+        self.pictures = read_all(tables.image_paths(self.image_rows), read, f"read {split} pictures").to(device)
 
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         pixels = self.pictures[pictures]
@@ -69,12 +72,42 @@ class PicturePairs(Pairs):
         return (pictures.float() / 255 - self.mean) / self.std
 
 
-def read_picture(path: Path, size: int) -> Tensor:
+def read_all(paths: Sequence[Path], read: Callable[[Path], np.ndarray], label: str) -> Tensor:
+    """(N, ...) what `read` makes of the files, by as many processes as there are cores."""
+    arrays: Tensor | None = None
+    with map_over_cores(len(paths) >= WORTH_PROCESSES, chunksize=64) as each:
+        items = each(read, paths)
+        for row, item in enumerate(tqdm(items, label, len(paths), unit="file", dynamic_ncols=True)):
+            value = torch.from_numpy(item)
+            if arrays is None:
+                arrays = torch.empty(len(paths), *value.shape, dtype=value.dtype)
+            arrays[row] = value
+    assert arrays is not None  # a split has at least one image
+    return arrays
+
+
+@dataclass(frozen=True)
+class ReadPicture:
     """A picture file -> (3, size, size) uint8: the shorter side resized, the center cropped."""
-    picture = pil_to_tensor(open_picture(path))
-    if picture.shape[-2:] != (size, size):
-        picture = center_crop(resize(picture, [size], antialias=True), [size, size])
-    return picture
+
+    size: int
+
+    def __call__(self, path: Path) -> np.ndarray:
+        picture = pil_to_tensor(open_picture(path))
+        if picture.shape[-2:] != (self.size, self.size):
+            picture = center_crop(resize(picture, [self.size], antialias=True), [self.size, self.size])
+        return picture.numpy()
+
+
+@dataclass(frozen=True)
+class ReadVideo:
+    """A video file -> (3, H, W) uint8: one picture of its frames (`frame_grid`)."""
+
+    frames: int
+    side: int
+
+    def __call__(self, path: Path) -> np.ndarray:
+        return pil_to_tensor(frame_grid(path, self.frames, self.side)).numpy()
 
 
 def shift(pictures: Tensor, dx: Tensor, dy: Tensor) -> Tensor:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from common.cores import map_over_cores
 from contrastive.caption_tokens import caption_tokens
 from contrastive.pairs import Pairs
-from contrastive.picture_pairs import shift
+from contrastive.picture_pairs import read_all, shift
 from embedding_space.mel import LogMel
 from embedding_space.tables import Tables
 from training.batches import StepRandom
-
-WORTH_PROCESSES = 2000  # sounds
 
 
 class SoundPairs(Pairs):
@@ -53,9 +50,8 @@ class SoundPairs(Pairs):
         super().__init__(tables, split, device)
         self.mel, self.shift_frames, self.gain_db, self.mask_mels = mel, shift_frames, gain_db, mask_mels
         self.tokens = caption_tokens(tokenizer, self.captions, context_length, split).to(device)
-        self.spectrograms = read_spectrograms(tables.image_paths(self.image_rows), mel, f"read {split} sounds").to(
-            device
-        )
+        paths = tables.image_paths(self.image_rows)
+        self.spectrograms = read_all(paths, ReadSound(mel), f"read {split} sounds").to(device)
 
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         sounds = self.spectrograms[pictures].float()[:, None]
@@ -77,23 +73,13 @@ class SoundPairs(Pairs):
         return sounds.expand(-1, self.mel.channels, -1, -1)
 
 
-def read_spectrograms(paths: Sequence[Path], mel: LogMel, label: str) -> Tensor:
-    """(N, mels, frames) float16: the sounds in files, by as many processes as there are cores. Raises as `LogMel`."""
-    spectrograms = torch.empty(len(paths), mel.mels, mel.frames, dtype=torch.float16)
-    with map_over_cores(len(paths) >= WORTH_PROCESSES, chunksize=64) as each:
-        read = each(_OneChannel(mel), paths)
-        for row, sound in enumerate(tqdm(read, label, len(paths), unit="sound", dynamic_ncols=True)):
-            spectrograms[row] = torch.from_numpy(sound)
-    return spectrograms
+@dataclass(frozen=True)
+class ReadSound:
+    """A sound file -> (mels, frames) float16: one channel of its spectrogram."""
 
+    mel: LogMel
 
-class _OneChannel:
-    """A file -> (mels, frames) float16 as an array, which travels between processes by value."""
-
-    def __init__(self, mel: LogMel):
-        self.mel = mel
-
-    def __call__(self, path: Path) -> Any:
+    def __call__(self, path: Path) -> np.ndarray:
         return self.mel(path)[0].half().numpy()
 
 

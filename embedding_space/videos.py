@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from embedding_space.media import ENDINGS, GIF
 from embedding_space.pictures import open_picture
 from embedding_space.streams import decode, open_stream, rewind, scan_span, seek, span, time_of, warn_of_end
 
+FRAMES = 5  # of a video, as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
 # Decoding so far ahead takes as long as a seek and decoding from a key frame: encoders write one every 250 frames.
 NEAR_SECONDS = 5
 # These have no index of key frames: decoding begins so far before a time that one will be on the way.
@@ -50,6 +52,24 @@ def read_frames(path: str | Path, count: int) -> list[Image.Image]:
             warn_of_end(path, end, last)
             frames, _ = _frames_at(container, stream, middles(*scan_span(container, stream), count))
     return frames
+
+
+def frame_grid(path: str | Path, count: int, side: int) -> Image.Image:
+    """`count` frames of a video as one picture, in rows of the square root of `count`, rounded up.
+
+    This is a super image (SIFAR, arXiv 2106.14104, section 3.2), in which a tower of pictures can learn to see motion.
+
+    Args:
+        side: in pixels; of each frame the central square is resized to it. Places without a frame are black.
+
+    Raises as `read_frames`.
+    """
+    columns = math.ceil(math.sqrt(count))
+    grid = Image.new("RGB", (columns * side, math.ceil(count / columns) * side))
+    for number, frame in enumerate(read_frames(path, count)):
+        row, column = divmod(number, columns)
+        grid.paste(ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC), (column * side, row * side))
+    return grid
 
 
 def middles(begin: Fraction, end: Fraction, count: int) -> list[Fraction]:

@@ -101,8 +101,9 @@ def wander(rng: np.random.Generator, seconds: float, per_second: float, low: flo
 
 
 def scatter(count: int, starts: np.ndarray, grains: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum of grains, each starting at its sample; what reaches over the end is cut."""
+    """The sum of grains, each starting at its sample, or at the first one; what is over the end is cut."""
     wave = np.zeros(count + max((len(grain) for grain in grains), default=0))
-    for start, grain in zip(starts, grains, strict=True):
-        wave[start : start + len(grain)] += grain
+    for start, grain in zip(np.maximum(starts, 0), grains, strict=True):
+        if start < count:
+            wave[start : start + len(grain)] += grain
     return wave[:count]

@@ -92,7 +92,7 @@ class Encoder:
         Raises:
             ValueError: the encoder reads no pictures.
         """
-        raise ValueError(f"The encoder {self.description['name']} reads {NAMES[self.medium]}, no pictures")
+        raise ValueError(f"The encoder {self.description['name']} has no transform of pictures")
 
     @property
     def load(self) -> Callable[[Path], Tensor]:

@@ -7,7 +7,10 @@ from typing import Any
 
 # What embeddings depend on. Not the name, nor the precision, which changes them by no more than rounding; nor where
 # weights, heads or imported files are: weights that have a sha256 are known by it.
-DEPENDS_ON = ("model", "pretrained", "sha256", "image_tower", "text_tower", "frames", "pooling", "of", "sound")
+DEPENDS_ON = (
+    "model", "pretrained", "sha256", "image_tower", "text_tower", "frames", "pooling", "side", "of", "sound", "seconds",
+    "crop", "short", "medium",
+)  # fmt: skip
 NESTED = "of"  # the encoder that another one is made of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from embedding_space.encoders.base import Encoder
 
-KINDS = ("open_clip", "towers", "video", "imported")
+KINDS = ("open_clip", "towers", "video", "clap", "imagebind", "imported")
 
 
 def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, **options: Any) -> Encoder:
@@ -16,7 +16,8 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
     Args:
         name: the encoder's short name; its stores' folder name.
         kind: "open_clip" (`OpenClipEncoder`), "towers" (`TowerEncoder`: separate image and text towers), "video"
-            (`VideoEncoder`: an encoder of pictures on frames), or "imported": rows of other codebases
+            (`VideoEncoder`: an encoder of pictures on frames), "clap" (`ClapEncoder`: sounds), "imagebind"
+            (`ImageBindEncoder`: any medium), or "imported": rows of other codebases
             (`peers.importer.import_embeddings`), from the open_clip encoder named then.
         sha256: of the weights that are expected, where the description has it.
         options: what that kind of encoder takes.
@@ -41,6 +42,10 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
         from embedding_space.encoders.tower_encoder import TowerEncoder as Kind
     elif kind == "video":
         from embedding_space.encoders.video import VideoEncoder as Kind
+    elif kind == "clap":
+        from embedding_space.encoders.clap_encoder import ClapEncoder as Kind
+    elif kind == "imagebind":
+        from embedding_space.encoders.imagebind_encoder import ImageBindEncoder as Kind
     else:
         raise ValueError(f"encoder.kind={kind!r} of encoder={name} must be one of {', '.join(KINDS)}")
     encoder = Kind(name, **options)

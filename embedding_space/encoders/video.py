@@ -1,4 +1,4 @@
-"""Videos by any encoder of pictures: the mean of a few frames' rows."""
+"""Videos by any encoder of pictures: the mean of a few frames' rows, or the row of a picture of these frames."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from common.extras import require
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from embedding_space.media import NAMES, Medium
-from embedding_space.videos import read_frames
+from embedding_space.videos import FRAMES, frame_grid, read_frames
 
-Pooling = Literal["mean"]
-FRAMES = 5  # as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
+Pooling = Literal["mean", "grid"]
 
 
 class LoadFrames:
@@ -37,20 +36,34 @@ class LoadFrames:
         return torch.stack([self.preprocess(frame) for frame in read_frames(path, self.count)])
 
 
+class LoadGrid:
+    """A video file as one picture of its frames, preprocessed (`frame_grid`)."""
+
+    def __init__(self, preprocess: Callable[[Image.Image], Tensor], count: int, side: int):
+        self.preprocess, self.count, self.side = preprocess, count, side
+
+    def __call__(self, path: Path) -> Tensor:
+        """A file -> (3, H, W). Raises as `read_frames`."""
+        return self.preprocess(frame_grid(path, self.count, self.side))
+
+
 class VideoEncoder(Encoder):
     """Videos as the mean of their frames' unit rows, brought to unit length; texts as the picture encoder's.
 
-    A mean knows no order: a video and its reverse have one row.
+    A mean knows no order: a video and its reverse have one row. A grid does, if the tower was trained on such
+    (`python -m contrastive.train model=video_clip`).
 
     Args:
         name: the encoder's short name; its stores' folder name.
         of: the picture encoder, as its config or description; batch size, precision and device are this one's.
         frames: how many of a video (`read_frames`).
-        pooling: of the frames' rows: "mean".
+        pooling: "mean" of the frames' rows; or "grid", the row of one picture of all frames.
+        side: of a frame in that picture, in pixels.
         options: those of `Encoder`; `batch_size` counts videos.
 
     Attributes:
-        description: `name`, `kind`, `frames`, `pooling`, `precision` and `of`, the picture encoder's description.
+        description: `name`, `kind`, `frames`, `pooling`, `side` of a grid, `precision` and `of`, the picture encoder's
+            description.
 
     Raises:
         ValueError: an option is out of range, or `of` is no encoder of pictures.
@@ -60,7 +73,13 @@ class VideoEncoder(Encoder):
     medium: Medium = "video"
 
     def __init__(
-        self, name: str, of: Mapping[str, Any], frames: int = FRAMES, pooling: Pooling = "mean", **options: Any
+        self,
+        name: str,
+        of: Mapping[str, Any],
+        frames: int = FRAMES,
+        pooling: Pooling = "mean",
+        side: int | None = None,
+        **options: Any,
     ):
         super().__init__(**options)
         require("av")
@@ -68,12 +87,17 @@ class VideoEncoder(Encoder):
             raise ValueError(f"encoder.frames={frames} must be a whole number, at least 1")
         if pooling not in get_args(Pooling):
             raise ValueError(f"encoder.pooling={pooling!r} must be one of {', '.join(get_args(Pooling))}")
+        if (side is None) == (pooling == "grid") or (side is not None and side < 1):
+            raise ValueError(
+                f"encoder.side={side} with encoder.pooling={pooling}: frames of a grid, and no others, need a side in "
+                "pixels, at least 1"
+            )
         shared = {"batch_size": self.batch_size, "precision": self.precision, "device": str(self.device)}
         self.pictures = load_encoder(**{"name": name, **of, **shared, "workers": 0})
         if self.pictures.medium != "image":
             read = NAMES[self.pictures.medium]
             raise ValueError(f"encoder.of of encoder={name} reads {read}: it must be an encoder of pictures")
-        self.frames = frames
+        self.frames, self.pooling, self.side = frames, pooling, side
         self.dims, self.joint = self.pictures.dims, self.pictures.joint
         inner = {key: value for key, value in self.pictures.description.items() if key != "precision"}
         self.description = {
@@ -81,16 +105,21 @@ class VideoEncoder(Encoder):
             "kind": "video",
             "frames": frames,
             "pooling": pooling,
+            **({} if side is None else {"side": side}),
             "precision": self.precision,
             "of": inner,
         }
 
     @property
     def load(self) -> Callable[[Path], Tensor]:
+        if self.side is not None:
+            return LoadGrid(self.pictures.preprocess, self.frames, self.side)
         return LoadFrames(self.pictures.preprocess, self.frames)
 
     def image_features(self, pictures: Tensor) -> Tensor:
-        """(B, F, 3, H, W) -> (B, D): the mean of the frames' unit rows."""
+        """(B, F, 3, H, W) -> (B, D), the mean of the frames' unit rows; of grids (B, 3, H, W) -> (B, D)."""
+        if self.pooling == "grid":
+            return self.pictures.image_features(pictures)
         rows = self.pictures.image_features(pictures.flatten(0, 1))
         return F.normalize(rows.float(), dim=-1).unflatten(0, pictures.shape[:2]).mean(dim=1)
 

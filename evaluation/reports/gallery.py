@@ -7,10 +7,9 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-from PIL.Image import Image
 
-from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
+from embedding_space.videos import FRAMES
 from evaluation.captions.patch_selection import FILE as PATCHES
 from evaluation.captions.patch_selection import read_selections
 from evaluation.captions.prediction_files import read_predictions
@@ -56,6 +55,8 @@ def gallery_examples(
             {method: texts[image_ids[row]] for method, texts in captions.items()},
             {method: float(values[image_ids[row]]) for method, values in by_id.items()},
             {method: of[image_ids[row]] for method, of in selected.items() if image_ids[row] in of},
+            store.manifest.medium,
+            store.manifest.encoder.get("frames", FRAMES),
         )
         for row in chosen_rows(scores, len(image_ids), count)
     ]
@@ -110,13 +111,3 @@ def patch_layers(examples: Sequence[Example]) -> list[list[str]]:
         else:
             layers.append([method])
     return layers
-
-
-def thumbnail(example: Example, side: int) -> Image | None:
-    """The picture, at most `side` pixels long; None when it cannot be read."""
-    try:
-        picture = open_picture(example.image_path)
-    except (FileNotFoundError, ValueError):
-        return None
-    picture.thumbnail((side, side))
-    return picture

@@ -15,9 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from common.files import write_whole
+from embedding_space.media import NAMES
 from evaluation.reports.forest import Forest
-from evaluation.reports.gallery import patch_layers, sorting, thumbnail
+from evaluation.reports.gallery import patch_layers, sorting
 from evaluation.reports.plots import Example
+from evaluation.reports.previews import sound_source, thumbnail
 from evaluation.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -46,7 +48,8 @@ def write_report(
         facts: {name: value}, such as the command, seeds, machine and date.
         tables: (caption, table) of each.
         plots: (caption, content of an SVG file) of each.
-        examples: pictures with captions; a picture that cannot be read is replaced by its name. If they have scores,
+        examples: pictures with captions; a picture that cannot be read is replaced by its name. A video is a strip of
+            its frames, a sound can be played, if its file is not too large for a page. If they have scores,
             they can be sorted by the difference of any two methods. Patches that a method gives to words are drawn over
             them, and can be hidden.
         forests: intervals, drawn in the page's colors.
@@ -65,6 +68,7 @@ def write_report(
         cards=[(example, _picture(example, picture_side)) for example in examples],
         sorting=sorting(examples, versus),
         layers=patch_layers(examples),
+        gallery=f"{NAMES[examples[0].medium].capitalize() if examples else 'Pictures'} and captions",
         notes=notes,
         forests=forests,
         warnings=warnings,
@@ -99,7 +103,8 @@ def _picture(example: Example, side: int) -> dict | None:
     buffer = io.BytesIO()
     picture.save(buffer, **({"format": "PNG"} if drawn else {"format": "JPEG", "quality": 82, "optimize": True}))
     source = _data_uri(buffer.getvalue(), "image/png" if drawn else "image/jpeg")
-    return {"source": source, "width": picture.width, "height": picture.height}
+    sound = sound_source(example) if example.medium == "sound" else None
+    return {"source": source, "width": picture.width, "height": picture.height, "sound": sound}
 
 
 def _data_uri(content: bytes, media_type: str) -> str:

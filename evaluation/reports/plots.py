@@ -16,7 +16,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from common.randomness import evenly_spaced
+from embedding_space.media import Medium
 from embedding_space.pictures import open_picture
+from embedding_space.videos import FRAMES
 from evaluation.captions.patch_selection import PatchSelection
 
 BLUE, ORANGE, GREEN, PINK, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
@@ -37,7 +39,12 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Example:
-    """A picture with its reference captions and each method's caption, score and selected patches, {method: …}."""
+    """A picture with its reference captions and each method's caption, score and selected patches, {method: …}.
+
+    Attributes:
+        medium: what the file is; "sound" or "video" in the place of a picture.
+        frames: how many of a video the encoder reads.
+    """
 
     image_path: str | Path
     image_id: str
@@ -45,6 +52,8 @@ class Example:
     captions: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     patches: Mapping[str, PatchSelection] = field(default_factory=dict)
+    medium: Medium = "image"
+    frames: int = FRAMES
 
 
 def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from contrastive.checkpoint import save_open_clip
-from contrastive.picture_pairs import PicturePairs, read_picture, shift
+from contrastive.picture_pairs import PicturePairs, ReadPicture, shift
 from contrastive.task import ContrastiveTask
 from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
@@ -68,7 +68,7 @@ def pairs(coloured):
 
 
 def shape(tokenizer):
-    return torch.device("cpu"), tokenizer, 8, 32, [0.5] * 3, [0.25] * 3, 1
+    return torch.device("cpu"), tokenizer, 8, ReadPicture(32), [0.5] * 3, [0.25] * 3, 1
 
 
 def test_captions_that_are_cut_are_counted_and_told(pairs, caplog):
@@ -212,5 +212,5 @@ def test_micro_batches_are_refused_and_images_need_captions(coloured, compose, t
 
 def test_pictures_of_other_sizes_are_resized_and_cropped(tmp_path):
     Image.new("RGB", (100, 60), (10, 20, 30)).save(tmp_path / "wide.png")
-    picture = read_picture(tmp_path / "wide.png", 32)
+    picture = torch.from_numpy(ReadPicture(32)(tmp_path / "wide.png"))
     assert picture.shape == (3, 32, 32) and (picture[:, 5, 5] == torch.tensor([10, 20, 30])).all()

@@ -77,3 +77,8 @@ def test_spectrograms_show_frequency_and_time():
     assert low.argmax() < high.argmax() and silent.max() == pytest.approx(-90)
     wave = (tone(400.0, count=RATE) * 20000).astype(np.int16)
     np.testing.assert_allclose(log_mel(wave), log_mel(wave / 32768))
+
+
+def test_grains_outside_are_cut_and_those_before_the_start_begin_there():
+    wave = scatter(5, np.array([-2, 3, 9]), [np.ones(2), np.ones(4), np.ones(3)])
+    assert wave.tolist() == [1, 1, 0, 1, 1]

@@ -52,7 +52,7 @@ def test_the_description_holds_all_options_and_makes_the_encoder_again():
 
 
 def test_a_model_of_sounds_encodes_no_pictures():
-    with pytest.raises(ValueError, match="The encoder sounds reads sounds, no pictures"):
+    with pytest.raises(ValueError, match="The encoder sounds has no transform of pictures"):
         _ = sound_encoder().preprocess
     with pytest.raises(ValueError, match="The encoder sounds has no patch tokens: set patches=false"):
         _ = sound_encoder().patch_shape

@@ -8,12 +8,12 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.encoders.load import load_encoder, reload_encoder
 from embedding_space.tables import write_tables
-from embedding_space.videos import read_frames
+from embedding_space.videos import frame_grid, read_frames
 from embedding_space.write_store import write_store
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -35,6 +35,24 @@ def test_a_row_is_the_mean_of_the_frames_unit_rows(tmp_path, write_video):
     assert torch.allclose(encoder.encode_images(paths), torch.stack(expected), atol=1e-5)
     assert torch.allclose(encoder.encode_texts(["a dog", "two dogs"]), pictures.encode_texts(["a dog", "two dogs"]))
     assert encoder.medium == "video" and encoder.dims == pictures.dims and encoder.joint
+
+
+def test_a_grid_is_one_picture_of_the_frames_and_knows_their_order(tmp_path, write_video):
+    path = write_video(tmp_path / "a.mp4", 4)
+    encoder, pictures = video_encoder(frames=3, pooling="grid", side=20), load_encoder(**OF, device="cpu")
+    grid = frame_grid(path, 3, 20)
+    assert grid.size == (40, 40) and grid.getpixel((30, 30)) == (0, 0, 0)
+    frames = [ImageOps.fit(frame, (20, 20), Image.Resampling.BICUBIC) for frame in read_frames(path, 3)]
+    for frame, corner in zip(frames, ((0, 0), (20, 0), (0, 20)), strict=True):
+        assert grid.crop((*corner, corner[0] + 20, corner[1] + 20)).tobytes() == frame.tobytes()
+    expected = F.normalize(pictures.image_features(pictures.preprocess(grid)[None]), dim=-1)
+    assert torch.allclose(encoder.encode_images([path]), expected, atol=1e-5)
+    assert encoder.description["side"] == 20
+    assert is_same_encoder(reload_encoder(encoder.description, device="cpu").description, encoder.description)
+    assert not is_same_encoder(encoder.description | {"side": 30}, encoder.description)
+    for options in ({"pooling": "grid"}, {"side": 20}, {"pooling": "grid", "side": 0}):
+        with pytest.raises(ValueError, match="frames of a grid, and no others, need a side"):
+            video_encoder(**options)
 
 
 def test_a_picture_is_a_video_of_one_frame(tmp_path):
@@ -78,7 +96,7 @@ def test_bad_options_are_refused():
             video_encoder(**options)
     with pytest.raises(ValueError, match="videos has no patch tokens"):
         _ = video_encoder().patch_shape
-    with pytest.raises(ValueError, match="reads videos, no pictures"):
+    with pytest.raises(ValueError, match="videos has no transform of pictures"):
         _ = video_encoder().preprocess
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from html.parser import HTMLParser
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -21,6 +23,7 @@ from evaluation.reports.plots import (
     save_figure_grid,
     save_plot,
 )
+from evaluation.reports.previews import thumbnail
 from evaluation.table import Column, Table
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -119,6 +122,40 @@ def test_patches_given_to_words_are_drawn_where_the_picture_is(pictures):
     write_report(pictures / "r.html", "Title", "Summary.", examples=examples(pictures))
     html = (pictures / "r.html").read_text()
     assert "Concepts:" not in html and 'id="patches"' not in html
+
+
+def test_sounds_can_be_played_and_videos_are_strips_of_their_frames(tmp_path, write_video, write_sound):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    write_sound(tmp_path / "short.wav", np.sin(np.arange(16_000) / 5))
+    write_sound(tmp_path / "long.wav", np.zeros(600_000))
+    sounds = [Example(tmp_path / f"{name}.wav", name, [EVIL], {"a": "b"}, medium="sound") for name in ("short", "long")]
+    write_report(tmp_path / "r.html", "Title", "Summary.", examples=sounds)
+    page = Page((tmp_path / "r.html").read_text())
+    played = [value for name, value in page.attributes if name == "src" and value.startswith("data:audio/wav;base64,")]
+    assert len(played) == page.tags.count("audio") == 1 and page.tags.count("img") == 2
+    assert base64.b64decode(played[0].split(",")[1]) == (tmp_path / "short.wav").read_bytes()
+    assert "to listen, open long.wav" in page.text and "Sounds and captions" in page.text
+    policy = next(value for name, value in page.attributes if name == "content" and "default-src" in value)
+    assert "media-src data:" in policy
+    write_video(tmp_path / "a.mp4")
+    videos = [
+        Example(tmp_path / f"{name}.mp4", name, [], {}, medium="video", frames=count)
+        for name, count in (("a", 2), ("a", 5), ("broken", 5))
+    ]
+    sizes = [strip.size for strip in (thumbnail(example, 80) for example in videos) if strip]
+    assert sizes == [(2 * 40 + 2, 30), (3 * 40 + 4, 2 * 30 + 2)]
+    strip = np.asarray(thumbnail(videos[0], 80))
+    assert abs(int(strip[25, 35, 0]) - 60) < 8 and abs(int(strip[25, 42 + 35, 0]) - 180) < 8
+    write_report(tmp_path / "r.html", "Title", "Summary.", examples=videos)
+    page = Page((tmp_path / "r.html").read_text())
+    assert page.tags.count("img") == 2 and "cannot be read: broken.mp4" in page.text and "audio" not in page.tags
+
+
+def test_a_spectrogram_shows_low_tones_below_and_silence_white(tmp_path, write_sound):
+    path = write_sound(tmp_path / "a.wav", np.sin(2 * np.pi * 200 * np.arange(5 * 16_000) / 16_000))
+    shades = np.asarray(thumbnail(Example(path, "1", [], medium="sound"), 120))[..., 0]
+    assert shades.shape == (40, 120) and shades[25:, :50].min() < 60 and (shades[:, 80:] == 255).all()
+    assert shades[:20, 5:50].min() > 200
 
 
 def test_sections_without_content_are_left_out(tmp_path):

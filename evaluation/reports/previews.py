@@ -1,0 +1,72 @@
+"""What a page shows of a row: a picture, a video's film strip, a sound's spectrogram and the sound itself."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+from PIL import Image
+
+from embedding_space.pictures import open_picture
+from embedding_space.videos import read_frames
+from evaluation.reports.plots import Example
+
+SOUND_BYTES = 1_000_000  # of a file that a page holds
+SOUND_TYPES = {  # of the files that browsers play
+    ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg",
+    ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".mp4": "audio/mp4", ".aac": "audio/aac", ".webm": "audio/webm",
+}  # fmt: skip
+SPECTROGRAM_SECONDS = 10.0
+COLUMNS, GAP = 3, 2  # frames beside each other, and pixels between them
+
+
+def thumbnail(example: Example, side: int) -> Image.Image | None:
+    """The row as a picture; None when it cannot be read.
+
+    Args:
+        side: the most pixels of a picture's longer side; half of it of a film strip's frames; of a spectrogram's width.
+    """
+    try:
+        if example.medium == "video":
+            return _film_strip(example.image_path, example.frames, side // 2)
+        if example.medium == "sound":
+            return _spectrogram(example.image_path, side)
+        picture = open_picture(example.image_path)
+    except (FileNotFoundError, ValueError, ImportError):
+        return None
+    picture.thumbnail((side, side))
+    return picture
+
+
+def sound_source(example: Example) -> str | None:
+    """A sound's file as a data URI for <audio>; None where browsers do not play it, or it is larger than
+    `SOUND_BYTES`."""
+    path = Path(example.image_path)
+    media_type = SOUND_TYPES.get(path.suffix.lower())
+    if media_type is None or path.stat().st_size > SOUND_BYTES:
+        return None
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _film_strip(path: str | Path, count: int, side: int) -> Image.Image:
+    """The frames that the encoder reads, in rows."""
+    frames = read_frames(path, count)
+    for frame in frames:
+        frame.thumbnail((side, side))
+    width, height = (pixels + GAP for pixels in frames[0].size)
+    columns, rows = min(count, COLUMNS), math.ceil(count / COLUMNS)
+    strip = Image.new("RGB", (columns * width - GAP, rows * height - GAP), "white")
+    for number, frame in enumerate(frames):
+        row, column = divmod(number, COLUMNS)
+        strip.paste(frame, (column * width, row * height))
+    return strip
+
+
+def _spectrogram(path: str | Path, side: int) -> Image.Image:
+    """The first seconds of a sound, low tones at the bottom, loud ones dark."""
+    from embedding_space.mel import LogMel  # imported here: it brings transformers
+
+    mel = LogMel(seconds=SPECTROGRAM_SECONDS, crop="start", short="pad", mean_db=0.0, std_db=80.0, channels=1)
+    shades = (-255 * mel(path)[0].clamp(-1, 0)).byte().flip(0)  # 80 dB below full scale is white
+    return Image.fromarray(shades.numpy()).convert("RGB").resize((side, side // 3))
