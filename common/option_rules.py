@@ -71,6 +71,7 @@ NUMBERS = {
     "variance_share": Number(above=0, below=1), "draws": Number(whole=True, least=2),
     "train_captions": COUNT_OR_NULL, "corpus_captions": COUNT_OR_NULL, "validation_captions": COUNT_OR_NULL,
     "pairs_fraction": Number(above=0, below=1, null=True),
+    "val_fold": COUNT_OR_NULL,
     "memory_rows": COUNT_OR_NULL,
     "max_images": Number(whole=True, least=4, null=True), "max_texts": Number(whole=True, least=4, null=True),
     "denoiser.width": COUNT_OR_NULL, "text_tower.max_tokens": COUNT_OR_NULL, "hidden": COUNT_OR_NULL,
@@ -121,7 +122,7 @@ LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
-    "model.sound", "encoder.sound",
+    "model.sound", "encoder.sound", "dataset.phrases",
 )  # fmt: skip
 ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself
 MAYBE_NULL = ("decoder.config", "dataset.images", "dataset.annotations")  # parts that may be none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alignment.memory import TextMemory
+from alignment.noise_across_gap import GaussianNoiseAcrossGap
 from alignment.step import Step
 from alignment.steps import BASIC_STEPS
 from ddpm.bridge import DiffusionBridge
@@ -10,6 +11,7 @@ from modality_translation.step import ModalityTranslation
 
 STEPS: dict[str, type[Step]] = {
     **BASIC_STEPS,
+    "GaussianNoiseAcrossGap": GaussianNoiseAcrossGap,
     "TextMemory": TextMemory,
     "DiffusionBridge": DiffusionBridge,
     "ModalityTranslation": ModalityTranslation,

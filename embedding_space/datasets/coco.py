@@ -14,6 +14,7 @@ from embedding_space.datasets.records import (
     checked_split,
     entries_of,
     field,
+    files_by_split,
     text_field,
 )
 
@@ -28,10 +29,7 @@ def read_coco(source: Path, annotations: Mapping[str, str | None], images: Mappi
         annotations: {split: file name in source}; null leaves a split out.
         images: {split: folder of its photos in source}.
     """
-    files = {split: file for split, file in annotations.items() if file is not None}
-    if not files:
-        raise ValueError("No annotations are named: give dataset.annotations.val=captions_val.json, or train or test")
-    for split, file in files.items():
+    for split, file in files_by_split(annotations, "captions_val.json").items():
         folder = images.get(split)
         if folder is None:
             raise ValueError(f"dataset.images.{split} is missing: name the folder of the photos of {file}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ from typing import Any
 from tqdm import tqdm
 
 from common.registry import look_up
+from embedding_space.datasets.audiocaps import read_audiocaps
+from embedding_space.datasets.clotho import read_clotho
 from embedding_space.datasets.coco import read_coco
+from embedding_space.datasets.esc import read_esc
 from embedding_space.datasets.flickr8k import read_flickr8k
 from embedding_space.datasets.folders import read_captioned_folder, read_image_folders
 from embedding_space.datasets.karpathy import read_karpathy
-from embedding_space.datasets.records import Photo, say
+from embedding_space.datasets.msrvtt import read_msrvtt
+from embedding_space.datasets.msvd import read_msvd
+from embedding_space.datasets.records import Photo, say, things_of
 from embedding_space.datasets.summary import report_tables
 from embedding_space.datasets.texts import HeldOut, read_corpora, read_texts
+from embedding_space.datasets.vatex import read_vatex
 from embedding_space.splits import canonical_split, is_held_out
 from embedding_space.tables import Tables, TableWriter, read_tables
 
@@ -30,6 +37,12 @@ READERS: dict[str, Callable[..., Iterator[Photo]]] = {
     "captioned_folder": read_captioned_folder,
     "image_folders": read_image_folders,
     "texts": read_corpora,
+    "clotho": read_clotho,
+    "audiocaps": read_audiocaps,
+    "esc": read_esc,
+    "msrvtt": read_msrvtt,
+    "msvd": read_msvd,
+    "vatex": read_vatex,
 }
 COMMON = ("name", "root", "kind", "text_split", "image_mean_split", "pairs_split", "downloads", "by_hand")
 OPTIONS = ("pairs_fraction", "missing_images", "extra_text", "text_key", "image_key", "drop_held_out")
@@ -99,10 +112,10 @@ def make_tables(dataset: Mapping) -> Tables:
 
 
 class _Rows:
-    """Adds photos and captions to the tables. missing: photos that are not there, {folder: files}; any: if it did."""
+    """Adds photos and captions to the tables. missing: (path, split) of each that is not there; any: if it added."""
 
     def __init__(self, writer: TableWriter):
-        self.missing: dict[Path, list[Path]] = {}
+        self.missing: list[tuple[Path, str]] = []
         self.any = False
         self._writer, self._photos = writer, {}
 
@@ -122,7 +135,7 @@ class _Rows:
                 row = self._writer.image(photo.image_id, path, photo.split)
                 self.any = True
             else:
-                self.missing.setdefault(photo.path.parent, []).append(photo.path)
+                self.missing.append((photo.path, photo.split))
                 if is_held_out(photo.split):
                     return
         for number, caption in enumerate(photo.captions):
@@ -139,19 +152,24 @@ def stored_path(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix() if path.is_relative_to(root.parent) else path.as_posix()
 
 
-def _report_missing(missing: Mapping[Path, list[Path]], policy: str) -> None:
+def _report_missing(missing: Sequence[tuple[Path, str]], policy: str) -> None:
     if not missing:
         return
-    folders = sorted(missing, key=lambda folder: len(missing[folder]), reverse=True)
-    where = ", ".join(f"{len(missing[folder]):,} of those in {folder}" for folder in folders[:3])
-    first = next(iter(missing.values()))[0]
+    first, things = missing[0][0], things_of(missing[0][0])
     if policy == "error":
+        folders = Counter(path.parent for path, _ in missing).most_common(3)
+        where = ", ".join(f"{count:,} of those in {folder}" for folder, count in folders)
         raise FileNotFoundError(
-            f"Photos are not there ({where}; the first: {first}): name their folder with dataset.source=... and "
-            "dataset.images=..., get them as data/README.md says, or go without them with "
+            f"{things.capitalize()} are not there ({where}; the first: {first}): name their folder with "
+            "dataset.source=... and dataset.images=..., get them as data/README.md says, or go without them with "
             "dataset.missing_images=leave_out"
         )
-    say(f"Photos that are not there were left out: {where}; the first: {first}")
+    splits = Counter(split for _, split in missing)
+    counts = ", ".join(
+        f"{count:,} of {split}{'' if is_held_out(split) else ' (whose captions stay as text)'}"
+        for split, count in splits.items()
+    )
+    say(f"{things.capitalize()} that are not there were left out: {counts}; the first: {first}")
 
 
 def _with_pairs(photos: list[Photo], fraction: float) -> Iterable[Photo]:

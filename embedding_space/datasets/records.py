@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.characters import is_identifier, is_whole, whole_characters
+from embedding_space.media import NAMES, medium_of
 from embedding_space.splits import canonical_split
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and its captions, or, where `path` is None, text without a photo.
+    """A photo (or a sound, or a video) and its captions, or, where `path` is None, text without a photo.
 
     Attributes:
         about: id or file name of the photo that such text describes, where its file says so.
@@ -40,6 +41,14 @@ def annotation_file(folder: Path, name: str, option: str) -> Path:
             f"dataset.{option}=...; data/README.md says how to get it"
         )
     return path
+
+
+def files_by_split(named: Mapping[str, str | None], example: str, option: str = "annotations") -> dict[str, str]:
+    """The files of {split: file name or null} that are named. Raises ValueError when none is; `example` is a name."""
+    files = {split: file for split, file in named.items() if file is not None}
+    if not files:
+        raise ValueError(f"No {option} are named: give dataset.{option}.val={example}, or train or test")
+    return files
 
 
 def entries_of(path: Path, content: Any, key: str) -> list:
@@ -96,6 +105,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def things_of(path: str | Path) -> str:
+    """What files such as this one are called in messages: photos, sounds or videos."""
+    medium = medium_of(path) or "image"
+    return "photos" if medium == "image" else NAMES[medium]
+
+
 def say(sentence: str) -> None:
     """Print, with escapes for what the terminal or the log cannot show."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -106,11 +121,12 @@ class Taken:
     """What a reader took from one file: counted while it reads, printed at its end.
 
     Attributes:
+        things: what the file's entries are about, such as photos.
         columns: the fields by what they were read as, {"caption": ["comment"]}.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, things: str = "photos"):
+        self.path, self.things = path, things
         self.columns: dict[str, dict[str, None]] = {}
         self.rows = self.photos = self.texts = self.blank = self.mended = 0
         self.first: str | None = None
@@ -150,7 +166,7 @@ class Taken:
         if not self.rows or (needs_captions and not self.texts):
             what = f"holds no captions ({self.rows:,} entries)" if self.rows else "is empty"
             raise ValueError(f"{self.path} {what}: name another file, or fetch or write it again")
-        counts = [f"{self.rows:,} entries", f"{self.photos:,} photos" if self.photos else ""]
+        counts = [f"{self.rows:,} entries", f"{self.photos:,} {self.things}" if self.photos else ""]
         counts += [f"{self.texts:,} captions"]
         counts += [f"{self.blank:,} blank ones left out" if self.blank else ""]
         say(f"{self.path}: {', '.join(filter(None, counts))}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from common.arrow import compute as pc
-from embedding_space.datasets.records import say
+from embedding_space.datasets.records import say, things_of
 from embedding_space.splits import canonical_split
 from embedding_space.tables import Tables
 
@@ -18,6 +18,7 @@ SHOWN = 3  # ids of photos without captions to print
 def report_tables(tables: Tables) -> None:
     """Print each split's rows, repeated captions of a photo, and photos without captions in a split where others have
     some; no evaluation can score those."""
+    things = things_of(tables.images["path"][0].as_py()) if len(tables.images) else "photos"
     images, captions = (Counter(table["split"].to_pylist()) for table in (tables.images, tables.captions))
     spellings: dict[str, list[str]] = {}
     for written in dict.fromkeys((*images, *captions)):
@@ -25,15 +26,15 @@ def report_tables(tables: Tables) -> None:
     for split, names in spellings.items():
         photos, texts = (sum(counts[name] for name in names) for counts in (images, captions))
         spelled = "" if names == [split] else f" (written as {', '.join(sorted(names))})"
-        say(f"{tables.root}: {split}{spelled}: {photos:,} photos, {texts:,} captions")
+        say(f"{tables.root}: {split}{spelled}: {photos:,} {things}, {texts:,} captions")
         without = photos_without_captions(tables, names)
         if photos > len(without) > 0:
             ids = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
-            say(f"  photos without a caption, which no evaluation can score: {len(without):,} ({ids})")
+            say(f"  {things} without a caption, which no evaluation can score: {len(without):,} ({ids})")
     pairs = tables.captions.filter(pc.is_valid(tables.captions["image_row"]))
     twice = len(pairs) - len(pairs.group_by(["image_row", "caption"]).aggregate([]))
     if twice:
-        say(f"{tables.root}: captions that a photo has twice: {twice:,}")
+        say(f"{tables.root}: captions that one of the {things} has twice: {twice:,}")
 
 
 def photos_without_captions(tables: Tables, splits: Sequence[str]) -> list[str]:

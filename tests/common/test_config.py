@@ -93,3 +93,15 @@ def test_a_mistake_of_ours_shows_where_it_is(monkeypatch, capsys, tmp_path):
         command("ddpm", lambda config: config.seed.nothing)()
     told = capsys.readouterr().err
     assert "AttributeError" in told and "hydra/_internal" not in told
+
+
+@pytest.mark.parametrize("medium", ["sound", "video", "image"])
+def test_c3s_imagebind_experiments_have_its_noise_in_every_method(medium):
+    experiment = f"experiment=c3_imagebind_{'audio' if medium == 'sound' else medium}"
+    for method in ("c1", "c2_corrupt", "c22_modified", "c3"):
+        config = compose_config("image_captioning", experiment, f"alignment={method}")
+        assert config.alignment.get("noise_std") == (None if method == "c1" else 0.1)
+        assert config.encoder.medium == medium and config.encoder.name == f"imagebind_{medium}"
+        assert config.decoder.mapper == {"kind": "linear", "prefix_length": 1}
+    data = [compose_config(stage, experiment).store for stage in ("image_captioning", "compare_methods")]
+    assert data[0] == data[1] and data[0].endswith(f"/imagebind_{medium}")

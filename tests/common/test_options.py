@@ -151,6 +151,7 @@ def test_what_does_not_exist_cannot_be_added_next_to_what_does(command):
             "dataset.images",
             "dataset.annotations",
             "dataset.texts",
+            "dataset.phrases",
         }:
             continue
         if re.match(r"decoder\.(config|mapper|tokenizer)|model(\.(vision_cfg|text_cfg|preprocess))?$", option):
