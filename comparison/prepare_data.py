@@ -7,6 +7,7 @@ The work behind `scripts/prepare_data.py`, and the demo's first stage. It is her
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -149,7 +150,7 @@ def _sounds(dataset: DictConfig) -> dict:
     return write_sound_world(Path(dataset.root), **_scenes(dataset))
 
 
-def _scenes(dataset: DictConfig) -> dict[str, int]:
+def _scenes(dataset: DictConfig) -> dict[str, Any]:
     """Numbers of scenes of the splits, and the seed."""
     return {
         **{split: dataset[f"{split}_scenes"] for split in ("pretrain", "train", "val", "test")},

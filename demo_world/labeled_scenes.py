@@ -17,7 +17,8 @@ from demo_world.lexicon import NOUNS, Noun
 from demo_world.places import PLACES
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.scene import LEAST_SCALE, Scene, in_the_sky, lay_out, sample_scene, sample_sizes, squeeze
-from demo_world.world import SCENES_WORTH_PROCESSES, SPLITS, scene_and_captions
+from demo_world.world import scene_and_captions
+from demo_world.write_world import SCENES_WORTH_PROCESSES, SPLITS
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ def open_stream(path: str | Path, kind: Literal["audio", "video"]) -> Iterator[t
             streams[0].codec_context.thread_count = 1  # the workers are what runs side by side
             yield container, streams[0]
     except Exception as error:
-        reason = "it is damaged, or no media file" if isinstance(error, av.error.FFmpegError) else one_line(error)
+        reason = "it is damaged, or no media file" if isinstance(error, av.FFmpegError) else one_line(error)
         raise ValueError(f"{path} cannot be read as a {medium}: {reason}") from error
 
 

@@ -85,9 +85,10 @@ def _there(w: MotionWriter, a, b):
 
 
 def _past(w: MotionWriter, a, b):
-    if not w.passes():
+    other = w.moving.other
+    if other is None or not w.passes():
         return None
-    before = w.moving.mover.bottom > w.moving.other.bottom + 0.01
+    before = w.moving.mover.bottom > other.bottom + 0.01
     past = w.pick(PASSES) if before and w.chance(0.5) else PASSES[0]
     return f"{w.group(a)} {w.act(w.chance(0.5), 0.0, f'{past} {w.group(b)}')}{w.end(0.4)}"
 

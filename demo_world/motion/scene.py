@@ -171,16 +171,16 @@ def _poses(rng: np.random.Generator, group: Group, kind: str, direction: str | N
         way = (1 - 2 * edge) * (0.7 + 0.3 * rng.random())
         left = edge + (1 - 2 * edge - way) * rng.random()
         poses = Pose(left, here.y), Pose(left + way, here.y)
-        return poses if direction == "right" else poses[::-1]
+        return poses if direction == "right" else (poses[1], poses[0])
     if kind in ("rise", "sink"):
         high = height + 0.03 + 0.05 * rng.random()
         low = max((0.72 if zone == "sky" else 0.86) + 0.08 * rng.random(), high + 0.2)
         poses = Pose(here.x, low), Pose(here.x, high)
-        return poses if kind == "rise" else poses[::-1]
+        return poses if kind == "rise" else (poses[1], poses[0])
     if kind in ("approach", "recede"):
         near = min(NEAR, 0.92 / width, 0.8 / height)
         far = FAR * near / NEAR
         feet = FEET.get(zone) or (height * far + 0.1, height * near + 0.05)
         poses = Pose(here.x, feet[0], far), Pose(0.5 + (here.x - 0.5) * 0.6, feet[1], near)
-        return poses if kind == "approach" else poses[::-1]
+        return poses if kind == "approach" else (poses[1], poses[0])
     return here, here

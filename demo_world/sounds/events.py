@@ -111,8 +111,8 @@ def beep(rng: np.random.Generator, pitch: float) -> np.ndarray:
 def horn(rng: np.random.Generator, pitch: float) -> np.ndarray:
     """The two reeds of a car's horn."""
     count = length(rng.uniform(0.5, 0.65))
-    wave = sum(tone(base * pitch**0.4, overtones(16, 0.6), count) for base in (405, 508))
-    return fade(wave, 0.015, 0.04)
+    low, high = (tone(base * pitch**0.4, overtones(16, 0.6), count) for base in (405, 508))
+    return fade(low + high, 0.015, 0.04)
 
 
 def moo(rng: np.random.Generator, pitch: float) -> np.ndarray:

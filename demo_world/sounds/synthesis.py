@@ -65,14 +65,14 @@ def band(wave: np.ndarray, low: float | None, high: float | None, order: int = 2
         sos = butter(order, low, "highpass", fs=RATE, output="sos")
     else:
         sos = butter(order, (low, high), "bandpass", fs=RATE, output="sos")
-    return sosfilt(sos, wave)
+    return np.asarray(sosfilt(sos, wave))
 
 
 def resonance(wave: np.ndarray, frequency: float, width: float) -> np.ndarray:
     """The wave through a resonance of a frequency and width in Hz, with a gain of 1 at the frequency."""
     radius, angle = np.exp(-np.pi * width / RATE), 2 * np.pi * frequency / RATE
     gain = (1 - radius) * np.sqrt(1 - 2 * radius * np.cos(2 * angle) + radius**2)
-    return lfilter([gain], [1, -2 * radius * np.cos(angle), radius**2], wave)
+    return np.asarray(lfilter([gain], [1, -2 * radius * np.cos(angle), radius**2], wave))
 
 
 def formants(wave: np.ndarray, *peaks: tuple[float, float, float]) -> np.ndarray:

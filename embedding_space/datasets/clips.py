@@ -20,7 +20,8 @@ class Clips:
     """
 
     def __init__(self, folder: Path | None, medium: Medium):
-        self.folder, self.medium = folder, medium
+        self.folder = folder
+        self.medium: Medium = medium
         self._paths: dict[str, Path] = {}
         self._wanted: str | None = None  # the first name that was looked for in vain
         self._hit = False  # whether any was there

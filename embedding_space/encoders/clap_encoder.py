@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -34,8 +34,9 @@ class LoadClap:
     """
 
     def __init__(self, extractor: ClapFeatureExtractor, fused: bool, seconds: float, crop: Crop, short: Short):
-        self.extractor, self.fused = extractor, fused
-        self.seconds, self.crop, self.short = seconds, crop, short
+        self.extractor, self.fused, self.seconds = extractor, fused, seconds
+        self.crop: Crop = crop
+        self.short: Short = short
 
     def __call__(self, path: Path) -> Tensor:
         """A file -> (V, T, mels), V = 4 views of a fused model, else 1. Raises as `read_sound`."""
@@ -100,7 +101,7 @@ class ClapEncoder(Encoder):
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(located)
             self.extractor = ClapFeatureExtractor.from_pretrained(located)
-            loaded, info = ClapModel.from_pretrained(located, output_loading_info=True)
+            loaded, info = cast(Any, ClapModel.from_pretrained(located, output_loading_info=True))
         except Exception as error:  # no network, a damaged folder, another architecture: one sentence for all
             raise ValueError(f"{choice} cannot be loaded as a CLAP model: {one_line(error)}") from error
         if missing := sorted(info["missing_keys"]):
@@ -115,7 +116,9 @@ class ClapEncoder(Encoder):
             )
         limit = self.model.config.text_config.max_position_embeddings - self.tokenizer.pad_token_id - 1
         self.max_tokens: int = min(self.tokenizer.model_max_length, limit)
-        self.seconds, self.crop, self.short = seconds, crop, short or SHORT[self.extractor.padding]
+        self.seconds = seconds
+        self.crop: Crop = crop
+        self.short: Short = short or SHORT[self.extractor.padding]
         self.dims = dict.fromkeys(("images", "texts"), self.model.config.projection_dim)
         self.description = {
             "name": name,

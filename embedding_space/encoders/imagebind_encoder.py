@@ -33,7 +33,7 @@ class LoadImageBind:
     """
 
     def __init__(self, medium: Medium):
-        self.medium = medium
+        self.medium: Medium = medium
 
     def __call__(self, path: Path) -> Tensor:
         """A file -> (3, 224, 224) of a picture, (3, 1, 128, 204) of a sound, (15, 3, 2, 224, 224) of a video.

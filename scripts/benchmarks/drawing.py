@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -91,10 +92,10 @@ def draw_singly(model: ImageGenerator, rows: Tensor, steps: int, guidance: float
         scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist())  # the last one goes to 0
         shape = (1, model.planes, model.side, model.side)
         state = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.device)
-        for time in scheduler.timesteps:
+        for time in cast(Any, scheduler.timesteps):
             times = time.to(state)[None] / scheduler.config["num_train_timesteps"]
             velocities = [model.velocity(state, times, each) for each in (row[None], torch.zeros_like(row)[None])]
-            state = scheduler.step(guided(*velocities, guidance), time, state).prev_sample
+            state = scheduler.step(guided(*velocities, guidance), time, cast(Any, state), return_dict=False)[0]
         drawn.append(state)
     return torch.cat(drawn)
 
