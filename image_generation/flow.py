@@ -31,7 +31,7 @@ class Sampling:
     """
 
     steps: Count = 20
-    guidance: NotNegative = 2.0
+    guidance: NotNegative = 1.5
     solver: Literal["euler", "heun"] = "heun"
     time_shift: Positive = 1.0
     batch_size: Count = 64
