@@ -33,7 +33,7 @@ def read_audiocaps(
         ValueError: a clip is in two splits, a row is there twice, or no sound is called by any of `names`.
     """
     _check_names(names)
-    clips = Clips(None if images is None else source / images, "sound")
+    clips = Clips(source, images, "sound")
     split_of: dict[str, str] = {}
     for split, file in files_by_split(annotations, "val.csv").items():
         path = annotation_file(source, file, f"annotations.{split}")

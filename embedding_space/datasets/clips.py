@@ -13,14 +13,16 @@ class Clips:
     """The sounds or videos in a folder and its subfolders, by their names without endings.
 
     Args:
-        folder: None for text alone: no clip is looked for.
+        images: the folder in `source`; None for text alone: no clip is looked for.
 
     Raises:
         FileNotFoundError: there is no such folder. ValueError: it holds no clip, or two of one name.
     """
 
-    def __init__(self, folder: Path | None, medium: Medium):
-        self.folder = folder
+    def __init__(self, source: Path, images: str | None, medium: Medium):
+        if not isinstance(images, str | None):
+            raise ValueError(f"dataset.images={images} must be one folder, in which all {NAMES[medium]} are, or null")
+        self.folder = folder = None if images is None else source / images
         self.medium: Medium = medium
         self._paths: dict[str, Path] = {}
         self._wanted: str | None = None  # the first name that was looked for in vain

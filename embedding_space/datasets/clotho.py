@@ -14,7 +14,7 @@ CAPTION = re.compile(r"caption_(\d+)")
 
 
 def read_clotho(
-    source: Path, annotations: Mapping[str, str | None], images: Mapping[str, str | None]
+    source: Path, annotations: Mapping[str, str | None], images: Mapping[str, str | None] | None
 ) -> Iterator[Photo]:
     """Sounds split by split, in their files' order; a sound's id is its path within `source`.
 
@@ -22,12 +22,14 @@ def read_clotho(
         source: the folder of the files and of the folders of sounds.
         annotations: {split: CSV in source} with the columns file_name and caption_1 ... caption_5; null leaves a split
             out. Version 1 has no validation split.
-        images: {split: folder of its sounds in source}; null takes the split's captions alone.
+        images: {split: folder of its sounds in source}; null, of a split or of all, takes the captions alone.
     """
-    for split, file in files_by_split(annotations, "clotho_captions_validation.csv").items():
-        if split not in images:
-            raise ValueError(f"dataset.images.{split} is missing: name the folder of the sounds of {file}")
-        folder, path = images[split], annotation_file(source, file, f"annotations.{split}")
+    files = files_by_split(annotations, "clotho_captions_validation.csv")
+    folders = dict.fromkeys(files) if images is None else images
+    for split, file in files.items():
+        if not isinstance(folders, Mapping) or split not in folders:
+            raise ValueError(f"dataset.images.{split} is missing: name the folder of the sounds of {file}, or null")
+        folder, path = folders[split], annotation_file(source, file, f"annotations.{split}")
         taken, seen = Taken(path, "sounds"), set[str]()
         for where, row in table_rows(path, ("file_name",)):
             taken.rows += 1

@@ -37,7 +37,7 @@ def read_msrvtt(
     Raises:
         ValueError: a video is listed twice, has an unknown split, or is not listed but has a caption.
     """
-    clips = Clips(None if images is None else source / images, "video")
+    clips = Clips(source, images, "video")
     splits = {**SPLITS, "validate": "train"} if merge_validate else SPLITS
     seen: set[str] = set()
     for name, file in files_by_split(annotations, "train_val_videodatainfo.json").items():

@@ -44,7 +44,7 @@ def read_msvd(
             continue
         taken.rows += 1
         captions.setdefault(parts["clip"], []).extend(taken.captions(f"line {number}", [parts["caption"]]))
-    clips = Clips(None if images is None else source / images, "video")
+    clips = Clips(source, images, "video")
     split_of = _listed(source, lists) if mapping is None else _mapped(annotation_file(source, mapping, "mapping"))
     for clip, split in split_of.items():
         if clip not in captions:

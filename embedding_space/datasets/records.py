@@ -44,7 +44,12 @@ def annotation_file(folder: Path, name: str, option: str) -> Path:
 
 
 def files_by_split(named: Mapping[str, str | None], example: str, option: str = "annotations") -> dict[str, str]:
-    """The files of {split: file name or null} that are named. Raises ValueError when none is; `example` is a name."""
+    """The files of {split: file name or null} that are named. Raises ValueError when none is, and for one name alone;
+    `example` is a name."""
+    if not isinstance(named, Mapping):
+        raise ValueError(
+            f"dataset.{option}={named} must be a file for each split, such as dataset.{option}.val={example}"
+        )
     files = {split: file for split, file in named.items() if file is not None}
     if not files:
         raise ValueError(f"No {option} are named: give dataset.{option}.val={example}, or train or test")

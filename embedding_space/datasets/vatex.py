@@ -26,7 +26,7 @@ def read_vatex(
     Raises:
         ValueError: a video is listed twice, has no captions, or is in two splits.
     """
-    clips = Clips(None if images is None else source / images, "video")
+    clips = Clips(source, images, "video")
     split_of: dict[str, str] = {}
     for split, file in files_by_split(annotations, "vatex_validation_v1.0.json").items():
         path = annotation_file(source, file, f"annotations.{split}")

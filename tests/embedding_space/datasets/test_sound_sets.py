@@ -98,6 +98,7 @@ def test_clothos_captions_alone(clotho, config):
     tables = make_tables(config("clotho", "dataset.images.train=null"))
     assert rows(tables)[0] == (None, "train", "Distorted AM Radio noise.wav, said first")
     assert tables.images["split"].to_pylist() == ["val", "test"]
+    assert len(make_tables(config("clotho", "dataset.images=null")).images) == 0
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,10 @@ def test_malformed_clotho_files_are_refused(clotho, config, content, message):
 
 
 def test_clotho_needs_the_folder_of_each_file(clotho, config):
+    with pytest.raises(ValueError, match=r"dataset\.images\.train is missing: .* or null"):
+        make_tables(config("clotho", "dataset.images=development"))
+    with pytest.raises(ValueError, match=r"dataset\.annotations=a\.csv must be a file for each split"):
+        make_tables(config("clotho", "dataset.annotations=a.csv"))
     with pytest.raises(ValueError, match=r"dataset\.images\.more is missing"):
         make_tables(config("clotho", "+dataset.annotations.more=clotho_captions_validation.csv"))
     with pytest.raises(ValueError, match="No annotations are named"):
@@ -180,6 +185,8 @@ def test_audiocaps_sounds_may_be_called_otherwise(audiocaps, config, sounds):
 
 
 def test_audiocaps_without_sounds_says_how_to_go_on(audiocaps, config, sounds):
+    with pytest.raises(ValueError, match=r"dataset\.images=.* must be one folder, in which all sounds are, or null"):
+        make_tables(config("audiocaps", "dataset.images={train: sounds}"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*sounds .*dataset\.images=null takes the captions alone"):
         make_tables(config("audiocaps"))
     write(audiocaps / "sounds/notes.txt", "none yet")
