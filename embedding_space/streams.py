@@ -33,6 +33,7 @@ def open_stream(path: str | Path, kind: Literal["audio", "video"]) -> Iterator[t
     """
     require("av")
     import av  # imported here: most commands need none
+    from av.error import FFmpegError
     from av.stream import Disposition
 
     medium, track = TRACKS[kind]
@@ -47,7 +48,7 @@ def open_stream(path: str | Path, kind: Literal["audio", "video"]) -> Iterator[t
             streams[0].codec_context.thread_count = 1  # the workers are what runs side by side
             yield container, streams[0]
     except Exception as error:
-        reason = "it is damaged, or no media file" if isinstance(error, av.FFmpegError) else one_line(error)
+        reason = "it is damaged, or no media file" if isinstance(error, FFmpegError) else one_line(error)
         raise ValueError(f"{path} cannot be read as a {medium}: {reason}") from error
 
 

@@ -97,6 +97,6 @@ def test_chains_of_other_text_sides_are_refused(chain):
     moved.steps[1].training_mean[0] += 0.01
     for one, other in ((chain(), chain(text_timestep=299)), (chain(), collapse), (collapse, noised), (collapse, moved)):
         with pytest.raises(
-            ValueError, match="something else to texts than the alignment that the captioner was trained"
+            ValueError, match="something else in training than the alignment that the model was trained"
         ):
             one.check_training_side(other, dim)

@@ -78,7 +78,7 @@ def test_a_folder_keeps_its_evaluation(trained, tmp_path, capsys, monkeypatch):
 def test_another_text_side_is_refused_before_anything_is_written(trained, tmp_path):
     captioner, store = trained
     noised = Alignment.from_store([*COLLAPSE, {"step": "GaussianNoise", "noise_std": 0.1}, COLLAPSE[0]], STEPS, store)
-    with pytest.raises(ValueError, match="something else to texts"):
+    with pytest.raises(ValueError, match="something else in training"):
         evaluate_captioner(captioner, InferenceInputs(store, "test", alignment=noised), tmp_path / "new")
     inputs = InferenceInputs(store, "test", image_side={"temperature": 1.0})
     with pytest.raises(ValueError, match=r"no option image_side\.temperature; known: none"):
