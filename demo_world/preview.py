@@ -5,15 +5,14 @@ python -m demo_world.preview sheet.png --scenes 24 --split test
 
 from __future__ import annotations
 
-import argparse
 import textwrap
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from demo_world.preview_command import preview
 from demo_world.render import IMAGE_SIZE, render
 from demo_world.sprites import LICENSE
-from demo_world.world import SPLITS, scene_and_captions
+from demo_world.world import scene_and_captions
 
 CELL = (470, 152)  # pixels
 
@@ -36,14 +35,7 @@ def contact_sheet(seed: int, split: str, start: int, scenes: int, columns: int =
 
 def main() -> None:
     """Write the sheet that the command line describes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, help="the PNG to write")
-    parser.add_argument("--scenes", type=int, default=24)
-    parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--split", choices=sorted(SPLITS), default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    contact_sheet(options.seed, options.split, options.start, options.scenes).save(options.path)
+    preview(contact_sheet, __doc__, 24)
 
 
 if __name__ == "__main__":

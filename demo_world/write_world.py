@@ -38,9 +38,9 @@ class World(ABC):
     license: ClassVar[str]
 
     @property
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What decides the scenes: `world.json` says it, and a world of others is not kept."""
+        """What decides the scenes, the world's fields: `world.json` says it, and a world of others is not kept."""
+        return dict(vars(self))
 
     @property
     @abstractmethod

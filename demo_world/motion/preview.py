@@ -5,16 +5,13 @@ python -m demo_world.motion.preview sheet.png --scenes 12 --split test
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from PIL import Image, ImageDraw
 
 from demo_world.motion.render import FRAMES, render_frames
 from demo_world.motion.world import scene_and_captions
+from demo_world.preview_command import preview
 from demo_world.render import IMAGE_SIZE
 from demo_world.sprites import LICENSE
-from demo_world.write_world import SPLITS
 
 CELL = (FRAMES * (IMAGE_SIZE + 2) + 480, 104)  # pixels
 
@@ -36,14 +33,7 @@ def contact_sheet(seed: int, split: str, start: int, scenes: int) -> Image.Image
 
 def main() -> None:
     """Write the sheet that the command line describes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, help="the PNG to write")
-    parser.add_argument("--scenes", type=int, default=12)
-    parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--split", choices=sorted(SPLITS), default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    contact_sheet(options.seed, options.split, options.start, options.scenes).save(options.path)
+    preview(contact_sheet, __doc__, 12)
 
 
 if __name__ == "__main__":

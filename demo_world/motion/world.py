@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -52,10 +52,6 @@ class VideoWorld(World):
     name = "demo world of videos"
     folder, suffix = "videos", ".mp4"
     license = LICENSE
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def packages(self) -> dict[str, str]:

@@ -5,18 +5,15 @@ python -m demo_world.sounds.preview sheet.png --scenes 12 --split test
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw
 
+from demo_world.preview_command import preview
 from demo_world.sounds.render import render_part, render_sound
 from demo_world.sounds.scene import SECONDS, Part
 from demo_world.sounds.sources import SOURCES, Source
 from demo_world.sounds.spectrogram import log_mel
 from demo_world.sounds.world import scene_and_captions
-from demo_world.write_world import SPLITS
 
 RANGE = (-75.0, -5.0)  # decibels from black to white
 WIDTH, HEIGHT = 250, 128  # pixels of a spectrogram
@@ -66,20 +63,14 @@ def sheet_of_scenes(seed: int, split: str, start: int, scenes: int, columns: int
     return sheet
 
 
+def sheet(seed: int, split: str, start: int, scenes: int) -> Image.Image:
+    """Scenes start to start + scenes of a split; every source alone where `scenes` is 0."""
+    return sheet_of_scenes(seed, split, start, scenes) if scenes else sheet_of_sources(seed)
+
+
 def main() -> None:
     """Write the sheet that the command line describes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, help="the PNG to write")
-    parser.add_argument("--scenes", type=int, default=0, help="of so many scenes; 0: of every source alone")
-    parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--split", choices=sorted(SPLITS), default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    if options.scenes:
-        sheet = sheet_of_scenes(options.seed, options.split, options.start, options.scenes)
-    else:
-        sheet = sheet_of_sources(options.seed)
-    sheet.save(options.path)
+    preview(sheet, __doc__, 0, "of so many scenes; 0: of every source alone")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,10 +49,6 @@ class SoundWorld(World):
     name = "demo world of sounds"
     folder, suffix = "sounds", ".flac"
     license = LICENSE
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def packages(self) -> dict[str, str]:
