@@ -40,7 +40,7 @@ from image_captioning.generation import Decoding
 REPORT = Stage("writing the report", "report", 20)
 SUMMARY = (
     "Ways across the gap between {medium}s and texts, on the demo world: a decoder is trained on {train:,} captions "
-    "without a {single}, then writes captions for {test:,} {files} that it has never met.\n\n{license}"
+    "without a {single}, then writes captions for {test:,} {files} that are new to it.\n\n{license}"
 )
 TIMESTEPS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900)
 

@@ -15,7 +15,7 @@ from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
 from comparison.methods import Method
-from comparison.stages import Stage, StageClock
+from comparison.stages import Stage, StageClock, with_seed
 from comparison.trainings import KINDS, TrainingStage, stage_config
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring
@@ -111,9 +111,9 @@ class MethodRuns:
                         planned.add(training.folder)
                         kind, seconds = KINDS[training.name]
                         seconds = 0 if training.is_finished else seconds
-                        stages.append(Stage(_with_seed(training.label, seed, seeds), kind, seconds))
+                        stages.append(Stage(with_seed(training.label, seed, seeds), kind, seconds))
                 seconds = 20.0 * len(self.decodings)
-                stages.append(Stage(_with_seed(f"captioning with {method.name}", seed, seeds), "captioning", seconds))
+                stages.append(Stage(with_seed(f"captioning with {method.name}", seed, seeds), "captioning", seconds))
         return stages
 
     def run(self, seeds: Sequence[int], clock: StageClock | None = None) -> Iterator[MethodResult]:
@@ -127,10 +127,10 @@ class MethodRuns:
                 trainings = self.trainings(method, seed)
                 for training in trainings:
                     if training.folder not in trained:
-                        with clock.stage(_with_seed(training.label, seed, seeds)):
+                        with clock.stage(with_seed(training.label, seed, seeds)):
                             training.train()
                         trained.add(training.folder)
-                with clock.stage(_with_seed(f"captioning with {method.name}", seed, seeds)):
+                with clock.stage(with_seed(f"captioning with {method.name}", seed, seeds)):
                     results = list(self._evaluate(method, seed, trainings))
                 ciders = {run.decoding_name: "none" if run.cider is None else f"{run.cider:.1f}" for run in results}
                 shown = ", ".join(f"{cider} ({name})" for name, cider in ciders.items())
@@ -250,7 +250,3 @@ def learned_from_images(runs: Sequence[MethodResult]) -> list[str]:
         if images and run.method not in classes.setdefault(images, []):
             classes[images].append(run.method)
     return [f"Trained on {images}: {', '.join(methods)}." for images, methods in classes.items()]
-
-
-def _with_seed(label: str, seed: int, seeds: Sequence[int]) -> str:
-    return f"seed {seed}: {label}" if len(seeds) > 1 else label

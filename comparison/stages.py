@@ -78,3 +78,8 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def with_seed(label: str, seed: int, seeds: Sequence[int]) -> str:
+    """The label of a stage, with the seed where there are several."""
+    return f"seed {seed}: {label}" if len(seeds) > 1 else label

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comparison.compare_generators import compare, find_methods
+from comparison.compare_generators import compare
+from comparison.generator_runs import find_generators
 from evaluation.pictures.comparison import GeneratorComparison, GeneratorRow, generator_table
 
 TRAINING = [
@@ -97,7 +98,7 @@ def test_an_inference_side_that_the_generator_cannot_read_is_refused(config):
 
 def test_methods_are_found_with_those_that_they_draw_with(compose):
     chosen = compose("compare_generators")
-    methods = find_methods(["oracle", "memory_bridge"], chosen.variants)
+    methods = find_generators(["oracle", "memory_bridge"], chosen.variants)
     assert list(methods) == ["c2_collapse", "oracle", "diffusion_bridge", "memory_bridge"]
     assert methods["oracle"].alignment == "c2_collapse" and methods["memory_bridge"].alignment == "memory_bridge"
     experiment = compose("compare_generators", "experiment=demo_generators")
