@@ -83,26 +83,6 @@ def test_the_demo_trains_and_scores_every_method_and_writes_its_report(demo):
 
 
 @pytest.mark.java
-def test_the_demo_of_sounds_writes_a_report_that_plays_them(tmp_path, compose):
-    config = compose(
-        "demo", "modality=sound", f"output_dir={tmp_path}/demo", f"runs_dir={tmp_path}/outputs", "methods=[c3]",
-        "metrics=[CIDEr]", "examples=2",
-    )  # fmt: skip
-    config.prepare = [*WORLD, f"dataset.root={tmp_path}/data/demo_sounds", "encoder.precision=fp32"]
-    config.captioner = CAPTIONER
-    result = run_demo(config)
-    assert result.title == "Captioning sounds after training on text alone" and result.runs[0].result.images == 10
-    report = (tmp_path / "demo/report.html").read_text()
-    assert report.count("<audio") == 2 and "data:audio/flac" in report
-    assert (tmp_path / "outputs/image_captioning/demo_sounds_c3_seed0/model.safetensors").exists()
-
-
-def test_an_unknown_modality_of_the_demo_is_refused(compose):
-    with pytest.raises(ValueError, match=r"Unknown modality 'smell' .*known: image, sound, video"):
-        run_demo(compose("demo", "modality=smell"))
-
-
-@pytest.mark.java
 def test_the_oracle_of_texts_is_scored_against_the_other_four_references(demo):
     folder, *_ = demo
     store = EmbeddingStore(folder / "data/demo/demo_clip")
