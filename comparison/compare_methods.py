@@ -57,18 +57,19 @@ def compare(config: DictConfig) -> ComparisonResult:
         for name, (percent, others) in fewer.items()
         for run in others.run(config.seeds)
     ]
-    images = runs[0].result.images
+    images = f"{runs[0].result.images:,} {store.manifest.medium}s"
     result = ComparisonResult(
         facts=facts,
         title=f"Captioning methods on {config.dataset.name}",
         summary=f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
-        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images:,} images.",
+        f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images}.",
         config=plain(config),
         store=store.hash,
         store_path=str(store.path),
         split=config.split,
         seeds=list(config.seeds),
-        images=images,
+        images=runs[0].result.images,
+        medium=store.manifest.medium,
         intervals=cider_intervals(runs, config.baseline),
         runs=runs,
         cross_domain=cross_domain,
@@ -177,9 +178,9 @@ def _method_runs(config: DictConfig) -> MethodRuns:
     )
 
 
-def _notes(config: DictConfig, images: int, runs: list[MethodResult]) -> list[str]:
+def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[str]:
     notes = [
-        f"{images:,} images of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
+        f"{images} of {config.dataset.name}'s split {config.split}, {len(config.seeds)} seed(s); "
         "mean ± standard deviation over seeds. CIDEr is CIDEr-D, with the n-gram weights of the whole split's "
         "references; CIDEr, BLEU and METEOR are times 100.",
         f"Intervals (95 %) and p over images: {RESAMPLES:,} bootstrap draws of the images, each image's CIDEr averaged "

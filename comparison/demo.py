@@ -32,8 +32,9 @@ from evaluation.embeddings.retrieval import centroid_distance, paired_cosine
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
 from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.figure_grid import save_figure_grid
 from evaluation.reports.gallery import gallery_examples
-from evaluation.reports.plots import plot_cosine_against_timestep, plot_embedding_pca, save_figure_grid, save_plot
+from evaluation.reports.plots import plot_cosine_against_timestep, plot_embedding_pca, save_plot
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
 
@@ -84,6 +85,8 @@ def run_demo(config: DictConfig) -> ComparisonResult:
             store=store.hash,
             store_path=str(store.path),
             split=config.split,
+            images=test,
+            medium=config.modality,
             seeds=list(config.seeds),
             minutes=round((time.perf_counter() - started) / 60, 1),
             intervals=cider_intervals(runs, None),
@@ -92,8 +95,7 @@ def run_demo(config: DictConfig) -> ComparisonResult:
             plots=_plots(config, store, method_runs, output_dir),
         )
         text = write_comparison(output_dir, result, config.examples, config.picture_side)
-        if config.modality == "image":
-            save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
+        save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")
     print(f"Report: {output_dir / 'report.html'}   results: {output_dir / 'results.json'}")
     return result
@@ -116,16 +118,17 @@ def _method_runs(config: DictConfig, preparing: DictConfig) -> MethodRuns:
 
 
 def _notes(config: DictConfig, world: dict) -> list[str]:
+    inputs = f"{config.modality}s"
     notes = [
         "CIDEr is pycocoevalcap's CIDEr-D; BLEU, METEOR and CIDEr are times 100.",
-        "Intervals: bootstrap draws of the images, each image's CIDEr averaged over seeds.",
-        "cosine to texts and R@1: aligned images against their own captions in the space that the decoder reads.",
-        "seconds: training of the decoder (and of the diffusion model, for the bridge) and captioning the images.",
+        f"Intervals: bootstrap draws of the {inputs}, each one's CIDEr averaged over seeds.",
+        f"cosine to texts and R@1: aligned {inputs} against their own captions in the space that the decoder reads.",
+        f"seconds: training of the decoder (and of the diffusion model, for the bridge) and captioning the {inputs}.",
     ]
     if config.oracles:
         notes.append(
-            "Oracles are no methods: oracle_pairs was trained on image-text pairs; oracle_text is the collapse decoder "
-            "fed each image's first caption, scored against the other four."
+            f"Oracles are no methods: oracle_pairs was trained on {config.modality}-text pairs; oracle_text is the "
+            f"collapse decoder fed each {config.modality}'s first caption, scored against the other four."
         )
     notes.append(
         f"{world['heldout_overlap_before']:.1%} of the held-out captions stood word for word in the text corpus; the "
@@ -149,8 +152,8 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
         return []
     titles = {"c1": "raw (c1)", "c2_collapse": "centred (c2_collapse)", "diffusion_bridge": "bridged"}
     panels = {f"{titles[method]}\nmeans {centroid_distance(*pair):.2f} apart": pair for method, pair in aligned.items()}
-    plots = [Plot("pca.svg", "Texts and images as the decoders read them, on shared axes.")]
-    save_plot(plot_embedding_pca(panels), output_dir, "pca")
+    plots = [Plot("pca.svg", f"Texts and {config.modality}s as the decoders read them, on shared axes.")]
+    save_plot(plot_embedding_pca(panels, medium=config.modality), output_dir, "pca")
     if {"c2_collapse", "diffusion_bridge"} <= set(aligned):
         bridge = next(method for method in shown if method.name == "diffusion_bridge")
         diffusion = load_text_diffusion(method_runs.diffusion_dir(bridge, seed))
@@ -162,8 +165,10 @@ def _plots(config: DictConfig, store: EmbeddingStore, method_runs: MethodRuns, o
             for steps in (5, 1)
         }
         level = {"centred, no bridge": paired_cosine(centred, centred_texts, image_row)}
-        save_plot(plot_cosine_against_timestep(TIMESTEPS, lines, level), output_dir, "injection")
-        caption = "How near images come to their texts, by the step at which they enter the reverse diffusion."
+        save_plot(plot_cosine_against_timestep(TIMESTEPS, lines, level, config.modality), output_dir, "injection")
+        caption = (
+            f"How near {config.modality}s come to their texts, by the step at which they enter the reverse diffusion."
+        )
         plots.append(Plot("injection.svg", caption))
     return plots
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from common.files import write_json, write_whole
+from embedding_space.media import NAMES
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
 from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
+from evaluation.reports.example import Example
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
-from evaluation.reports.plots import Example
 from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
@@ -127,20 +128,20 @@ def comparison_examples(result: ComparisonResult, pictures: int, decoding: str |
     Raises:
         ValueError: no run has this decoding.
     """
-    runs = result.runs
+    runs, names = result.runs, NAMES[result.medium]
     if not pictures:
         return [], ""
     if result.store_path is None or result.split is None or any(run.evaluation is None for run in runs):
-        return [], "No pictures: the results do not say where the pictures and captions are."
+        return [], f"No {names}: the results do not say where the {names} and captions are."
     try:
         store = EmbeddingStore(result.store_path)
         examples = gallery_examples(runs, store, result.split, pictures, decoding)
     except FileNotFoundError as error:
-        return [], f"No pictures: {error}"
+        return [], f"No {names}: {error}"
     return examples, (
-        f"Captions beside the pictures: seed {runs[0].seed}, {decoding or runs[0].decoding_name}; the numbers "
-        "are each caption's CIDEr, times 100. Half of the pictures are evenly spaced in the split. In the others the "
-        "CIDEr of two methods differs most, for every two methods in turn, so that counts among the pictures do not "
+        f"Captions beside the {names}: seed {runs[0].seed}, {decoding or runs[0].decoding_name}; the numbers "
+        f"are each caption's CIDEr, times 100. Half of the {names} are evenly spaced in the split. In the others the "
+        f"CIDEr of two methods differs most, for every two methods in turn, so that counts among the {names} do not "
         "measure a method." + (PATCHES if any(example.patches for example in examples) else "")
     )
 
@@ -149,10 +150,10 @@ def comparison_tables(result: ComparisonResult) -> dict[str, tuple[str, Table]]:
     """{name: (caption, table)}. All comparisons of methods have the same names, and all of translations."""
     if rows := result.translations:
         return {name: (name.replace("_", " ").capitalize(), translation_table(rows, name)) for name in rows[0].metrics}
-    images = f"{result.runs[0].result.images:,} images of the split {result.split}"
+    images = f"{result.runs[0].result.images:,} {result.medium}s of the split {result.split}"
     tables = {"results": (f"Results on {images}", results_table(result.runs, result.intervals))}
     if result.intervals:
-        tables["intervals"] = "CIDEr with 95 % intervals", interval_table(result.intervals)
+        tables["intervals"] = "CIDEr with 95 % intervals", interval_table(result.intervals, result.medium)
     if result.cross_domain:
         spread = spread_table([*result.runs, *result.cross_domain], attrgetter("evaluated_on"))
         tables["cross_domain"] = "CIDEr on the data set of the training and on others", spread

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from embedding_space.media import Medium
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.statistics import Interval, PairedComparison
 from evaluation.reports.translation_result import TranslationResult
@@ -54,7 +55,8 @@ class ComparisonResult:
 
     facts: what else is known: the command, commit, date, machine and versions; the world's hash.
     config: of the comparison. notes: sentences below the tables. minutes: how long it took.
-    store, store_path: hash and path of the embeddings. split, images: what was captioned, and how many of it.
+    store, store_path: hash and path of the embeddings. split, images: what was captioned, and how many of it; medium:
+        what these "images" are.
     runs: of methods, each of a seed and a decoding. translations: such rows of a comparison of translations, which has
         no `runs`; both are `runs` in the file.
     cross_domain: further runs, on other data sets. few_captions: likewise, of training on some of the captions.
@@ -68,6 +70,7 @@ class ComparisonResult:
     split: str | None = None
     seeds: list[int] = field(default_factory=list)
     images: int | None = None
+    medium: Medium = "image"
     intervals: list[CiderInterval] = field(default_factory=list)
     runs: list[MethodResult] = field(default_factory=list)
     translations: list[TranslationResult] = field(default_factory=list)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from embedding_space.media import Medium
 from evaluation.reports.comparison_result import CiderInterval
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.statistics import PairedComparison, bootstrap_interval, paired_comparison, read_per_image
@@ -79,7 +80,7 @@ def results_table(runs: Sequence[MethodResult], intervals: Sequence[CiderInterva
     return Table(rows, columns, unranked=ORACLES)
 
 
-def interval_table(intervals: Sequence[CiderInterval]) -> Table:
+def interval_table(intervals: Sequence[CiderInterval], medium: Medium = "image") -> Table:
     """One row per method and decoding: CIDEr with its interval, and the tests against the baseline."""
     rows = []
     for entry in intervals:
@@ -88,7 +89,7 @@ def interval_table(intervals: Sequence[CiderInterval]) -> Table:
         if compared := entry.comparison:
             row |= {
                 f"vs {entry.baseline}": signed_interval(compared),
-                "p over images": f"{compared.p_images:.2g}",
+                f"p over {medium}s": f"{compared.p_images:.2g}",
                 "differences of the seeds": " ".join(f"{value:+.1f}" for value in compared.per_seed),
                 "p over seeds": None if compared.p_seeds is None else f"{compared.p_seeds:.2g}",
             }

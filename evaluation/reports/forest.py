@@ -77,11 +77,10 @@ def cider_forests(comparison: ComparisonResult) -> list[Forest]:
         values.setdefault(method, {})[decoding] = _estimate(cider.value, cider, seeds)
         if less := interval.comparison:
             differences.setdefault(method, {})[decoding] = _estimate(less.difference, less, less.per_seed)
-    forests = (
-        [Forest("CIDEr of each method with its 95 % interval over images; ticks: seeds", values)] if values else []
-    )
+    over = f"with its 95 % interval over {comparison.medium}s; ticks: seeds"
+    forests = [Forest(f"CIDEr of each method {over}", values)] if values else []
     if differences:
-        title = f"Difference in CIDEr from {comparison.baseline} with its 95 % interval over images; ticks: seeds"
+        title = f"Difference in CIDEr from {comparison.baseline} {over}"
         forests.append(Forest(title, differences, level=0.0, signed=True))
     return forests
 

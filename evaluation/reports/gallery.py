@@ -13,8 +13,8 @@ from embedding_space.videos import FRAMES
 from evaluation.captions.patch_selection import FILE as PATCHES
 from evaluation.captions.patch_selection import read_selections
 from evaluation.captions.prediction_files import read_predictions
+from evaluation.reports.example import Example
 from evaluation.reports.method_result import MethodResult
-from evaluation.reports.plots import Example
 from evaluation.reports.statistics import read_per_image
 
 

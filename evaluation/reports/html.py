@@ -16,9 +16,9 @@ from markupsafe import Markup
 
 from common.files import write_whole
 from embedding_space.media import NAMES
+from evaluation.reports.example import Example
 from evaluation.reports.forest import Forest
 from evaluation.reports.gallery import patch_layers, sorting
-from evaluation.reports.plots import Example
 from evaluation.reports.previews import sound_source, thumbnail
 from evaluation.table import Table
 

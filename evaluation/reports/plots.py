@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,6 @@ from torch import Tensor
 
 from common.randomness import evenly_spaced
 from embedding_space.media import Medium
-from embedding_space.pictures import open_picture
-from embedding_space.videos import FRAMES
-from evaluation.captions.patch_selection import PatchSelection
 
 BLUE, ORANGE, GREEN, PINK, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 _COLORS = (BLUE, ORANGE, GREEN, PINK)
@@ -37,26 +33,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Example:
-    """A picture with its reference captions and each method's caption, score and selected patches, {method: …}.
-
-    Attributes:
-        medium: what the file is; "sound" or "video" in the place of a picture.
-        frames: how many of a video the encoder reads.
-    """
-
-    image_path: str | Path
-    image_id: str
-    references: Sequence[str]
-    captions: Mapping[str, str] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
-    patches: Mapping[str, PatchSelection] = field(default_factory=dict)
-    medium: Medium = "image"
-    frames: int = FRAMES
-
-
-def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600) -> Figure:
+def plot_embedding_pca(
+    panels: Mapping[str, tuple[Tensor, Tensor]], points: int = 600, medium: Medium = "image"
+) -> Figure:
     """Texts and images on two principal axes, one panel per stage, such as before and after centering and bridging.
 
     Axes are fitted to the first panel only, so that the raw gap stays visible; axes fitted to all panels would hide it.
@@ -64,6 +43,7 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     Args:
         panels: {title: (texts (N, D), images (M, D))}, rows as the decoder would get them at that stage.
         points: the most rows drawn per modality, evenly spaced.
+        medium: names the images in the legend.
 
     Raises:
         ValueError: there is no panel, or D differs.
@@ -81,11 +61,15 @@ def plot_embedding_pca(panels: Mapping[str, tuple[Tensor, Tensor]], points: int 
     places = {title: (place(texts), place(images)) for title, (texts, images) in drawn.items()}
     of = title.partition("\n")[0]
     names = [f"axis {n + 1}: {share:.0%} of variance in {of}" for n, share in enumerate(pca.explained_variance_ratio_)]
-    return plot_clouds(places, names, share_axes=True)
+    return plot_clouds(places, names, share_axes=True, medium=medium)
 
 
 def plot_clouds(
-    panels: Mapping[str, tuple[Tensor, Tensor]], axes: Sequence[str], share_axes: bool, columns: int = 4
+    panels: Mapping[str, tuple[Tensor, Tensor]],
+    axes: Sequence[str],
+    share_axes: bool,
+    columns: int = 4,
+    medium: Medium = "image",
 ) -> Figure:
     """Texts and images in the plane, one panel per title.
 
@@ -94,6 +78,7 @@ def plot_clouds(
         axes: names of the two axes.
         share_axes: whether all panels have the same axes.
         columns: the most panels side by side.
+        medium: names the images in the legend.
     """
     lines = -(-len(panels) // columns)
     columns = -(-len(panels) // lines)
@@ -108,7 +93,7 @@ def plot_clouds(
         for plot in grid.flat[len(panels) :]:
             plot.remove()
         for plot, (title, (texts, images)) in zip(grid.flat, panels.items(), strict=False):
-            for rows, color, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", "images")):
+            for rows, color, marker, label in ((texts, BLUE, "o", "texts"), (images, ORANGE, "^", f"{medium}s")):
                 look = {"c": color, "marker": marker, "alpha": 0.45, "linewidths": 0, "rasterized": True}
                 plot.scatter(*rows.T, s=9, label=label, **look)
             plot.set_title(title, fontsize=10)
@@ -128,7 +113,10 @@ def plot_clouds(
 
 
 def plot_cosine_against_timestep(
-    timesteps: Sequence[int], cosines: Mapping[str, Sequence[float]], baselines: Mapping[str, float]
+    timesteps: Sequence[int],
+    cosines: Mapping[str, Sequence[float]],
+    baselines: Mapping[str, float],
+    medium: Medium = "image",
 ) -> Figure:
     """Cosine of bridged images to their texts against the diffusion timestep at which they enter the bridge.
 
@@ -136,6 +124,7 @@ def plot_cosine_against_timestep(
         timesteps: (K,).
         cosines: {name: (K,)}, at most four lines.
         baselines: {name: cosine}, dashed levels, such as the centered images without a bridge.
+        medium: names the images on the axis.
 
     Raises:
         ValueError: a line has another length, or there are too many lines.
@@ -152,52 +141,16 @@ def plot_cosine_against_timestep(
             plot.plot(timesteps, values, color=color, marker=marker, markersize=5, linewidth=1.8, label=name)
         for (name, level), dashes in zip(baselines.items(), ("--", ":", "-."), strict=False):
             plot.axhline(level, color=GRAY, linestyle=dashes, linewidth=1.4, label=f"{name} ({level:.2f})")
-        plot.set_xlabel("timestep t at which the image enters the bridge")
+        plot.set_xlabel(f"timestep t at which the {medium} enters the bridge")
         plot.set_ylabel("mean cosine to its texts")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
-def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int = 3, dpi: int = 120) -> None:
-    """A picture grid: each image, one reference in gray, and each method's caption.
-
-    Args:
-        path: its ending is the format. For photographs, JPEG is a quarter of PNG's size.
-
-    Raises:
-        ValueError: no examples, or a picture that cannot be read.
-        FileNotFoundError: a picture is missing.
-    """
-    if not examples:
-        raise ValueError("there are no examples to draw")
-    columns = min(columns, len(examples))
-    rows = [examples[n : n + columns] for n in range(0, len(examples), columns)]
-    texts = [[_caption_lines(example) for example in row] for row in rows]
-    line, width, gap = 0.19, 3.1, 0.25  # inches
-    heights = [max(len(lines) for lines in row) * line + 0.1 for row in texts]
-    total = sum(heights) + len(rows) * (width + gap) + gap
-    figure = Figure(figsize=(columns * (width + gap) + gap, total), facecolor="white")
-    full = figure.get_size_inches()
-    top = total - gap
-    for row, row_texts, height in zip(rows, texts, heights, strict=True):
-        for n, (example, lines) in enumerate(zip(row, row_texts, strict=True)):
-            left = gap + n * (width + gap)
-            plot = figure.add_axes((left / full[0], (top - width) / full[1], width / full[0], width / full[1]))
-            plot.imshow(open_picture(example.image_path), interpolation="lanczos")
-            plot.set_anchor("S")
-            plot.axis("off")
-            for k, (text, style) in enumerate(lines):
-                y = top - width - 0.1 - (k + 0.7) * line
-                figure.text(left / full[0], y / full[1], text, fontsize=9.5, va="baseline", **style)
-        top -= width + height + gap
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-
-
 def footnote(figure: Figure, words: str) -> None:
     """Write small words below a figure, such as its data set and number of rows."""
     width = int(17 * figure.get_figwidth())  # letters of this size
-    figure.supxlabel(_plain(textwrap.fill(words, width)), fontsize=8, color=GRAY)
+    figure.supxlabel(plain_text(textwrap.fill(words, width)), fontsize=8, color=GRAY)
 
 
 def legend_above(figure: Figure, plot: Axes) -> None:
@@ -231,19 +184,6 @@ def subsample(rows: Tensor, points: int) -> Tensor:
     return rows[evenly_spaced(len(rows), points, nearest=True)]
 
 
-def _caption_lines(example: Example) -> list[tuple[str, dict]]:
-    wrapped: list[tuple[str, dict]] = []
-    for reference in example.references[:1]:
-        wrapped += [(text, {"color": GRAY, "style": "italic"}) for text in _wrap(reference)]
-    for method, caption in example.captions.items():
-        wrapped.append((_plain(method), {"color": BLUE, "weight": "bold"}))
-        wrapped += [(text, {"color": "black"}) for text in _wrap(caption or "(empty)")]
-    return wrapped
-
-
-def _wrap(text: str) -> list[str]:
-    return [_plain(line) for line in textwrap.wrap(text, 46, max_lines=4, placeholder=" …")]
-
-
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """Text as a figure shows it letter by letter."""
     return text.replace("$", r"\$")  # matplotlib reads a pair of them as mathematics

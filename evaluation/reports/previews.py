@@ -6,35 +6,48 @@ import base64
 import math
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from embedding_space.pictures import open_picture
+from embedding_space.sounds import fill, read_sound
 from embedding_space.videos import read_frames
-from evaluation.reports.plots import Example
+from evaluation.reports.example import Example
 
 SOUND_BYTES = 1_000_000  # of a file that a page holds
 SOUND_TYPES = {  # of the files that browsers play
     ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg",
     ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".mp4": "audio/mp4", ".aac": "audio/aac", ".webm": "audio/webm",
 }  # fmt: skip
-SPECTROGRAM_SECONDS = 10.0
+SPECTROGRAM_SECONDS = 10.0  # at most
+SHORTEST_SECONDS = 0.5  # shorter sounds have silence after them
 COLUMNS, GAP = 3, 2  # frames beside each other, and pixels between them
 
 
 def thumbnail(example: Example, side: int) -> Image.Image | None:
-    """The row as a picture; None when it cannot be read.
+    """As `shown`; None when the file cannot be read."""
+    try:
+        return shown(example, side)
+    except (FileNotFoundError, ValueError, ImportError):
+        return None
+
+
+def shown(example: Example, side: int) -> Image.Image:
+    """The row as a picture.
 
     Args:
         side: the most pixels of a picture's longer side; half of it of a film strip's frames; of a spectrogram's width.
+
+    Raises:
+        ValueError: the file cannot be read.
+        FileNotFoundError: it is missing.
+        ImportError: PyAV is not installed.
     """
-    try:
-        if example.medium == "video":
-            return _film_strip(example.image_path, example.frames, side // 2)
-        if example.medium == "sound":
-            return _spectrogram(example.image_path, side)
-        picture = open_picture(example.image_path)
-    except (FileNotFoundError, ValueError, ImportError):
-        return None
+    if example.medium == "video":
+        return _film_strip(example.image_path, example.frames, side // 2)
+    if example.medium == "sound":
+        return _spectrogram(example.image_path, side)
+    picture = open_picture(example.image_path)
     picture.thumbnail((side, side))
     return picture
 
@@ -67,6 +80,9 @@ def _spectrogram(path: str | Path, side: int) -> Image.Image:
     """The first seconds of a sound, low tones at the bottom, loud ones dark."""
     from embedding_space.mel import LogMel  # imported here: it brings transformers
 
-    mel = LogMel(seconds=SPECTROGRAM_SECONDS, crop="start", short="pad", mean_db=0.0, std_db=80.0, channels=1)
-    shades = (-255 * mel(path)[0].clamp(-1, 0)).byte().flip(0)  # 80 dB below full scale is white
+    mel = LogMel(mean_db=0.0, std_db=80.0, channels=1)
+    waveform = read_sound(path, mel.sample_rate, SPECTROGRAM_SECONDS, "start")
+    samples = max(len(waveform), round(SHORTEST_SECONDS * mel.sample_rate))
+    picture = mel.spectrogram(torch.from_numpy(fill(waveform, samples, "pad")))[0]
+    shades = (-255 * picture.clamp(-1, 0)).byte().flip(0)  # 80 dB below full scale is white
     return Image.fromarray(shades.numpy()).convert("RGB").resize((side, side // 3))

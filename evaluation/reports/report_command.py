@@ -17,8 +17,8 @@ from evaluation.reports.comparison_report import (
     results_file,
     write_comparison_report,
 )
+from evaluation.reports.example import Example
 from evaluation.reports.plot_sweep import plot_sweep
-from evaluation.reports.plots import Example
 from evaluation.reports.previews import thumbnail
 from training.tracking import Tracker, start_tracker
 
