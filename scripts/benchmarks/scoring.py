@@ -18,7 +18,7 @@ from demo_world.captions import write_captions
 from demo_world.scene import sample_scene
 from evaluation.captions.java import find_java
 from evaluation.captions.meteor import close_warm_meteors
-from evaluation.captions.metrics import METRICS, score_captions
+from evaluation.captions.metrics import OF_PICTURES, score_captions
 from scripts.benchmarks.timing import median_seconds, with_ratios
 
 NAMES = {f"BLEU-{n}": f"Bleu_{n}" for n in range(1, 5)} | {"METEOR": "METEOR", "ROUGE-L": "ROUGE_L", "CIDEr": "CIDEr"}
@@ -36,7 +36,7 @@ def benchmark_scoring(config: DictConfig, repeats: int) -> list[dict]:
         ValueError: the two sides' metrics differ.
     """
     captions, references = demo_captions(config.captions)
-    metrics = [name for name in METRICS if name not in ("SPICE", "nouns")]
+    metrics = [name for name in OF_PICTURES if name not in ("SPICE", "nouns")]
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
         coco = coco_objects(captions, references)
