@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alignment.memory import TextMemory
 from alignment.noise_across_gap import GaussianNoiseAcrossGap
+from alignment.realign import Realign
 from alignment.step import Step
 from alignment.steps import BASIC_STEPS
 from ddpm.bridge import DiffusionBridge
@@ -12,6 +13,7 @@ from modality_translation.step import ModalityTranslation
 STEPS: dict[str, type[Step]] = {
     **BASIC_STEPS,
     "GaussianNoiseAcrossGap": GaussianNoiseAcrossGap,
+    "Realign": Realign,
     "TextMemory": TextMemory,
     "DiffusionBridge": DiffusionBridge,
     "ModalityTranslation": ModalityTranslation,
