@@ -79,6 +79,7 @@ NUMBERS = {
     "image_side.image_steps": COUNT_OR_NULL, "image_side.image_timestep": FROM_0_OR_NULL,
     "image_timestep": Number(whole=True, least=0, words=("auto",)), "text_timestep": FROM_0_OR_NULL,
     "noise_std": Number(least=0, words=("auto",)), "eta": NOT_NEGATIVE,
+    "shrinkage": SHARE, "covariance_images": Number(whole=True, least=2),
     "diffusion.embed_scale": Number(above=0, words=("sqrt_dim",)),
     "cdim.embed_scale": Number(above=0, null=True, words=("sqrt_dim",)),
     "learning_rate": POSITIVE, "clip_norm": POSITIVE_OR_NULL, "embedding_length": POSITIVE_OR_NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alignment.covariance_noise import CovarianceNoise
 from alignment.memory import TextMemory
 from alignment.noise_across_gap import GaussianNoiseAcrossGap
 from alignment.realign import Realign
@@ -13,6 +14,7 @@ from modality_translation.step import ModalityTranslation
 STEPS: dict[str, type[Step]] = {
     **BASIC_STEPS,
     "GaussianNoiseAcrossGap": GaussianNoiseAcrossGap,
+    "CovarianceNoise": CovarianceNoise,
     "Realign": Realign,
     "TextMemory": TextMemory,
     "DiffusionBridge": DiffusionBridge,
