@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alignment.covariance_noise import CovarianceNoise
 from alignment.memory import TextMemory
+from alignment.nearest_texts import NearestTexts
 from alignment.noise_across_gap import GaussianNoiseAcrossGap
 from alignment.realign import Realign
 from alignment.step import Step
@@ -17,6 +18,7 @@ STEPS: dict[str, type[Step]] = {
     "CovarianceNoise": CovarianceNoise,
     "Realign": Realign,
     "TextMemory": TextMemory,
+    "NearestTexts": NearestTexts,
     "DiffusionBridge": DiffusionBridge,
     "ModalityTranslation": ModalityTranslation,
 }
