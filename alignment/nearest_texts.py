@@ -8,19 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignment.auto_noise import SAME_ROW
 from alignment.row_memory import RowMemory
 from alignment.steps import Normalize
 from common.checks import Count, NotNegative, Positive, checked_options
 
 QUERIES_AT_ONCE = 512
+COPY = 0.999  # cosine above which two texts are the same caption; an export has rounded its memory to float16
 
 
 class NearestTexts(RowMemory):
     """Replace rows by the mean of the training texts nearest to them, as unit rows; a text never sees itself.
 
     A decoder trains on means of *other* texts, as it will read them for images: there is no gap between the two. A copy
-    of a text, of a cosine above `SAME_ROW`, counts as the text itself.
+    of a text, of a cosine above `COPY`, counts as the text itself.
 
     - Knight (arXiv 2301.12739): the 5 nearest.
     - IFCap's image-like retrieval (arXiv 2409.18046): the 5 nearest to the text with noise, since an image is not as
@@ -69,7 +69,7 @@ class NearestTexts(RowMemory):
             similarity = queries[part] @ self.memory.T  # (b, M)
             if itself is not None:
                 copies = similarity if itself is queries else itself[part] @ self.memory.T
-                similarity = similarity.masked_fill(copies > SAME_ROW, -torch.inf)
+                similarity = similarity.masked_fill(copies > COPY, -torch.inf)
             means[part] = self._weighted_mean(similarity)
         return F.normalize(means, dim=-1)
 
@@ -113,6 +113,6 @@ class NearestTexts(RowMemory):
             raise ValueError(
                 f"alignment.neighbors={neighbors} must be at most {others}, the number of other texts in the memory"
             )
-        if (step.memory @ step.memory[0] > SAME_ROW).all():
+        if (step.memory @ step.memory[0] > COPY).all():
             raise ValueError(f"NearestTexts needs different texts, and all {others + 1} of {store.path} are the same")
         return step
