@@ -74,13 +74,17 @@ class NearestTexts(RowMemory):
         return F.normalize(means, dim=-1)
 
     def _weighted_mean(self, similarity: Tensor) -> Tensor:
-        """Similarities (b, M), -inf where left out -> means (b, D)."""
+        """Similarities (b, M), -inf where left out -> means (b, D), not of unit length."""
         if self.neighbors is None:
-            return (similarity / self.temperature).softmax(dim=-1) @ self.memory
+            return self._weights(similarity) @ self.memory
         nearest = similarity.topk(self.neighbors, dim=-1)  # (b, k)
-        alike = nearest.values.isfinite().float()  # where fewer than k are left
-        weights = alike if self.temperature is None else (nearest.values / self.temperature).softmax(dim=-1)
-        return torch.einsum("bk,bkd->bd", weights, self.memory[nearest.indices])
+        return torch.einsum("bk,bkd->bd", self._weights(nearest.values), self.memory[nearest.indices])
+
+    def _weights(self, similarity: Tensor) -> Tensor:
+        """Of neighbors, by their similarities (b, k); 0 for those that are left out."""
+        if self.temperature is None:
+            return similarity.isfinite().float()
+        return (similarity / self.temperature).softmax(dim=-1)
 
     def settings(self):
         return {

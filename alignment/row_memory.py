@@ -99,9 +99,13 @@ class RowMemory(Step):
             ValueError: `memory_rows` are none, or more than there are; a bad setting.
         """
         rows = checked_rows(memory_rows, len(store.training_table_rows))
-        origin = {"store": str(store.path), "store_hash": store.hash, "corpus_captions": store.corpus_captions}
+        origin: dict[str, Any] = {
+            "store": str(store.path),
+            "store_hash": store.hash,
+            "corpus_captions": store.corpus_captions,
+        }
         large = rows * store.dim * 4 > cls.MEMORY_SAVED_BYTES
-        memory = {"rows": rows, "dim": store.dim, "training_modality": store.training_modality}
+        memory: dict[str, Any] = {"rows": rows, "dim": store.dim, "training_modality": store.training_modality}
         step = cls(**settings, **memory, **(origin if large else {}))
         step._fill(store, preceding)
         return step
