@@ -68,6 +68,13 @@ class EstimationRows:
         """Standard deviation per dimension of the pairs' differences about their mean: C³'s alignment noise."""
         return (self.inference - self.training).var(dim=0).mean().sqrt().item()
 
+    def residuals(self) -> Tensor:
+        """(N, D) inference rows minus their training rows; without pairs, minus the nearest training rows."""
+        if self.paired:
+            return self.inference - self.training
+        nearest = [_cosines(part, self.training).argmax(dim=-1) for part in self.inference.split(1024)]
+        return self.inference - self.training[torch.cat(nearest)]
+
     def paired_cosine(self) -> float:
         """Mean cosine of the pairs."""
         return F.cosine_similarity(self.inference, self.training, dim=-1).mean().item()
@@ -136,11 +143,14 @@ def rows_for_estimate(
     return EstimationRows(inference, training, paired, facts)
 
 
-def estimate_noise_std(rows: EstimationRows) -> dict[str, Any]:
+def estimate_noise_std(rows: EstimationRows, root: Tensor | None = None) -> dict[str, Any]:
     """`noise_std` for these rows, a standard deviation per dimension, as `value`, with the facts of the estimate.
 
     For pairs it is that of the alignment noise (`EstimationRows.residual_std`). For unpaired rows it is the one with
     which noised training rows are as far from their nearest training row as inference rows are from theirs.
+
+    Args:
+        root: (D, D) what noise is multiplied by; its square has the trace D. None for isotropic noise.
 
     Raises:
         ValueError: no noise takes texts that far.
@@ -149,7 +159,7 @@ def estimate_noise_std(rows: EstimationRows) -> dict[str, Any]:
         value = rows.residual_std()
         return {"option": "noise_std", "value": value, "method": "sd of the pairs' residuals", **rows.facts}
     clean, target = rows.queries, rows.inference_nearness()
-    noise = fixed_noise(clean)
+    noise = fixed_noise(clean) if root is None else fixed_noise(clean) @ root
     highest = 10 * clean.norm(dim=-1).mean().item() / clean.shape[1] ** 0.5  # cosine of noised to clean rows: 0.1
 
     def excess(std: float) -> float:

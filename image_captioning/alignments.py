@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from alignment.covariance_noise import CovarianceNoise
 from alignment.memory import TextMemory
+from alignment.nearest_texts import NearestTexts
 from alignment.noise_across_gap import GaussianNoiseAcrossGap
+from alignment.realign import Realign
 from alignment.step import Step
 from alignment.steps import BASIC_STEPS
 from ddpm.bridge import DiffusionBridge
@@ -12,7 +15,10 @@ from modality_translation.step import ModalityTranslation
 STEPS: dict[str, type[Step]] = {
     **BASIC_STEPS,
     "GaussianNoiseAcrossGap": GaussianNoiseAcrossGap,
+    "CovarianceNoise": CovarianceNoise,
+    "Realign": Realign,
     "TextMemory": TextMemory,
+    "NearestTexts": NearestTexts,
     "DiffusionBridge": DiffusionBridge,
     "ModalityTranslation": ModalityTranslation,
 }

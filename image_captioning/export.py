@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from alignment.chain import Alignment
-from alignment.memory import TextMemory
+from alignment.row_memory import RowMemory
 from common.config import drop_nulls
 from common.files import file_sha256, write_json
 from common.provenance import run_facts
@@ -57,7 +57,7 @@ def export(config: DictConfig) -> Path:
 
 def self_contained(alignment: Alignment) -> Alignment:
     """The chain with its memories whole, so that a checkpoint needs no store."""
-    return Alignment(step.self_contained() if isinstance(step, TextMemory) else step for step in alignment.steps)
+    return Alignment(step.self_contained() if isinstance(step, RowMemory) else step for step in alignment.steps)
 
 
 def halve(model: nn.Module) -> None:
@@ -65,7 +65,7 @@ def halve(model: nn.Module) -> None:
     for parameter in model.parameters():
         parameter.data = parameter.data.half()
     for step in model.modules():
-        if isinstance(step, TextMemory):
+        if isinstance(step, RowMemory):
             step.memory = step.memory.half()
 
 

@@ -11,7 +11,8 @@ from alignment.options import expand_steps
 from image_captioning.alignments import STEPS
 
 NORMALIZE, CENTER = {"step": "Normalize"}, {"step": "Center"}
-METHODS = ("c1", "c2_collapse", "c2_corrupt", "c3", "decap_memory")
+METHODS = ("c1", "c2_collapse", "c2_corrupt", "c3", "decap_memory", "close", "realign", "realign_noise", "realign_diag")
+METHODS += ("gaussian_full", "knight", "image_like_retrieval", "decap_both_sides")
 
 
 def method_chain(compose, method, store):
