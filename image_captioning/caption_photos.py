@@ -10,6 +10,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,9 @@ from embedding_space.encoders.load import reload_encoder
 from embedding_space.media import NAMES, Medium, has_medium, medium_of
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
+from image_captioning.consensus import memory_of
 from image_captioning.generation import Decoding
+from image_captioning.inference_inputs import named_training_source
 
 FILES_AT_ONCE = 1024  # whose patches are kept in memory
 SHOWN = 3  # names of files that are left out
@@ -113,14 +116,16 @@ def caption(
             "checkpoint"
         )
     captioner.to(encoder.device)
-    captions, decoding = {}, Decoding(**config.decoding)
+    captions, decoding, memory = {}, Decoding(**config.decoding), None
+    if config.training_store is not None:
+        memory = cache(memory_of(named_training_source(config.training_store, captioner)))
     for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)
         if not encoded.kept:
             continue
         inputs = captioner.encoded_inputs(encoded)
-        reranker = captioner.reranker(encoded.rows, encoder) if decoding.clip_weight else None
+        reranker = captioner.reranker(encoded.rows, decoding, encoder, memory)
         progress = len(encoded.kept) > 1
         texts = captioner.caption(inputs, decoding, config.batch_size, progress, config.precision, reranker, start)
         captions |= {str(files[start + i]): text for i, text in zip(encoded.kept, texts, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -12,6 +13,7 @@ from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
+from image_captioning.consensus import CaptionMemory
 from image_captioning.generation import Decoding
 from image_captioning.mappers import make_mapper
 
@@ -120,15 +122,16 @@ class Captioner(CaptioningModel[Tensor]):
         progress: bool = True,
         precision: str = "fp32",
         encoder: Encoder | None = None,
+        memory: Callable[[], CaptionMemory] | None = None,
     ) -> list[str]:
         """Captions of raw image embeddings (N, D): `caption` of their aligned rows.
 
         Args:
-            encoder: embeds hypotheses for `decoding.clip_weight`; by default the embeddings' encoder is loaded.
+            encoder, memory: for a `decoding` with weights of CLIP or of a consensus, see `reranker`.
 
         Raises:
             ValueError: see `align_images` and `caption`.
         """
         decoding, rows = decoding or Decoding(), self.align_images(images, batch_size)
-        reranker = self.reranker(images, encoder) if decoding.clip_weight else None
+        reranker = self.reranker(images, decoding, encoder, memory)
         return self.caption(rows, decoding, batch_size, progress, precision, reranker)

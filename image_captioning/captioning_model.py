@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,11 @@ from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
+from image_captioning.consensus import CaptionMemory
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
 from image_captioning.hub import find_hub_folder
-from image_captioning.reranking import Reranker, load_reranking_encoder
+from image_captioning.reranking import Reranker, make_reranker
 from image_captioning.tokenizer import end_token, load_tokenizer
 
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
@@ -230,22 +231,15 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         losses = F.cross_entropy(logits, tokens.flatten(), reduction="none", label_smoothing=label_smoothing)
         return (losses.view_as(tokens) * mask).sum(-1)
 
-    def reranker(self, images: Tensor, encoder: Encoder | None = None) -> Reranker:
-        """The reranker of these images for `decoding.clip_weight`.
-
-        Args:
-            images: (N, D) raw embeddings.
-            encoder: embeds hypotheses; by default the embeddings' encoder is loaded.
-
-        Raises:
-            ValueError: the images' space is not that of the texts, or their encoder cannot be loaded.
-        """
-        if images.shape[1] != self.dim:
-            raise ValueError(
-                "decoding.clip_weight compares images with sentences in one space, which translated images do not "
-                "share: set it to 0"
-            )
-        return Reranker(images, encoder or load_reranking_encoder(self.encoder_description))
+    def reranker(
+        self,
+        images: Tensor,
+        decoding: Decoding,
+        encoder: Encoder | None = None,
+        memory: Callable[[], CaptionMemory] | None = None,
+    ) -> Reranker | None:
+        """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`."""
+        return make_reranker(self.dim, self.encoder_description, images, decoding, encoder, memory)
 
     @torch.no_grad()
     def caption(
@@ -263,7 +257,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         Args:
             precision: of the model: fp32, bf16 or fp16, or auto for what the device computes natively. Half precision
                 may be twice as fast; rounding then decides between words of similar probability.
-            reranker: of the rows' raw images, for `decoding.clip_weight`.
+            reranker: of the rows' raw images, for a `decoding` that needs one (`reranker`).
             first_row: the number of the first input among all that are captioned, for nucleus sampling.
 
         Raises:
@@ -271,8 +265,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
                 reranker without one.
         """
         decoding, precision = decoding or Decoding(), choose_precision(precision, self.device)
-        if decoding.clip_weight and reranker is None:
-            raise ValueError(f"decoding.clip_weight={decoding.clip_weight} needs a reranker, of the images' embeddings")
+        if decoding.reranks and reranker is None:
+            raise ValueError(f"decoding={decoding.label} needs a reranker, of the images' embeddings")
         announce("Captioning", self.device, precision)
         self._check_inputs(inputs)
         end, banned = end_token(self.tokenizer), self.banned_tokens()
@@ -286,10 +280,10 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
                 part = inputs[start : start + batch_size].to(self.device)
                 context = self.context(part)
                 limits = (context.prefix, decoding, end, banned)
-                if decoding.clip_weight and reranker is not None:
+                if decoding.reranks and reranker is not None:
                     beams = decoding.beams or 1
                     ids, scores = beam_hypotheses(self.language_model, *limits, beams, encoded=context.encoded)
-                    captions += reranker.choose(self._text(ids), scores, start, decoding.clip_weight)
+                    captions += reranker.choose(self._text(ids), scores, start)
                 else:
                     captions += self._text(generate(self.language_model, *limits, first_row + start, context.encoded))
                 bar.update(len(part))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from alignment.chain import in_parts
@@ -18,6 +18,7 @@ from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import remaining_gap
 from image_captioning.captioning_model import CaptioningModel
+from image_captioning.consensus import memory_of
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs, check_encoder, first_texts
 
@@ -53,7 +54,12 @@ def evaluate_captioner(
     check_encoder(captioner, inputs.store, inputs.image_store, inputs.alignment)
     references = inputs.references()
     scorer = split_scorer(inputs.store, inputs.split, scoring, references, inputs.training_source(captioner))
-    decoded = {name: value for name, value in asdict(decoding).items() if value is not None}
+    if decoding.consensus_weight and scorer.training.store is None:
+        raise ValueError(
+            f"decoding.consensus_weight={decoding.consensus_weight} reads the captions that the captioner was trained "
+            f"on, but {scorer.training.unavailable}"
+        )
+    decoded = decoding.recorded()
     recorded = {**inputs.recorded(captioner), "decoding": decoded, **scoring.inputs()}
     folder = EvaluationFolder(Path(output_dir), recorded, existing)
     if reused := scorer.reuse(folder):
@@ -68,7 +74,7 @@ def evaluate_captioner(
         read = captioner.align_texts(texts[first_texts(image_row, len(images))], batch_size)
     else:
         read = captioner.image_inputs(aligned, images, inputs.images_from, inputs.split, rows)
-    reranker = captioner.reranker(images) if decoding.clip_weight else None
+    reranker = captioner.reranker(images, decoding, memory=memory_of(scorer.training))
     captions = captioner.caption(read, decoding, batch_size, precision=inputs.precision, reranker=reranker)
     seconds = time.perf_counter() - started
 

@@ -27,7 +27,14 @@ from common.randomness import mixed_seed
 # The options that each strategy has beside the common ones, with their defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
     "greedy": {},
-    "beam": {"beams": 5, "length_penalty": 1.0, "clip_weight": 0.0},
+    "beam": {
+        "beams": 5,
+        "length_penalty": 1.0,
+        "clip_weight": 0.0,
+        "consensus_weight": 0.0,
+        "consensus_captions": 1000,
+        "consensus_temperature": 0.1,
+    },
     "nucleus": {"top_p": 0.9, "temperature": 1.0, "seed": 0},
 }
 
@@ -46,6 +53,10 @@ class Decoding:
         length_penalty: beam search ranks hypotheses by log-probability / length ** length_penalty (1.0).
         clip_weight: in beam search, weight of the cosine between a hypothesis's embedding and that of the image, which
             is added to the rank at the end (0.0, which needs no encoder). See `reranking`.
+        consensus_weight: in beam search, weight of a hypothesis's expected agreement with the training captions near
+            the image, likewise (0.0, which needs no training captions). See `consensus`.
+        consensus_captions: how many captions are near (1000).
+        consensus_temperature: of the softmax over their cosines (0.1).
         top_p: of nucleus sampling (0.9).
         temperature: of nucleus sampling (1.0).
         seed: of nucleus sampling (0). Row n of the input draws from (seed, n), whatever the batch size.
@@ -58,6 +69,9 @@ class Decoding:
     beams: Count | None = None
     length_penalty: float | None = None
     clip_weight: NotNegative | None = None
+    consensus_weight: NotNegative | None = None
+    consensus_captions: Count | None = None
+    consensus_temperature: Positive | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     temperature: Positive | None = None
     seed: Whole | None = None
@@ -73,8 +87,19 @@ class Decoding:
                         f"decoding.{name}={value} belongs to the strategy {strategy} and does nothing with "
                         f"{self.strategy}: remove it, or set decoding.strategy={strategy}"
                     )
-        if self.clip_weight and self.beams == 1:
-            raise ValueError(f"decoding.clip_weight={self.clip_weight} needs decoding.beams > 1 to choose among")
+        for name in ("clip_weight", "consensus_weight"):
+            if (weight := getattr(self, name)) and self.beams == 1:
+                raise ValueError(f"decoding.{name}={weight} needs decoding.beams > 1 to choose among")
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that decide captions, as an evaluation records them."""
+        idle = () if self.consensus_weight else ("consensus_weight", "consensus_captions", "consensus_temperature")
+        return {name: value for name, value in vars(self).items() if value is not None and name not in idle}
+
+    @property
+    def reranks(self) -> bool:
+        """Whether something else than the decoder has a say in the choice among beams."""
+        return bool(self.clip_weight or self.consensus_weight)
 
     @property
     def label(self) -> str:

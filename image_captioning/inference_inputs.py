@@ -123,23 +123,39 @@ class InferenceInputs:
             ValueError: `training_store` is not what the captioner was trained on.
             FileNotFoundError: there is no such store.
         """
-        trained = captioner.provenance
-        known = {"encoder": captioner.encoder_description, "not_compared": trained.get("init_from")}
-        store = self.store if self.training_store is None else EmbeddingStore(self.training_store)
-        store = as_trained_on(store, captioner)
-        if trained.get("store_hash") != store.hash:
-            reason = (
-                f"the captioner was trained on another store ({trained.get('dataset')}, hash "
-                f"{str(trained.get('store_hash'))[:12]}) than {store.path} (hash {store.hash[:12]})"
-            )
-            if self.training_store is not None:
-                raise ValueError(f"training_store={self.training_store}: {reason}")
-            return TrainingSource(unavailable=f"{reason}: name it with training_store=...", **known)
-        split = trained.get("train_split") or (store.text_split if trained.get("train_on") == "text" else None)
-        if split is None:
-            reason = "the captioner's checkpoint does not say which split it was trained on: train it again"
-            return TrainingSource(unavailable=reason, **known)
-        return TrainingSource(store, split, **known)
+        if self.training_store is not None:
+            return named_training_source(self.training_store, captioner)
+        return training_source(self.store, captioner)
+
+
+def training_source(store: EmbeddingStore, captioner: CaptioningModel) -> TrainingSource:
+    """The text of `store` that the captioner was trained on, or why it is not there."""
+    trained, store = captioner.provenance, as_trained_on(store, captioner)
+    known = {"encoder": captioner.encoder_description, "not_compared": trained.get("init_from")}
+    if trained.get("store_hash") != store.hash:
+        reason = (
+            f"the captioner was trained on another store ({trained.get('dataset')}, hash "
+            f"{str(trained.get('store_hash'))[:12]}) than {store.path} (hash {store.hash[:12]})"
+        )
+        return TrainingSource(unavailable=f"{reason}: name it with training_store=...", **known)
+    split = trained.get("train_split") or (store.text_split if trained.get("train_on") == "text" else None)
+    if split is None:
+        reason = "the captioner's checkpoint does not say which split it was trained on: train it again"
+        return TrainingSource(unavailable=reason, **known)
+    return TrainingSource(store, split, **known)
+
+
+def named_training_source(store: str | Path, captioner: CaptioningModel) -> TrainingSource:
+    """As `training_source` of the store that the option `training_store` names.
+
+    Raises:
+        ValueError: the captioner was trained on another one.
+        FileNotFoundError: there is no such store.
+    """
+    source = training_source(EmbeddingStore(store), captioner)
+    if source.unavailable and "another store" in source.unavailable:
+        raise ValueError(f"training_store={store}: {source.unavailable.partition(': name it')[0]}")
+    return source
 
 
 def as_trained_on(store: EmbeddingStore, captioner: CaptioningModel) -> EmbeddingStore:

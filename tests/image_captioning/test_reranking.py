@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from image_captioning.generation import Decoding, beam_hypotheses, generate
-from image_captioning.reranking import Reranker
+from image_captioning.reranking import ClipJudge, Reranker
 
 
 class LetterEncoder:
@@ -76,9 +76,9 @@ def test_a_heavy_weight_leaves_the_choice_to_clip_and_the_gap_changes_nothing():
     texts, encoder = ["aaa", "eee", "ooo", "rrr", "aaa", "rrr"], LetterEncoder()
     images = encoder.encode_texts(["ee", "r"])
     scores = torch.tensor([[0.0, -9.0, -1.0], [0.0, -1.0, -9.0]])
-    assert Reranker(images, encoder).choose(texts, scores, 0, 0.0) == ["aaa", "rrr"]
-    assert Reranker(images, encoder).choose(texts, scores, 0, 1e6) == ["eee", "rrr"]
-    assert Reranker(5 * images, encoder).choose(texts, scores, 0, 1e6) == ["eee", "rrr"]
+    assert Reranker((0.0, ClipJudge(images, encoder))).choose(texts, scores, 0) == ["aaa", "rrr"]
+    assert Reranker((1e6, ClipJudge(images, encoder))).choose(texts, scores, 0) == ["eee", "rrr"]
+    assert Reranker((1e6, ClipJudge(5 * images, encoder))).choose(texts, scores, 0) == ["eee", "rrr"]
 
 
 def test_an_encoder_that_is_not_to_be_had_is_named(make_captioner):
