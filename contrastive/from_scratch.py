@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
 from omegaconf import DictConfig
@@ -22,6 +23,7 @@ from contrastive.sound_pairs import SoundPairs
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.mel import LogMel
 from embedding_space.tables import Tables
+from embedding_space.videos import MOTION_FRAMES
 from training.loop import Loop
 
 
@@ -32,8 +34,14 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     """
     options = plain(config.model)
     preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
-    frames, size = options.pop("frames", None), options["vision_cfg"]["image_size"]
-    read = ReadPicture(size) if frames is None else ReadVideo(frames, frame_side(size, frames))
+    size, frames, pooling = (
+        options["vision_cfg"]["image_size"],
+        options.pop("frames", None),
+        options.pop("pooling", None),
+    )
+    read: Callable[[Path], np.ndarray] = ReadPicture(size)
+    if frames is not None:
+        read = ReadVideo(frames, frame_side(pooling, size, frames), pooling)
 
     def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
         return PicturePairs(
@@ -51,15 +59,29 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     return _setup(config, options, tables, loop, preprocess, pairs)
 
 
-def frame_side(image_size: int, frames: int) -> int:
-    """Pixels of a frame in a square grid of them. Raises ValueError where the grid is no square or is not filled."""
-    columns = math.isqrt(frames)
-    if columns**2 != frames or image_size % columns:
+def frame_side(pooling: str, image_size: int | list[int], frames: int) -> int:
+    """Pixels of a frame in the picture that a tower of videos reads.
+
+    Args:
+        pooling: "grid", a square picture that a square number of frames fills; or "motion" (`motion_picture`).
+        image_size: of the picture; or its height and width.
+
+    Raises:
+        ValueError: the picture has another shape, or the frames do not fill it.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    columns = 2 if pooling == "motion" else math.isqrt(frames)
+    if pooling == "motion" and (width != 2 * height or frames != MOTION_FRAMES):
+        raise ValueError(
+            f"model.pooling=motion makes a picture twice as wide as high of {MOTION_FRAMES} frames, such as "
+            f"model.vision_cfg.image_size=[64,128]; here it is {image_size}, of model.frames={frames}"
+        )
+    if pooling == "grid" and (columns**2 != frames or height != width or width % columns):
         raise ValueError(
             f"model.frames={frames} fill no square grid of model.vision_cfg.image_size={image_size} pixels: take 1, "
             "4, 9 or 16, and a size that their root divides"
         )
-    return image_size // columns
+    return width // columns
 
 
 def clap_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from contrastive.caption_tokens import caption_tokens
 from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
-from embedding_space.videos import frame_grid
+from embedding_space.videos import frame_grid, motion_picture
 from training.batches import StepRandom
 
 WORTH_PROCESSES = 2000  # files
@@ -101,12 +101,15 @@ class ReadPicture:
 
 @dataclass(frozen=True)
 class ReadVideo:
-    """A video file -> (3, H, W) uint8: one picture of its frames (`frame_grid`)."""
+    """A video file -> (3, H, W) uint8: one picture of its frames, a `frame_grid`, or a `motion_picture`."""
 
     frames: int
     side: int
+    pooling: Literal["grid", "motion"] = "grid"
 
     def __call__(self, path: Path) -> np.ndarray:
+        if self.pooling == "motion":
+            return pil_to_tensor(motion_picture(path, self.side)).numpy()
         return pil_to_tensor(frame_grid(path, self.frames, self.side)).numpy()
 
 

@@ -16,6 +16,7 @@ from embedding_space.pictures import open_picture
 from embedding_space.streams import decode, open_stream, rewind, scan_span, seek, span, time_of, warn_of_end
 
 FRAMES = 5  # of a video, as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
+MOTION_FRAMES = 3  # the color channels of a `motion_picture`
 # Decoding so far ahead takes as long as a seek and decoding from a key frame: encoders write one every 250 frames.
 NEAR_SECONDS = 5
 # These have no index of key frames: decoding begins so far before a time that one will be on the way.
@@ -70,6 +71,24 @@ def frame_grid(path: str | Path, count: int, side: int) -> Image.Image:
         row, column = divmod(number, columns)
         grid.paste(ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC), (column * side, row * side))
     return grid
+
+
+def motion_picture(path: str | Path, side: int) -> Image.Image:
+    """The middle frame of a video, and beside it the gray values of three frames as red, green and blue.
+
+    What stays is gray there, and what moves has a red trail and a blue front: a tower of pictures sees the direction of
+    a motion in one place, and need not compare places of a grid.
+
+    Args:
+        side: in pixels; of each frame the central square is resized to it.
+
+    Raises as `read_frames`.
+    """
+    frames = [ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC) for frame in read_frames(path, MOTION_FRAMES)]
+    picture = Image.new("RGB", (2 * side, side))
+    picture.paste(frames[MOTION_FRAMES // 2], (0, 0))
+    picture.paste(Image.merge("RGB", [frame.convert("L") for frame in frames]), (side, 0))
+    return picture
 
 
 def middles(begin: Fraction, end: Fraction, count: int) -> list[Fraction]:

@@ -15,9 +15,9 @@ from common.extras import require
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from embedding_space.media import NAMES, Medium
-from embedding_space.videos import FRAMES, frame_grid, read_frames
+from embedding_space.videos import FRAMES, MOTION_FRAMES, frame_grid, motion_picture, read_frames
 
-Pooling = Literal["mean", "grid"]
+Pooling = Literal["mean", "grid", "motion"]
 
 
 class LoadFrames:
@@ -47,17 +47,29 @@ class LoadGrid:
         return self.preprocess(frame_grid(path, self.count, self.side))
 
 
+class LoadMotion:
+    """A video file as one picture of a frame and of what moves, preprocessed (`motion_picture`)."""
+
+    def __init__(self, preprocess: Callable[[Image.Image], Tensor], side: int):
+        self.preprocess, self.side = preprocess, side
+
+    def __call__(self, path: Path) -> Tensor:
+        """A file -> (3, H, W). Raises as `read_frames`."""
+        return self.preprocess(motion_picture(path, self.side))
+
+
 class VideoEncoder(Encoder):
     """Videos as the mean of their frames' unit rows, brought to unit length; texts as the picture encoder's.
 
-    A mean knows no order: a video and its reverse have one row. A grid does, if the tower was trained on such
-    (`python -m contrastive.train model=video_clip`).
+    A mean knows no order: a video and its reverse have one row. A picture of several frames does, if the tower was
+    trained on such (`python -m contrastive.train model=video_clip`).
 
     Args:
         name: the encoder's short name; its stores' folder name.
         of: the picture encoder, as its config or description; batch size, precision and device are this one's.
         frames: how many of a video (`read_frames`).
-        pooling: "mean" of the frames' rows; or "grid", the row of one picture of all frames.
+        pooling: "mean" of the frames' rows; or the row of one picture of all frames, a "grid" of them
+            (`frame_grid`) or "motion" (`motion_picture`, of three).
         side: of a frame in that picture, in pixels.
         options: those of `Encoder`; `batch_size` counts videos.
 
@@ -87,11 +99,13 @@ class VideoEncoder(Encoder):
             raise ValueError(f"encoder.frames={frames} must be a whole number, at least 1")
         if pooling not in get_args(Pooling):
             raise ValueError(f"encoder.pooling={pooling!r} must be one of {', '.join(get_args(Pooling))}")
-        if (side is None) == (pooling == "grid") or (side is not None and side < 1):
+        if (side is None) == (pooling != "mean") or (side is not None and side < 1):
             raise ValueError(
-                f"encoder.side={side} with encoder.pooling={pooling}: frames of a grid, and no others, need a side in "
-                "pixels, at least 1"
+                f"encoder.side={side} with encoder.pooling={pooling}: frames of a grid or of motion, and no others, "
+                "need a side in pixels, at least 1"
             )
+        if pooling == "motion" and frames != MOTION_FRAMES:
+            raise ValueError(f"encoder.frames={frames} with encoder.pooling=motion must be {MOTION_FRAMES}")
         shared = {"batch_size": self.batch_size, "precision": self.precision, "device": str(self.device)}
         self.pictures = load_encoder(**{"name": name, **of, **shared, "workers": 0})
         if self.pictures.medium != "image":
@@ -113,12 +127,14 @@ class VideoEncoder(Encoder):
     @property
     def load(self) -> Callable[[Path], Tensor]:
         if self.side is not None:
+            if self.pooling == "motion":
+                return LoadMotion(self.pictures.preprocess, self.side)
             return LoadGrid(self.pictures.preprocess, self.frames, self.side)
         return LoadFrames(self.pictures.preprocess, self.frames)
 
     def image_features(self, pictures: Tensor) -> Tensor:
-        """(B, F, 3, H, W) -> (B, D), the mean of the frames' unit rows; of grids (B, 3, H, W) -> (B, D)."""
-        if self.pooling == "grid":
+        """(B, F, 3, H, W) -> (B, D), the mean of the frames' unit rows; of one picture (B, 3, H, W) -> (B, D)."""
+        if self.pooling != "mean":
             return self.pictures.image_features(pictures)
         rows = self.pictures.image_features(pictures.flatten(0, 1))
         return F.normalize(rows.float(), dim=-1).unflatten(0, pictures.shape[:2]).mean(dim=1)

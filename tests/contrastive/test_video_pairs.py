@@ -14,13 +14,11 @@ from embedding_space.tables import read_tables, write_tables
 
 TINY = [
     "model.embed_dim=16",
-    "model.vision_cfg.image_size=32",
     "~model.vision_cfg.timm_model_name",
     "~model.vision_cfg.timm_pool",
     "~model.vision_cfg.timm_proj",
     "+model.vision_cfg={patch_size: 16, width: 32, layers: 1, head_width: 16}",
     "model.text_cfg={context_length: 8, width: 32, heads: 2, layers: 1}",
-    "model.preprocess.size=[32, 32]",
     "model.shift_pixels=0",
     "loop.batch_size=8",
     "loop.precision='no'",
@@ -52,23 +50,29 @@ def ordered(tmp_path):
     return root
 
 
-def test_a_trained_folder_knows_the_order_of_frames(ordered, compose, tmp_path):
+@pytest.mark.parametrize(("pooling", "frames", "size"), [("grid", 4, [32, 32]), ("motion", 3, [16, 32])])
+def test_a_trained_folder_knows_the_order_of_frames(ordered, compose, tmp_path, pooling, frames, size):
     train(compose(
         "contrastive", "model=video_clip", "dataset=tables", "dataset.name=ordered", f"dataset.root={ordered}",
         "dataset.pairs_split=pretrain", f"output_dir={tmp_path / 'clip'}", *TINY, "loop.steps=120",
-        "loop.learning_rate=1e-3", "model.init_logit_scale=2.0",
+        "loop.learning_rate=1e-3", "model.init_logit_scale=2.0", f"model.pooling={pooling}", f"model.frames={frames}",
+        f"model.vision_cfg.image_size={size}", f"model.preprocess.size={size}",
     ))  # fmt: skip
     tables = read_tables(ordered)
     paths = tables.image_paths(tables.image_rows("val"))
     of = {"model": f"local-dir:{tmp_path / 'clip'}"}
-    encoder = load_encoder("v", kind="video", frames=4, pooling="grid", side=16, of=of, device="cpu")
+    encoder = load_encoder("v", kind="video", frames=frames, pooling=pooling, side=16, of=of, device="cpu")
     rows, texts = encoder.encode_images(paths), encoder.encode_texts(list(WAYS))
     right = (rows @ texts.T).argmax(dim=1) == torch.arange(2).repeat_interleave(6)
     assert right.all()
 
 
-def test_frames_that_fill_no_square_are_refused():
-    assert frame_side(128, 4) == 64 and frame_side(96, 9) == 32 and frame_side(32, 1) == 32
-    for size, frames in ((128, 5), (128, 8), (100, 9)):
+def test_frames_that_do_not_fill_their_picture_are_refused():
+    assert frame_side("grid", 128, 4) == frame_side("motion", [64, 128], 3) == 64
+    assert frame_side("grid", [96, 96], 9) == 32 and frame_side("grid", 32, 1) == 32
+    for size, frames in ((128, 5), (128, 8), (100, 9), ([64, 128], 4)):
         with pytest.raises(ValueError, match=f"frames={frames} fill no square grid"):
-            frame_side(size, frames)
+            frame_side("grid", size, frames)
+    for size, frames in ((128, 3), ([64, 64], 3), ([64, 128], 4)):
+        with pytest.raises(ValueError, match=rf"of model.frames={frames}"):
+            frame_side("motion", size, frames)

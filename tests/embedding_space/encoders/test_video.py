@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.encoders.load import load_encoder, reload_encoder
 from embedding_space.tables import write_tables
-from embedding_space.videos import frame_grid, read_frames
+from embedding_space.videos import frame_grid, motion_picture, read_frames
 from embedding_space.write_store import write_store
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -51,8 +52,22 @@ def test_a_grid_is_one_picture_of_the_frames_and_knows_their_order(tmp_path, wri
     assert is_same_encoder(reload_encoder(encoder.description, device="cpu").description, encoder.description)
     assert not is_same_encoder(encoder.description | {"side": 30}, encoder.description)
     for options in ({"pooling": "grid"}, {"side": 20}, {"pooling": "grid", "side": 0}):
-        with pytest.raises(ValueError, match="frames of a grid, and no others, need a side"):
+        with pytest.raises(ValueError, match="frames of a grid or of motion, and no others, need a side"):
             video_encoder(**options)
+
+
+def test_a_picture_of_motion_has_a_frame_and_three_as_colors(tmp_path, write_video):
+    path = write_video(tmp_path / "a.mp4", 6)
+    encoder = video_encoder(frames=3, pooling="motion", side=20)
+    picture = np.asarray(motion_picture(path, 20))
+    frames = [ImageOps.fit(frame, (20, 20), Image.Resampling.BICUBIC) for frame in read_frames(path, 3)]
+    assert picture.shape == (20, 40, 3) and (picture[:, :20] == np.asarray(frames[1])).all()
+    for channel, frame in enumerate(frames):
+        assert (picture[:, 20:, channel] == np.asarray(frame.convert("L"))).all()
+    expected = F.normalize(encoder.pictures.image_features(encoder.load(path)[None]), dim=-1)
+    assert torch.allclose(encoder.encode_images([path]), expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"frames=5 with encoder.pooling=motion must be 3"):
+        video_encoder(frames=5, pooling="motion", side=20)
 
 
 def test_a_picture_is_a_video_of_one_frame(tmp_path):
