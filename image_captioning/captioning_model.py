@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,23 +19,17 @@ from transformers import PreTrainedTokenizerFast
 from alignment.chain import Alignment, in_parts
 from common.checkpoint import load_checkpoint
 from common.device import announce, autocast, best_device, choose_precision
-from common.paths import PRETRAINED
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
+from image_captioning.checkpoints import HINT, find_checkpoint
 from image_captioning.consensus import CaptionMemory
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
-from image_captioning.hub import find_hub_folder
+from image_captioning.language_models import positions
 from image_captioning.reranking import Reranker, make_reranker
 from image_captioning.tokenizer import end_token, load_tokenizer
-
-CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-HINT = (
-    "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
-    "a name in pretrained/ or a Hub id"
-)
 
 
 class Rows(Protocol):
@@ -145,21 +138,21 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
 
     def check_room(self, caption_tokens: int) -> None:
         """Raise ValueError if prefix and caption, with its end token, need more positions than the decoder has."""
-        positions = self.language_model.config.max_position_embeddings
-        if self.prefix_length + caption_tokens - 1 > positions:
+        room = positions(self.language_model)
+        if self.prefix_length + caption_tokens - 1 > room:
             raise ValueError(
                 f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length) and the longest "
-                f"caption's {caption_tokens} need more than the decoder's {positions} positions: lower "
-                "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more n_positions"
+                f"caption's {caption_tokens} need more than the decoder's {room} positions: lower "
+                "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more positions"
             )
 
     def banned_tokens(self) -> list[int]:
-        """Tokens that no caption may have: special ones except the end token, and the vocabulary's padding."""
-        end, unknown = end_token(self.tokenizer), self.tokenizer.unk_token_id
-        # GPT-2's tokenizer has one token for the end and for unknown words.
-        banned = [token for token in self.tokenizer.all_special_ids if token != end]
-        banned += [unknown] if isinstance(unknown, int) and unknown not in (end, *banned) else []
-        return [*banned, *range(len(self.tokenizer), self.language_model.config.vocab_size)]
+        """Tokens that no caption may have: special ones except the end token, such as those that mark the turns of a
+        chat, and the vocabulary's padding."""
+        end = end_token(self.tokenizer)  # GPT-2's tokenizer has one token for the end and for unknown words
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder, self.tokenizer.unk_token_id}
+        words: Any = self.language_model.get_output_embeddings()
+        return [*sorted(special - {end, None}), *range(len(self.tokenizer), len(words.weight))]
 
     def align_images(self, images: Tensor, batch_size: int = 256) -> Tensor:
         """Raw image embeddings (N, D) -> aligned rows (N, D), on the same device.
@@ -203,19 +196,25 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
 
     def logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """Teacher forcing: B inputs, captions (B, T) -> logits (B, T, V); [:, t] predicts tokens[:, t]."""
-        return self.language_model.get_output_embeddings()(self._hidden(inputs, tokens))
+        arguments = self._arguments(inputs, tokens)
+        with attention_on(self.device):
+            # By the model itself: some families scale or cap what their output layer gives.
+            return self.language_model(**arguments, logits_to_keep=tokens.shape[1]).logits
 
     def _hidden(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """(B, T, W) the language model's last hidden states; [:, t] predicts tokens[:, t]."""
+        arguments = self._arguments(inputs, tokens)
+        with attention_on(self.device):
+            return self.language_model.base_model(**arguments).last_hidden_state[:, -tokens.shape[1] :]
+
+    def _arguments(self, inputs: Inputs, tokens: Tensor) -> dict[str, Any]:
+        """What the language model takes for B inputs and captions (B, T): P + T - 1 embeddings each."""
         context = self.context(inputs)
         prefix = context.prefix  # (B, P, W)
         words = self.language_model.get_input_embeddings()(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
         beside = {} if context.encoded is None else context.encoded.arguments()
         # Padding is on the right, where causal attention never looks, so that no attention mask is needed.
-        with attention_on(prefix.device):
-            embeddings = torch.cat([prefix, words], dim=1)  # (B, P + T - 1, W)
-            output = self.language_model.base_model(inputs_embeds=embeddings, use_cache=False, **beside)
-        return output.last_hidden_state[:, prefix.shape[1] - 1 :]
+        return {"inputs_embeds": torch.cat([prefix, words], dim=1), "use_cache": False, **beside}
 
     def forward(self, inputs: Inputs, tokens: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """-log p(caption | input) in nats, summed over each caption's tokens: (B,).
@@ -302,7 +301,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         Returns:
             log p(caption, end token | input) in nats (N,), float64, and the number of tokens of each (N,).
         """
-        room = self.language_model.config.max_position_embeddings - self.prefix_length + 1
+        room = positions(self.language_model) - self.prefix_length + 1
         tokens = CaptionTokens.encode(captions, self.tokenizer, room, truncate=True, allow_empty=True).to(self.device)
         sums = torch.empty(len(captions), dtype=torch.float64)
         with _evaluating(self):
@@ -314,9 +313,22 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
     def _text(self, ids: Tensor) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
+    def restore(self) -> None:
+        """Bring what a checkpoint refers to and does not hold.
+
+        Raises:
+            ValueError: it is missing or has changed.
+        """
+        self.alignment.restore()
+
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory)
+
+    @classmethod
+    def from_json(cls, **options: Any):
+        """A model with random weights from the values of a checkpoint's config.json, also of earlier versions."""
+        return cls(**options)
 
     @classmethod
     def load(cls, checkpoint: str | Path, **download: Any):
@@ -330,12 +342,12 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             ValueError: it is damaged, or its text memory has changed.
         """
         folder = find_checkpoint(checkpoint, **download)
-        model = load_checkpoint(cls, folder, "captioner", cls.__module__.partition(".")[0])
+        model = load_checkpoint(cls.from_json, folder, "captioner", cls.__module__.partition(".")[0])
         try:
             model.tokenizer = load_tokenizer(folder)
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
-        model.alignment.restore()
+        model.restore()
         model.folder = folder
         return model.to(best_device())
 
@@ -346,37 +358,6 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
-
-
-def find_checkpoint(checkpoint: str | Path, **download: Any) -> Path:
-    """The folder of a captioner: a run folder, a name in `pretrained/` or a Hub id.
-
-    Args:
-        download: for a Hub id, options of huggingface_hub.snapshot_download.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    folders = [path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()]
-    # A folder of photos may share its name with a captioner in pretrained/.
-    folder = next((path for path in folders if (path / "config.json").exists()), next(iter(folders), None))
-    if folder is not None:
-        return folder
-    if str(checkpoint).count("/") != 1:
-        shipped = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob("*/model.safetensors")))
-        raise FileNotFoundError(f"No captioner in {checkpoint}: {HINT}; in pretrained/ there is {shipped}")
-    try:
-        return find_hub_folder(checkpoint, **download)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {HINT}") from error
-
-
-def checkpoint_sha256(folder: Path) -> str:
-    """Identity of the captioner in `folder`: of its options, weights and tokenizer."""
-    digest = hashlib.sha256()
-    for name in CHECKPOINT_FILES:
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def attention_on(device: torch.device) -> AbstractContextManager:

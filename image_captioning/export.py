@@ -19,14 +19,15 @@ from common.files import file_sha256, write_json
 from common.provenance import run_facts
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
-from image_captioning.captioning_model import checkpoint_sha256
+from image_captioning.checkpoints import checkpoint_sha256
 from training.run_folder import first_difference
 
 
 def export(config: DictConfig) -> Path:
     """Export as `configs/export.yaml` says; returns the folder.
 
-    The weights and a text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
+    A decoder that the checkpoint names and does not hold is copied, and adapters are merged into it. The weights and a
+    text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
     small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
     the folder needs no store.
 
@@ -40,7 +41,7 @@ def export(config: DictConfig) -> Path:
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
-    captioner = captioner.with_alignment(self_contained(alignment))
+    captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
     captioner.save_pretrained(to)
     manifest = run_facts() | {

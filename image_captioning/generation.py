@@ -23,6 +23,7 @@ from transformers import (
 
 from common.checks import Count, NotNegative, Positive, Whole, checked_dataclass
 from common.randomness import mixed_seed
+from image_captioning.language_models import positions
 
 # The options that each strategy has beside the common ones, with their defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -32,7 +33,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         "length_penalty": 1.0,
         "clip_weight": 0.0,
         "consensus_weight": 0.0,
-        "consensus_captions": 1000,
+        "consensus_captions": 300,
         "consensus_temperature": 0.1,
     },
     "nucleus": {"top_p": 0.9, "temperature": 1.0, "seed": 0},
@@ -55,7 +56,7 @@ class Decoding:
             is added to the rank at the end (0.0, which needs no encoder). See `reranking`.
         consensus_weight: in beam search, weight of a hypothesis's expected agreement with the training captions near
             the image, likewise (0.0, which needs no training captions). See `consensus`.
-        consensus_captions: how many captions are near (1000).
+        consensus_captions: how many captions are near (300).
         consensus_temperature: of the softmax over their cosines (0.1).
         top_p: of nucleus sampling (0.9).
         temperature: of nucleus sampling (1.0).
@@ -216,10 +217,10 @@ def generate(
 
 
 def _check_positions(model: PreTrainedModel, prefix: Tensor, decoding: Decoding) -> None:
-    positions = model.config.max_position_embeddings
-    if prefix.shape[1] + decoding.max_new_tokens > positions:
+    room = positions(model)
+    if prefix.shape[1] + decoding.max_new_tokens > room:
         raise ValueError(
-            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
+            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {room} positions, "
             f"of which the prefix takes {prefix.shape[1]}"
         )
 
@@ -241,12 +242,12 @@ def _greedy_search(
     rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
     cache, inputs = _new_cache(encoded), prefix
     name, embed = _cache_argument(model), model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
+    last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     for place in range(max_new_tokens):
         beside = {} if encoded is None else encoded.arguments()
-        hidden = model.base_model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **beside).last_hidden_state
+        output = model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **last, **beside)
         written: Any = tokens[rows, :place]
-        scores = processors(written, head(hidden[:, -1]).float())
+        scores = processors(written, output.logits[:, -1].float())
         chosen = scores.argmax(-1)
         tokens[rows, place] = chosen
         going = (chosen != end).nonzero()[:, 0]
@@ -277,7 +278,7 @@ def _new_cache(encoded: EncodedImages | None) -> DynamicCache | EncoderDecoderCa
 
 def _cache_argument(model: PreTrainedModel) -> str:
     """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
-    return "cache" if "cache" in signature(model.base_model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 @torch.no_grad()

@@ -1,4 +1,7 @@
-"""Tokenizers: trained on the caption corpus, or loaded by name or folder. All follow GPT-2's rule: pad = end."""
+"""Tokenizers: trained on the caption corpus, or loaded by name or folder.
+
+All follow GPT-2's rule: a caption ends with the tokenizer's end token, which also pads. A chat model's ends a turn.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.characters import one_line
 from common.checks import Count, checked_options
+from common.errors import MissingFolder
 from image_captioning.hub import WITHOUT_WEIGHTS, find_hub_folder
 
 END = "<|endoftext|>"
@@ -77,11 +81,14 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
 
     Raises:
         ValueError: it cannot be read or has no end token.
+        MissingFolder: there is no folder of that name, which is no Hub id either.
     """
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(
             find_hub_folder(source, WITHOUT_WEIGHTS), local_files_only=True
         )
+    except MissingFolder:  # it has a hint of its own
+        raise
     except Exception as error:  # Hub, file and format errors come in many classes
         raise ValueError(
             f"The tokenizer in {source} cannot be read ({one_line(error)}): "
@@ -98,14 +105,13 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
 
 
 def make_tokenizer(options: Mapping, captions: list[str]) -> PreTrainedTokenizerFast:
-    """From options `{name}` (load) or `{kind, size, lowercase}` (train on `captions`).
+    """From options `{name}` (load) or, without a name, `{kind, size, lowercase}` (train on `captions`).
 
     Raises:
         ValueError: bad options, or a tokenizer that cannot be loaded.
     """
     options = dict(options)
-    if "name" in options:
-        name = options.pop("name")
+    if (name := options.pop("name", None)) is not None:
         if options:
             raise ValueError(
                 f"decoder.tokenizer.name={name} loads a finished tokenizer: remove {sorted(options)}, "
