@@ -1,7 +1,7 @@
-"""The vocabulary of visual concepts: frequent nouns and their text embeddings (PCM-Net, section 3.2).
+"""A vocabulary of visual concepts: frequent nouns and their text embeddings (PCM-Net, section 3.2; ViECap's entities).
 
-The paper embeds "A photo of {}"; the authors' code reads a file of 446 nouns of COCO, whose embeddings are means over
-prompts ("with_ensemble", as ViECap has them).
+PCM-Net's paper embeds "A photo of {}"; the authors' code reads a file of 446 nouns of COCO, whose embeddings are means
+over prompts ("with_ensemble", as ViECap has them).
 """
 
 from __future__ import annotations
