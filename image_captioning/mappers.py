@@ -70,8 +70,11 @@ class TransformerMapper(Mapper):
         self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        constants = self.constants.expand(len(embeddings), -1, -1)  # (B, P, W)
-        tokens = self.embed(embeddings).unflatten(-1, (-1, constants.shape[-1]))  # (B, E, W)
+        return self.prefix_of(self.embed(embeddings).unflatten(-1, (-1, self.constants.shape[-1])))
+
+    def prefix_of(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, E, W) -> the constants' outputs (B, P, W)."""
+        constants = self.constants.expand(len(tokens), -1, -1)  # (B, P, W)
         return self.transformer(torch.cat([tokens, constants], dim=1))[:, -self.prefix_length :]
 
 
