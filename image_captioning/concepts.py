@@ -70,10 +70,10 @@ class Concepts:
         return len(self.names)
 
 
-def corpus_nouns(captions: Sequence[str], count: int) -> list[str]:
+def corpus_nouns(captions: Sequence[str], count: int | None) -> list[str]:
     """The `count` most frequent nouns of a corpus as singular forms, the most frequent first; ties by the alphabet.
 
-    A corpus with fewer nouns gives all of them. Raises ImportError when textblob is missing.
+    A corpus with fewer nouns gives all of them, and so does None. Raises ImportError when textblob is missing.
     """
     counts = count_nouns(captions)
     return sorted(counts, key=lambda noun: (-counts[noun], noun))[:count]

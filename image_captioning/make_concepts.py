@@ -29,10 +29,23 @@ def make_concepts(
         raise ValueError(f"{prefix}prompts={prompts!r} must be one of {', '.join(PROMPTS)}")
     if options["file"]:
         return concepts_of_file(options["file"], store.dim, store.manifest.encoder, prompts)
-    names = corpus_nouns(captions, options["count"])
-    if not names:
-        raise ValueError(f"{prefix}count: the captions have no nouns: give {prefix}file")
+    names = concept_names(options, captions, store, prefix)
     return embed_concepts(names, reload_encoder(store.manifest.encoder), PROMPTS[prompts])
+
+
+def concept_names(
+    options: Mapping[str, Any], captions: Sequence[str], store: EmbeddingStore, prefix: str = "concepts."
+) -> list[str]:
+    """The names alone of the concepts that `make_concepts` gives, with its arguments; no encoder is loaded.
+
+    Raises:
+        ValueError: the file is bad, or the captions have no nouns.
+    """
+    if file := options["file"]:
+        return read_names(file) if Path(file).suffix == ".txt" else read_concepts(file, store.dim).names
+    if names := corpus_nouns(captions, options["count"]):
+        return names
+    raise ValueError(f"The captions have no nouns to be concepts: give a list of words with {prefix}file=")
 
 
 def concepts_of_file(file: str | Path, dim: int, encoder: Mapping[str, Any], prompts: str = "ensemble") -> Concepts:

@@ -20,6 +20,8 @@ def caption_words(captions: Sequence[str], names: Sequence[str]) -> Tensor:
 
     E is what the captions need, from 1 to `MOST_NOUNS`. Raises ImportError when textblob is missing.
     """
+    if not names:
+        return torch.full((len(captions), 1), -1)
     occurrences = noun_occurrences(captions)
     number = {name: place for place, name in enumerate(names)}
     known = np.array([number.get(name, -1) for name in occurrences.names], dtype=np.int64)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from image_captioning.prefix_parts.fusion import RetrievalFusion
+from image_captioning.mappers import RetrievalFusion, make_mapper
 
 
 @pytest.fixture
@@ -55,3 +55,11 @@ def test_it_depends_on_all_inputs_but_not_on_the_order_of_captions(fusion):
     assert (rows.grad != 0).all() and (neighbors.grad != 0).all()
     assert all(parameter.grad.abs().sum() > 0 for parameter in fusion.parameters())
     torch.testing.assert_close(fusion(rows, neighbors.flip(1)), prefix)
+
+
+def test_it_is_for_captioners_that_retrieve_and_no_other_mapper_is():
+    assert isinstance(make_mapper(6, 8, {"kind": "fusion", "layers": 1}, retrieves=True), RetrievalFusion)
+    with pytest.raises(ValueError, match=r"kind=fusion looks at near captions, and there are none: choose parts=ifcap"):
+        make_mapper(6, 8, {"kind": "fusion"})
+    with pytest.raises(ValueError, match=r"kind=mlp does not look at the captions of parts\.retrieval"):
+        make_mapper(6, 8, {"kind": "mlp"}, retrieves=True)
