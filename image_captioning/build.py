@@ -13,6 +13,7 @@ from alignment.chain import Alignment
 from common.characters import one_line
 from image_captioning.captioner import GPT2_OPTIONS, Captioner
 from image_captioning.hub import find_hub_folder
+from image_captioning.prefix_parts.parts import PrefixParts
 
 
 def build_captioner(
@@ -24,6 +25,7 @@ def build_captioner(
     provenance: Mapping,
     pretrained: str | None = None,
     config: Mapping | None = None,
+    parts: PrefixParts | None = None,
 ) -> Captioner:
     """A captioner to train: GPT-2 `pretrained` by name or folder, or from scratch with the options `config`.
 
@@ -34,8 +36,9 @@ def build_captioner(
     options, weights = gpt2_to_train(tokenizer, pretrained, config)
     values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
     values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
-    captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
-    captioner.alignment, captioner.tokenizer = alignment, tokenizer
+    options = {} if parts is None else {"parts": parts.options()}
+    captioner = Captioner(dim=dim, alignment=alignment.options(), **values, **options)
+    captioner.alignment, captioner.tokenizer, captioner.parts = alignment, tokenizer, parts
     if weights is not None:
         captioner.gpt2.load_state_dict(weights)
     return captioner

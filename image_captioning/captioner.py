@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -14,6 +15,8 @@ from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.generation import Decoding
 from image_captioning.mappers import make_mapper
+from image_captioning.prefix_parts.inputs import PrefixInputs
+from image_captioning.prefix_parts.parts import PrefixParts
 
 # The configuration of a GPT-2: the options of decoder.config, and what a checkpoint records of a pretrained one.
 GPT2_OPTIONS = (
@@ -29,7 +32,7 @@ GPT2_SHAPE = (
 )  # fmt: skip
 
 
-class Captioner(CaptioningModel[Tensor]):
+class Captioner(CaptioningModel[Tensor | PrefixInputs]):
     """GPT-2 behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it was trained on.
 
     Args:
@@ -39,10 +42,19 @@ class Captioner(CaptioningModel[Tensor]):
         alignment: entries of the alignment chain; its tensors come with the checkpoint.
         encoder: the description of the embeddings' encoder, so that new photos can be encoded alike.
         provenance: what it was trained on (data set, method, seed, uses_pairs), for results to repeat.
+        parts: options of `PrefixParts`, whose tensors come with the checkpoint: it then reads `PrefixInputs`, else
+            aligned rows (N, D). None: no parts.
     """
 
     def __init__(
-        self, dim: int, mapper: dict, gpt2: dict, alignment: list, encoder: dict, provenance: dict | None = None
+        self,
+        dim: int,
+        mapper: dict,
+        gpt2: dict,
+        alignment: list,
+        encoder: dict,
+        provenance: dict | None = None,
+        parts: dict | None = None,
     ):
         super().__init__(dim, Alignment.from_options(alignment, STEPS), encoder, provenance)
         unknown = set(gpt2) - set(GPT2_OPTIONS)
@@ -51,7 +63,9 @@ class Captioner(CaptioningModel[Tensor]):
                 f"GPT-2 has no option {sorted(unknown)[0]!r} (decoder.config); known: {', '.join(GPT2_OPTIONS)}"
             )
         self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
-        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper)
+        self.parts = None if parts is None else PrefixParts(**parts)
+        retrieves = self.parts is not None and self.parts.retrieval is not None
+        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper, retrieves)
         self.mapper_options, self.gpt2_options = dict(mapper), dict(gpt2)
 
     @property
@@ -60,16 +74,39 @@ class Captioner(CaptioningModel[Tensor]):
 
     @property
     def prefix_length(self) -> int:
-        return self.mapper.prefix_length
+        return self.mapper.prefix_length + (0 if self.parts is None else self.parts.prompt_length)
 
-    def context(self, inputs: Tensor) -> Context:
-        return Context(self.mapper(inputs))
+    def context(self, inputs: Tensor | PrefixInputs) -> Context:
+        if isinstance(inputs, Tensor):
+            return Context(self.mapper(inputs))
+        near = [] if inputs.neighbors is None else [inputs.neighbors]
+        prefix = self.mapper(inputs.rows, *near)  # (B, P, W)
+        if inputs.words is None or self.parts is None or self.parts.prompt is None:
+            return Context(prefix)
+        tokens, mask = self.parts.prompt(inputs.words)
+        prompt = self.language_model.get_input_embeddings()(tokens).to(prefix.dtype)  # (B, T, W)
+        mask = torch.cat([torch.ones_like(mask[:, :1]).expand(-1, prefix.shape[1]), mask], dim=1)
+        return Context(torch.cat([prefix, prompt], dim=1), mask=mask)
 
-    def image_inputs(self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor) -> Tensor:
-        return aligned
+    def image_inputs(
+        self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor
+    ) -> Tensor | PrefixInputs:
+        return self._with_parts(aligned, images)
 
-    def encoded_inputs(self, encoded: EncodedImages) -> Tensor:
-        return self.align_images(encoded.rows)
+    def encoded_inputs(self, encoded: EncodedImages) -> Tensor | PrefixInputs:
+        return self._with_parts(self.align_images(encoded.rows), encoded.rows)
+
+    def _with_parts(self, aligned: Tensor, rows: Tensor) -> Tensor | PrefixInputs:
+        """What it reads of rows (N, D) that are `aligned` (N, D) after the alignment."""
+        return aligned if self.parts is None else self.parts.inputs(aligned, rows, self.device)
+
+    def _check_inputs(self, inputs: Tensor | PrefixInputs) -> None:
+        if isinstance(inputs, Tensor) and self.parts is not None:
+            raise ValueError(
+                "This captioner reads words or captions beside aligned rows: caption raw rows by caption_images, or "
+                "make inputs by image_inputs, encoded_inputs or align_texts"
+            )
+        super()._check_inputs(inputs if isinstance(inputs, Tensor) else inputs.rows)
 
     def start_from(self, trained: Captioner) -> None:
         """Copy the weights of a captioner of the same shape, whatever its alignment and dropout.
@@ -88,6 +125,11 @@ class Captioner(CaptioningModel[Tensor]):
         self.gpt2.load_state_dict(trained.gpt2.state_dict())
         self.mapper.load_state_dict(trained.mapper.state_dict())
 
+    def restore(self) -> None:
+        super().restore()
+        if self.parts is not None:
+            self.parts.restore()
+
     def weights_hash(self) -> str:
         """SHA-256 of the mapper's and GPT-2's weights."""
         digest = hashlib.sha256()
@@ -99,18 +141,20 @@ class Captioner(CaptioningModel[Tensor]):
     def with_alignment(self, alignment: Alignment) -> Captioner:
         """A captioner with another alignment that shares this one's mapper and decoder."""
         described = (alignment.options(), self.encoder_description, self.provenance)
-        captioner = Captioner(self.dim, self.mapper_options, self.gpt2_options, *described)
+        parts = self.parts and self.parts.options()
+        captioner = Captioner(self.dim, self.mapper_options, self.gpt2_options, *described, parts)
+        captioner.parts = self.parts
         captioner.mapper, captioner.gpt2, captioner.alignment = self.mapper, self.gpt2, alignment
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner
 
-    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor:
-        """Raw text embeddings (N, D) -> aligned rows (N, D) without augmentation, as `align_images`.
+    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor | PrefixInputs:
+        """Raw text embeddings (N, D) -> inputs of aligned rows (N, D) without augmentation, as `image_inputs`.
 
         Their captions show what the decoder can do when there is no gap.
         """
         self._check_rows(texts, self.dim)
-        return in_parts(self.alignment.clean_side, texts, self.device, batch_size)
+        return self._with_parts(in_parts(self.alignment.clean_side, texts, self.device, batch_size), texts)
 
     def caption_images(
         self,
@@ -121,7 +165,7 @@ class Captioner(CaptioningModel[Tensor]):
         precision: str = "fp32",
         encoder: Encoder | None = None,
     ) -> list[str]:
-        """Captions of raw image embeddings (N, D): `caption` of their aligned rows.
+        """Captions of raw image embeddings (N, D): `caption` of their aligned rows, and of what its parts read of them.
 
         Args:
             encoder: embeds hypotheses for `decoding.clip_weight`; by default the embeddings' encoder is loaded.
@@ -129,6 +173,6 @@ class Captioner(CaptioningModel[Tensor]):
         Raises:
             ValueError: see `align_images` and `caption`.
         """
-        decoding, rows = decoding or Decoding(), self.align_images(images, batch_size)
+        decoding, inputs = decoding or Decoding(), self._with_parts(self.align_images(images, batch_size), images)
         reranker = self.reranker(images, encoder) if decoding.clip_weight else None
-        return self.caption(rows, decoding, batch_size, progress, precision, reranker)
+        return self.caption(inputs, decoding, batch_size, progress, precision, reranker)

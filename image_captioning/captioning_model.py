@@ -26,7 +26,7 @@ from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.data import CaptionTokens, check_finite
-from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
+from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate, masked
 from image_captioning.hub import find_hub_folder
 from image_captioning.reranking import Reranker, load_reranking_encoder
 from image_captioning.tokenizer import end_token, load_tokenizer
@@ -53,10 +53,14 @@ Inputs = TypeVar("Inputs", bound=Rows)
 
 @dataclass(frozen=True)
 class Context:
-    """What the language model reads: B prefixes (B, P, W), and what it looks at by cross-attention, if it does."""
+    """What the language model reads: B prefixes (B, P, W), and what it looks at by cross-attention, if it does.
+
+    mask: (B, P) bool, false where a prefix has nothing; None: nowhere.
+    """
 
     prefix: Tensor
     encoded: EncodedImages | None = None
+    mask: Tensor | None = None
 
 
 class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
@@ -210,7 +214,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         prefix = context.prefix  # (B, P, W)
         words = self.language_model.get_input_embeddings()(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
         beside = {} if context.encoded is None else context.encoded.arguments()
-        # Padding is on the right, where causal attention never looks, so that no attention mask is needed.
+        if context.mask is not None:  # padding on the right needs none, since causal attention never looks there
+            beside |= masked(self.language_model, F.pad(context.mask, (0, words.shape[1]), value=True))
         with attention_on(prefix.device):
             embeddings = torch.cat([prefix, words], dim=1)  # (B, P + T - 1, W)
             output = self.language_model.base_model(inputs_embeds=embeddings, use_cache=False, **beside)
@@ -285,13 +290,13 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             for start in range(0, len(inputs), batch_size):
                 part = inputs[start : start + batch_size].to(self.device)
                 context = self.context(part)
-                limits = (context.prefix, decoding, end, banned)
+                limits, beside = (context.prefix, decoding, end, banned), (context.encoded, context.mask)
                 if decoding.clip_weight and reranker is not None:
                     beams = decoding.beams or 1
-                    ids, scores = beam_hypotheses(self.language_model, *limits, beams, encoded=context.encoded)
+                    ids, scores = beam_hypotheses(self.language_model, *limits, beams, *beside)
                     captions += reranker.choose(self._text(ids), scores, start, decoding.clip_weight)
                 else:
-                    captions += self._text(generate(self.language_model, *limits, first_row + start, context.encoded))
+                    captions += self._text(generate(self.language_model, *limits, first_row + start, *beside))
                 bar.update(len(part))
         return captions
 
@@ -320,6 +325,14 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
     def _text(self, ids: Tensor) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
+    def restore(self) -> None:
+        """Bring what a checkpoint refers to and does not hold.
+
+        Raises:
+            ValueError: it is missing or has changed.
+        """
+        self.alignment.restore()
+
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory)
@@ -341,7 +354,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             model.tokenizer = load_tokenizer(folder)
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
-        model.alignment.restore()
+        model.restore()
         model.folder = folder
         return model.to(best_device())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -46,6 +47,7 @@ def check_parts(options: Mapping[str, Any], mapper: Mapping, inputs: Sequence[st
 
     Raises:
         ValueError: they are refused.
+        FileNotFoundError: there is no such vocabulary.
     """
     if unknown := set(options) - set(KEYS):
         raise ValueError(f"There is no option parts.{min(unknown)}; known: {', '.join(KEYS)}")
@@ -58,7 +60,9 @@ def check_parts(options: Mapping[str, Any], mapper: Mapping, inputs: Sequence[st
     if source is not None:
         make_rule(source)
         PromptOptions(**(prompt or {}))
-        VocabularyOptions(**(options.get("vocabulary") or {}))
+        file = VocabularyOptions(**(options.get("vocabulary") or {})).file
+        if file is not None and not Path(file).is_file():
+            raise FileNotFoundError(f"There is no file of concepts {file} (option parts.vocabulary.file)")
     RetrievalOptions(**(retrieval or {}))
     mapper_type(mapper.get("kind"), retrieval is not None)
     if (source is not None or retrieval is not None) and set(inputs) != {"text"}:
@@ -67,9 +71,10 @@ def check_parts(options: Mapping[str, Any], mapper: Mapping, inputs: Sequence[st
         )
 
 
-def corpus_with_prompts(captions: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What a tokenizer is trained on: each caption stands behind a prompt, and each name occurs once more."""
-    return [*captions, *[f"{BEGINNING} {NOTHING} {ENDING}"] * len(captions), *names]
+def tokenizer_text(captions: list[str], vocabulary: Concepts | Sequence[str]) -> list[str]:
+    """What a tokenizer is trained on: the captions; with a vocabulary also a prompt for each of them, and each word."""
+    names = vocabulary.names if isinstance(vocabulary, Concepts) else vocabulary
+    return [*captions, *[f"{BEGINNING} {NOTHING} {ENDING}"] * len(captions), *names] if len(names) else captions
 
 
 def make_vocabulary(options: Mapping[str, Any], captions: Sequence[str], store: EmbeddingStore) -> Concepts | list[str]:

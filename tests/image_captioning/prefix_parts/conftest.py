@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from image_captioning.prefix_parts.build import corpus_with_prompts, make_parts, make_vocabulary
+from image_captioning.prefix_parts.build import make_parts, make_vocabulary, tokenizer_text
 from image_captioning.tokenizer import train_tokenizer
 
 NOUNS = ("dog", "cat", "boat", "tree", "car", "bird", "house", "star", "beach", "forest", "street", "field")
@@ -45,7 +45,6 @@ def built(part_options):
     def build(method: str, store, **changed):
         options, captions = part_options(method, **changed), store.captions("train")
         names = make_vocabulary(options, captions, store)
-        tokenizer = train_tokenizer(corpus_with_prompts(captions, getattr(names, "names", names)))
-        return make_parts(options, names, tokenizer, store)
+        return make_parts(options, names, train_tokenizer(tokenizer_text(captions, names)), store)
 
     return build
