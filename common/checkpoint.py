@@ -4,7 +4,7 @@ pickle."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ def save_checkpoint(model: nn.Module, config: Mapping[str, Any], folder: str | P
         save_file(weights, temporary)
 
 
-def load_checkpoint(model_class: type[Model], folder: str | Path, what: str, stage: str) -> Model:
+def load_checkpoint(model_class: Callable[..., Model], folder: str | Path, what: str, stage: str) -> Model:
     """Rebuild a model from `config.json` and `model.safetensors` in `folder`; it comes in evaluation mode.
 
     Args:

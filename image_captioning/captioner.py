@@ -1,12 +1,15 @@
-"""Captioner: an alignment, a prefix mapper and GPT-2, which turn an embedding into a sentence."""
+"""Captioner: an alignment, a prefix mapper and a causal language model, which turn an embedding into a sentence."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import PreTrainedModel
 
 from alignment.chain import Alignment, in_parts
 from embedding_space.encoders.base import EncodedImages, Encoder
@@ -14,34 +17,30 @@ from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.generation import Decoding
+from image_captioning.language_models import base_weights, describe, make_language_model
+from image_captioning.lora import ADAPTER, add_lora, load_plain, merged_weights
 from image_captioning.mappers import make_mapper
 from image_captioning.prefix_parts.inputs import PrefixInputs
 from image_captioning.prefix_parts.parts import PrefixParts
 
-# The configuration of a GPT-2: the options of decoder.config, and what a checkpoint records of a pretrained one.
-GPT2_OPTIONS = (
-    "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function",
-    "resid_pdrop", "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "initializer_range",
-    "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
-    "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
-)  # fmt: skip
-# Those of them that change what the weights compute.
-GPT2_SHAPE = (
-    "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "layer_norm_epsilon",
-    "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings",
-)  # fmt: skip
+# Options of a decoder that do not change what its weights compute, beside every dropout.
+NOT_ITS_SHAPE = ("initializer_range", "reorder_and_upcast_attn", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
 class Captioner(CaptioningModel[Tensor | PrefixInputs]):
-    """GPT-2 behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it was trained on.
+    """A causal language model behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it
+    was trained on.
 
     Args:
         dim: D of the embeddings.
         mapper: `{"kind": mlp | transformer | linear, ...}`, see `mappers`.
-        gpt2: the whole GPT-2 configuration (`GPT2_OPTIONS`).
+        decoder: the language model's configuration, see `make_language_model`.
         alignment: entries of the alignment chain; its tensors come with the checkpoint.
         encoder: the description of the embeddings' encoder, so that new photos can be encoded alike.
         provenance: what it was trained on (data set, method, seed, uses_pairs), for results to repeat.
+        base: the pretrained model (`identify`) whose weights the decoder has, unchanged: checkpoints then name it and
+            hold only what was trained. None: they hold all weights.
+        lora: options of `add_lora`; None for a decoder without adapters.
         parts: options of `PrefixParts`, whose tensors come with the checkpoint: it then reads `PrefixInputs`, else
             aligned rows (N, D). None: no parts.
     """
@@ -50,27 +49,35 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         self,
         dim: int,
         mapper: dict,
-        gpt2: dict,
+        decoder: dict,
         alignment: list,
         encoder: dict,
         provenance: dict | None = None,
+        base: dict | None = None,
+        lora: dict | None = None,
         parts: dict | None = None,
     ):
         super().__init__(dim, Alignment.from_options(alignment, STEPS), encoder, provenance)
-        unknown = set(gpt2) - set(GPT2_OPTIONS)
-        if unknown:
-            raise ValueError(
-                f"GPT-2 has no option {sorted(unknown)[0]!r} (decoder.config); known: {', '.join(GPT2_OPTIONS)}"
-            )
-        self.gpt2 = GPT2LMHeadModel(GPT2Config(**gpt2))
+        self.decoder = make_language_model(decoder)
+        if lora is not None:
+            add_lora(self.decoder, **lora)
+        width: Any = self.decoder.get_input_embeddings().embedding_dim
         self.parts = None if parts is None else PrefixParts(**parts)
         retrieves = self.parts is not None and self.parts.retrieval is not None
-        self.mapper = make_mapper(dim, self.gpt2.config.n_embd, mapper, retrieves)
-        self.mapper_options, self.gpt2_options = dict(mapper), dict(gpt2)
+        self.mapper = make_mapper(dim, width, mapper, retrieves)
+        self.mapper_options, self.decoder_options, self.base, self.lora = dict(mapper), dict(decoder), base, lora
+        if base is not None:
+            self.register_state_dict_post_hook(_leave_out_base)
+
+    @classmethod
+    def from_json(cls, **options: Any) -> Captioner:
+        if "gpt2" in options:  # of earlier versions
+            options["decoder"] = {"model_type": "gpt2", **options.pop("gpt2")}
+        return cls(**options)
 
     @property
-    def language_model(self) -> GPT2LMHeadModel:
-        return self.gpt2
+    def language_model(self) -> PreTrainedModel:
+        return self.decoder
 
     @property
     def prefix_length(self) -> int:
@@ -78,15 +85,18 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
 
     def context(self, inputs: Tensor | PrefixInputs) -> Context:
         if isinstance(inputs, Tensor):
-            return Context(self.mapper(inputs))
+            return Context(self._in_its_precision(self.mapper(inputs)))
         near = [] if inputs.neighbors is None else [inputs.neighbors]
-        prefix = self.mapper(inputs.rows, *near)  # (B, P, W)
+        prefix = self._in_its_precision(self.mapper(inputs.rows, *near))  # (B, P, W)
         if inputs.words is None or self.parts is None or self.parts.prompt is None:
             return Context(prefix)
         tokens, mask = self.parts.prompt(inputs.words)
-        prompt = self.language_model.get_input_embeddings()(tokens).to(prefix.dtype)  # (B, T, W)
-        mask = torch.cat([torch.ones_like(mask[:, :1]).expand(-1, prefix.shape[1]), mask], dim=1)
-        return Context(torch.cat([prefix, prompt], dim=1), mask=mask)
+        prompt = self.decoder.get_input_embeddings()(tokens).to(prefix.dtype)  # (B, T, W)
+        return Context(torch.cat([prefix, prompt], dim=1), mask=F.pad(mask, (prefix.shape[1], 0), value=True))
+
+    def _in_its_precision(self, prefix: Tensor) -> Tensor:
+        # Autocast may give a full-precision decoder a prefix in half precision, but not the other way round.
+        return prefix if self.decoder.dtype == torch.float32 else prefix.to(self.decoder.dtype)
 
     def image_inputs(
         self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor
@@ -109,42 +119,68 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         super()._check_inputs(inputs if isinstance(inputs, Tensor) else inputs.rows)
 
     def start_from(self, trained: Captioner) -> None:
-        """Copy the weights of a captioner of the same shape, whatever its alignment and dropout.
+        """Copy the weights of a captioner of the same shape, whatever its alignment, dropout and adapters.
 
         Raises:
             ValueError: it has another decoder or mapper.
         """
-        ours, theirs = ({"mapper": model.mapper_options, **model.gpt2.config.to_dict()} for model in (self, trained))
-        for option in ("mapper", *GPT2_SHAPE):
-            if ours[option] != theirs[option]:
+        ours, theirs = ({"mapper": model.mapper_options, **_shape(model)} for model in (self, trained))
+        for option in {**ours, **theirs}:
+            before, now = theirs.get(option), ours.get(option)
+            if before != now:
                 place = "decoder" if option == "mapper" else "decoder.config"
                 raise ValueError(
-                    f"The captioner to start from (option init_from) has {option}={theirs[option]!r}, here "
-                    f"{place}.{option} is {ours[option]!r}: choose the decoder= that it was trained with"
+                    f"The captioner to start from (option init_from) has {option}={before!r}, here "
+                    f"{place}.{option} is {now!r}: choose the decoder= that it was trained with"
                 )
-        self.gpt2.load_state_dict(trained.gpt2.state_dict())
+        load_plain(self.decoder, merged_weights(trained.decoder))
         self.mapper.load_state_dict(trained.mapper.state_dict())
 
     def restore(self) -> None:
         super().restore()
         if self.parts is not None:
             self.parts.restore()
+        if self.base is not None:
+            load_plain(self.decoder, base_weights(self.base))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(f"{prefix}gpt2.")]:  # of earlier versions
+            state_dict[f"{prefix}decoder.{name.removeprefix(f'{prefix}gpt2.')}"] = state_dict.pop(name)
+        if self.base is not None:  # it stays as it is
+            for name, weights in self.decoder.state_dict().items():
+                if ADAPTER not in name:
+                    state_dict[f"{prefix}decoder.{name}"] = weights
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def weights_hash(self) -> str:
-        """SHA-256 of the mapper's and GPT-2's weights."""
+        """SHA-256 of the mapper's and the decoder's weights."""
         digest = hashlib.sha256()
-        for module in (self.mapper, self.gpt2):
+        for module in (self.mapper, self.decoder):
             for name, values in module.state_dict().items():
-                digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+                numbers = values.cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
+                digest.update(name.encode() + numbers.numpy().tobytes())
         return digest.hexdigest()
 
     def with_alignment(self, alignment: Alignment) -> Captioner:
         """A captioner with another alignment that shares this one's mapper and decoder."""
-        described = (alignment.options(), self.encoder_description, self.provenance)
+        captioner = self._like(alignment, self.base, self.lora)
+        captioner.decoder = self.decoder
+        return captioner
+
+    def whole(self) -> Captioner:
+        """A captioner that writes the same and needs no other model: adapters are merged, and the base is copied."""
+        if self.base is None and self.lora is None:
+            return self
+        captioner = self._like(self.alignment)
+        load_plain(captioner.decoder, merged_weights(self.decoder))
+        return captioner.to(self.device).train(self.training)
+
+    def _like(self, alignment: Alignment, base: dict | None = None, lora: dict | None = None) -> Captioner:
+        """A captioner with this one's mapper and tokenizer, and a new decoder of the same architecture."""
+        described = (alignment.options(), self.encoder_description, self.provenance, base, lora)
         parts = self.parts and self.parts.options()
-        captioner = Captioner(self.dim, self.mapper_options, self.gpt2_options, *described, parts)
-        captioner.parts = self.parts
-        captioner.mapper, captioner.gpt2, captioner.alignment = self.mapper, self.gpt2, alignment
+        captioner = Captioner(self.dim, self.mapper_options, self.decoder_options, *described, parts)
+        captioner.mapper, captioner.alignment, captioner.parts = self.mapper, alignment, self.parts
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner
 
@@ -176,3 +212,15 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         decoding, inputs = decoding or Decoding(), self._with_parts(self.align_images(images, batch_size), images)
         reranker = self.reranker(images, encoder) if decoding.clip_weight else None
         return self.caption(inputs, decoding, batch_size, progress, precision, reranker)
+
+
+def _leave_out_base(captioner: Any, state_dict: dict[str, Tensor], prefix: str, metadata: Mapping) -> None:
+    """Remove the weights of the base from a captioner's state dict."""
+    for name in [name for name in state_dict if name.startswith(f"{prefix}decoder.") and ADAPTER not in name]:
+        del state_dict[name]
+
+
+def _shape(captioner: Captioner) -> dict[str, Any]:
+    """The options of the decoder that change what its weights compute."""
+    options = describe(captioner.decoder.config)
+    return {name: value for name, value in options.items() if name not in NOT_ITS_SHAPE and "drop" not in name}

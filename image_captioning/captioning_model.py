@@ -28,6 +28,7 @@ from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate, masked
 from image_captioning.hub import find_hub_folder
+from image_captioning.language_models import positions
 from image_captioning.reranking import Reranker, load_reranking_encoder
 from image_captioning.tokenizer import end_token, load_tokenizer
 
@@ -148,21 +149,21 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
 
     def check_room(self, caption_tokens: int) -> None:
         """Raise ValueError if prefix and caption, with its end token, need more positions than the decoder has."""
-        positions = self.language_model.config.max_position_embeddings
-        if self.prefix_length + caption_tokens - 1 > positions:
+        room = positions(self.language_model)
+        if self.prefix_length + caption_tokens - 1 > room:
             raise ValueError(
                 f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length) and the longest "
-                f"caption's {caption_tokens} need more than the decoder's {positions} positions: lower "
-                "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more n_positions"
+                f"caption's {caption_tokens} need more than the decoder's {room} positions: lower "
+                "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more positions"
             )
 
     def banned_tokens(self) -> list[int]:
-        """Tokens that no caption may have: special ones except the end token, and the vocabulary's padding."""
-        end, unknown = end_token(self.tokenizer), self.tokenizer.unk_token_id
-        # GPT-2's tokenizer has one token for the end and for unknown words.
-        banned = [token for token in self.tokenizer.all_special_ids if token != end]
-        banned += [unknown] if isinstance(unknown, int) and unknown not in (end, *banned) else []
-        return [*banned, *range(len(self.tokenizer), self.language_model.config.vocab_size)]
+        """Tokens that no caption may have: special ones except the end token, such as those that mark the turns of a
+        chat, and the vocabulary's padding."""
+        end = end_token(self.tokenizer)  # GPT-2's tokenizer has one token for the end and for unknown words
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder, self.tokenizer.unk_token_id}
+        words: Any = self.language_model.get_output_embeddings()
+        return [*sorted(special - {end, None}), *range(len(self.tokenizer), len(words.weight))]
 
     def align_images(self, images: Tensor, batch_size: int = 256) -> Tensor:
         """Raw image embeddings (N, D) -> aligned rows (N, D), on the same device.
@@ -206,20 +207,26 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
 
     def logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """Teacher forcing: B inputs, captions (B, T) -> logits (B, T, V); [:, t] predicts tokens[:, t]."""
-        return self.language_model.get_output_embeddings()(self._hidden(inputs, tokens))
+        arguments = self._arguments(inputs, tokens)
+        with attention_on(self.device):
+            # By the model itself: some families scale or cap what their output layer gives.
+            return self.language_model(**arguments, logits_to_keep=tokens.shape[1]).logits
 
     def _hidden(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """(B, T, W) the language model's last hidden states; [:, t] predicts tokens[:, t]."""
+        arguments = self._arguments(inputs, tokens)
+        with attention_on(self.device):
+            return self.language_model.base_model(**arguments).last_hidden_state[:, -tokens.shape[1] :]
+
+    def _arguments(self, inputs: Inputs, tokens: Tensor) -> dict[str, Any]:
+        """What the language model takes for B inputs and captions (B, T): P + T - 1 embeddings each."""
         context = self.context(inputs)
         prefix = context.prefix  # (B, P, W)
         words = self.language_model.get_input_embeddings()(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
         beside = {} if context.encoded is None else context.encoded.arguments()
         if context.mask is not None:  # padding on the right needs none, since causal attention never looks there
             beside |= masked(self.language_model, F.pad(context.mask, (0, words.shape[1]), value=True))
-        with attention_on(prefix.device):
-            embeddings = torch.cat([prefix, words], dim=1)  # (B, P + T - 1, W)
-            output = self.language_model.base_model(inputs_embeds=embeddings, use_cache=False, **beside)
-        return output.last_hidden_state[:, prefix.shape[1] - 1 :]
+        return {"inputs_embeds": torch.cat([prefix, words], dim=1), "use_cache": False, **beside}
 
     def forward(self, inputs: Inputs, tokens: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """-log p(caption | input) in nats, summed over each caption's tokens: (B,).
@@ -313,7 +320,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         Returns:
             log p(caption, end token | input) in nats (N,), float64, and the number of tokens of each (N,).
         """
-        room = self.language_model.config.max_position_embeddings - self.prefix_length + 1
+        room = positions(self.language_model) - self.prefix_length + 1
         tokens = CaptionTokens.encode(captions, self.tokenizer, room, truncate=True, allow_empty=True).to(self.device)
         sums = torch.empty(len(captions), dtype=torch.float64)
         with _evaluating(self):
@@ -338,6 +345,11 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         self.tokenizer.save_pretrained(save_directory)
 
     @classmethod
+    def from_json(cls, **options: Any):
+        """A model with random weights from the values of a checkpoint's config.json, also of earlier versions."""
+        return cls(**options)
+
+    @classmethod
     def load(cls, checkpoint: str | Path, **download: Any):
         """A model from a run folder, a name in `pretrained/` or a Hub id, in evaluation mode, on the GPU if any.
 
@@ -349,7 +361,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             ValueError: it is damaged, or its text memory has changed.
         """
         folder = find_checkpoint(checkpoint, **download)
-        model = load_checkpoint(cls, folder, "captioner", cls.__module__.partition(".")[0])
+        model = load_checkpoint(cls.from_json, folder, "captioner", cls.__module__.partition(".")[0])
         try:
             model.tokenizer = load_tokenizer(folder)
         except ValueError as error:

@@ -26,7 +26,8 @@ from training.run_folder import first_difference
 def export(config: DictConfig) -> Path:
     """Export as `configs/export.yaml` says; returns the folder.
 
-    The weights and a text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
+    A decoder that the checkpoint names and does not hold is copied, and adapters are merged into it. The weights and a
+    text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
     small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
     the folder needs no store.
 
@@ -41,7 +42,7 @@ def export(config: DictConfig) -> Path:
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
     captioner.parts = captioner.parts and captioner.parts.self_contained()
-    captioner = captioner.with_alignment(self_contained(alignment))
+    captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
     captioner.save_pretrained(to)
     manifest = run_facts() | {

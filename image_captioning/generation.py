@@ -24,6 +24,7 @@ from transformers import (
 
 from common.checks import Count, NotNegative, Positive, Whole, checked_dataclass
 from common.randomness import mixed_seed
+from image_captioning.language_models import positions
 
 # The options that each strategy has beside the common ones, with their defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -208,10 +209,10 @@ def masked(model: PreTrainedModel, mask: Tensor, new: int | None = None) -> dict
 
 
 def _check_positions(model: PreTrainedModel, prefix: Tensor, decoding: Decoding) -> None:
-    positions = model.config.max_position_embeddings
-    if prefix.shape[1] + decoding.max_new_tokens > positions:
+    room = positions(model)
+    if prefix.shape[1] + decoding.max_new_tokens > room:
         raise ValueError(
-            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {positions} positions, "
+            f"decoding.max_new_tokens={decoding.max_new_tokens} is too many: the decoder has {room} positions, "
             f"of which the prefix takes {prefix.shape[1]}"
         )
 
@@ -234,14 +235,14 @@ def _greedy_search(
     rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
     cache, inputs = _new_cache(encoded), prefix
     name, embed = _cache_argument(model), model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
+    last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     for place in range(max_new_tokens):
         beside = {} if encoded is None else encoded.arguments()
         if mask is not None:
             beside |= masked(model, mask, inputs.shape[1])
-        hidden = model.base_model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **beside).last_hidden_state
+        output = model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **last, **beside)
         written: Any = tokens[rows, :place]
-        scores = processors(written, head(hidden[:, -1]).float())
+        scores = processors(written, output.logits[:, -1].float())
         chosen = scores.argmax(-1)
         tokens[rows, place] = chosen
         going = (chosen != end).nonzero()[:, 0]
@@ -274,7 +275,7 @@ def _new_cache(encoded: EncodedImages | None) -> DynamicCache | EncoderDecoderCa
 
 def _cache_argument(model: PreTrainedModel) -> str:
     """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
-    return "cache" if "cache" in signature(model.base_model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from image_captioning.captioning_model import CaptioningModel
 from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.inference_inputs import check_encoder
+from image_captioning.language_models import DTYPES
 from image_captioning.prefix_parts.build import check_parts, make_parts, make_vocabulary, tokenizer_text
 from image_captioning.prefix_parts.examples import PartExamples
 from image_captioning.provenance import print_estimates, training_provenance
@@ -74,6 +75,7 @@ def train(config: DictConfig) -> dict[str, float]:
     loop = Loop(loop_config, config.output_dir, Tracker(**plain(config.tracker)))
 
     captions, decoder = training.captions(), plain(config.decoder)
+    check_decoder(decoder)
     vocabulary = make_vocabulary(parts_options, captions, store)
     if state == "unfinished":
         tokenizer = load_tokenizer(config.output_dir)
@@ -91,6 +93,9 @@ def train(config: DictConfig) -> dict[str, float]:
         provenance=_provenance(config, training, alignment, start),
         pretrained=decoder["pretrained"],
         config=decoder["config"],
+        lora=decoder.get("lora"),
+        dtype=decoder.get("dtype"),
+        by_reference=start is None and not trains_decoder(decoder),
         parts=parts,
     )
     if start:
@@ -147,8 +152,18 @@ def _provenance(
     return {**provenance, "uses_pairs": uses_pairs, "init_from": start.provenance}
 
 
-def set_up_decoder(captioner: CaptioningModel, decoder: dict[str, Any]) -> None:
-    """Freeze the decoder, or recompute its activations, as its options say."""
+def trains_decoder(decoder: dict[str, Any]) -> bool:
+    """Whether the decoder's own weights are trained, and not only the mapper or adapters."""
+    return decoder["train_decoder"] and decoder.get("lora") is None
+
+
+def check_decoder(decoder: dict[str, Any]) -> None:
+    """Refuse options of a decoder that do not go together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    lora, dtype = decoder.get("lora"), decoder.get("dtype")
     if not decoder["train_decoder"]:
         if decoder["pretrained"] is None:
             raise ValueError("decoder.train_decoder=false needs a trained decoder: name one with decoder.pretrained")
@@ -157,6 +172,25 @@ def set_up_decoder(captioner: CaptioningModel, decoder: dict[str, Any]) -> None:
                 "decoder.gradient_checkpointing=true does nothing for a decoder that is not trained "
                 "(decoder.train_decoder=false): set it to false"
             )
+        if lora is not None:
+            raise ValueError(
+                "decoder.train_decoder=false trains no adapters: set decoder.lora=null for the mapper alone, or "
+                "decoder.train_decoder=true for adapters beside a decoder that stays as it is"
+            )
+    if lora is not None and decoder["pretrained"] is None:
+        raise ValueError("decoder.lora needs a trained decoder: name one with decoder.pretrained, or set it to null")
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"decoder.dtype={dtype!r} must be null or one of {', '.join(DTYPES)}")
+    if dtype in ("bf16", "fp16") and trains_decoder(decoder):
+        raise ValueError(
+            f"decoder.dtype={dtype} rounds small steps away: set it to null, or train adapters (decoder.lora) or the "
+            "mapper alone (decoder.train_decoder=false)"
+        )
+
+
+def set_up_decoder(captioner: CaptioningModel, decoder: dict[str, Any]) -> None:
+    """Freeze the decoder, or recompute its activations, as its options say."""
+    if not decoder["train_decoder"]:
         captioner.language_model.requires_grad_(False)  # ClipCap's second variant: the mapper alone is trained
     if decoder["gradient_checkpointing"]:
         captioner.checkpoint_gradients()

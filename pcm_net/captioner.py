@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import BertGenerationDecoder, GPT2Config, GPT2LMHeadModel
+from transformers import BertGenerationDecoder, PreTrainedModel
 
 from alignment.chain import Alignment
 from common.registry import look_up
@@ -21,6 +21,8 @@ from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
 from image_captioning.concepts import Concepts
 from image_captioning.data import check_finite
+from image_captioning.language_models import make_language_model
+from image_captioning.lora import add_lora
 from image_captioning.mappers import make_mapper
 from pcm_net.decoder import DecoderOptions, make_decoder
 from pcm_net.encoder import NetworkOptions, VisualSemanticEncoder
@@ -41,8 +43,8 @@ class PCMNet(CaptioningModel[PatchInputs]):
         mixup: see `MixupOptions`.
         network: see `NetworkOptions`.
         decoder: `{"kind": "cross_attention", "vocabulary": V, **DecoderOptions}` for the paper's decoder, or `{"kind":
-            "prefix", "mapper": {...}, "gpt2": {...}}` for a GPT-2 that reads a prefix made from the fused global state
-            (the paper's section 4.4).
+            "prefix", "mapper": {...}, "language_model": {...}, "lora": None}` for a language model that reads a prefix
+            made from the fused global state (the paper's section 4.4).
         alignment, encoder, provenance: as of `CaptioningModel`. The alignment makes the global rows.
         kind: `KIND`.
     """
@@ -154,9 +156,12 @@ def _cross_attention(width: int, options: Mapping) -> tuple[None, BertGeneration
     return None, make_decoder(vocabulary, width, end, chosen), chosen.output_dropout
 
 
-def _prefix(width: int, options: Mapping) -> tuple[Any, GPT2LMHeadModel, float]:
-    gpt2 = GPT2LMHeadModel(GPT2Config(**options["gpt2"]))
-    return make_mapper(width, gpt2.config.n_embd, options["mapper"]), gpt2, 0.0
+def _prefix(width: int, options: Mapping) -> tuple[Any, PreTrainedModel, float]:
+    model = make_language_model(options.get("language_model") or options["gpt2"])  # its name in earlier versions
+    if options.get("lora") is not None:
+        add_lora(model, **options["lora"])
+    embedding: Any = model.get_input_embeddings()
+    return make_mapper(width, embedding.embedding_dim, options["mapper"]), model, 0.0
 
 
 DECODERS = {"cross_attention": _cross_attention, "prefix": _prefix}

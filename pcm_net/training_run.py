@@ -20,14 +20,15 @@ from common.plain import plain
 from common.randomness import mixed_seed
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
-from image_captioning.build import gpt2_to_train
+from image_captioning.build import language_model_to_train
 from image_captioning.concepts import Concepts
 from image_captioning.data import CaptionTokens
+from image_captioning.lora import load_plain
 from image_captioning.make_concepts import make_concepts
 from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.tokenizer import end_token, load_tokenizer, make_tokenizer
-from image_captioning.training_run import set_up_decoder
+from image_captioning.training_run import check_decoder, set_up_decoder
 from pcm_net.captioner import PCMNet
 from pcm_net.loss import spread_over_others
 from pcm_net.task import PairExamples, PairTask, caption_weights
@@ -70,6 +71,8 @@ def train(config: DictConfig) -> dict[str, float]:
     loop = Loop(loop_config, config.output_dir, Tracker(**plain(config.tracker)))
 
     captions, decoder = training.captions(), plain(config.decoder)
+    if decoder.get("kind", "prefix") == "prefix":
+        check_decoder(decoder)
     if state == "unfinished":
         tokenizer = load_tokenizer(config.output_dir)
     else:
@@ -116,8 +119,9 @@ def _build(
     if kind == "cross_attention":
         described = {**decoder["config"], "vocabulary": len(tokenizer), "end": end_token(tokenizer)}
     else:
-        gpt2, weights = gpt2_to_train(tokenizer, decoder["pretrained"], decoder["config"])
-        described = {"mapper": decoder["mapper"], "gpt2": gpt2}
+        chosen = (decoder["pretrained"], decoder["config"], decoder.get("dtype"))
+        described, weights = language_model_to_train(tokenizer, *chosen)
+        described = {"mapper": decoder["mapper"], "language_model": described, "lora": decoder.get("lora")}
     count, width = store.patch_features(store.text_split).shape[1:]
     model = PCMNet(
         dim=store.dim,
@@ -134,7 +138,7 @@ def _build(
     model.alignment, model.tokenizer = alignment, tokenizer
     model.mixup.concepts.copy_(concepts.rows)
     if weights is not None:
-        model.language_model.load_state_dict(weights)
+        load_plain(model.language_model, weights)
     return model
 
 

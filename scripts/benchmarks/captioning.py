@@ -142,7 +142,7 @@ def _reference_loop(
 def padded_loss(captioner: Captioner, rows: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """Mean loss a token, in nats, by transformers' forward over prefix and all padded tokens."""
     prefix = captioner.mapper(captioner.alignment.clean_side(rows))
-    inputs = torch.cat([prefix, captioner.gpt2.transformer.wte(tokens)], dim=1)  # (B, P + T, W)
+    inputs = torch.cat([prefix, captioner.decoder.get_input_embeddings()(tokens)], dim=1)  # (B, P + T, W)
     seen = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
-    logits = captioner.gpt2(inputs_embeds=inputs, attention_mask=seen.long()).logits[:, prefix.shape[1] - 1 : -1]
+    logits = captioner.decoder(inputs_embeds=inputs, attention_mask=seen.long()).logits[:, prefix.shape[1] - 1 : -1]
     return F.cross_entropy(logits.transpose(1, 2), tokens.masked_fill(~mask, -100), ignore_index=-100)

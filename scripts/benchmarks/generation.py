@@ -79,17 +79,17 @@ def written_lengths(count: int) -> np.ndarray:
 def write_one(captioner: Captioner, image: Tensor, length: int, beams: int = 1) -> Tensor:
     """(length,) tokens for one image (D,), as ClipCap's generation does: the whole sequence goes through the decoder
     again for every token, the logits of all its positions included. Beams rank by the sum of log-probabilities."""
-    gpt2, banned = captioner.gpt2, captioner.banned_tokens()
+    decoder, banned = captioner.decoder, captioner.banned_tokens()
     inputs = captioner.mapper(captioner.align_images(image[None]))  # (beams, P + t, W)
     scores = inputs.new_zeros(1, 1)
     written = torch.empty(1, 0, dtype=torch.long, device=image.device)
     for _ in range(length):
-        logits = gpt2(inputs_embeds=inputs, use_cache=False).logits[:, -1].float().log_softmax(-1)  # (beams, V)
+        logits = decoder(inputs_embeds=inputs, use_cache=False).logits[:, -1].float().log_softmax(-1)  # (beams, V)
         logits[:, banned] = -torch.inf
         scores, best = (scores + logits).flatten().topk(beams)
         parent, token = best // logits.shape[1], best % logits.shape[1]
         written = torch.cat([written[parent], token[:, None]], dim=1)
-        inputs = torch.cat([inputs[parent], gpt2.transformer.wte(token)[:, None]], dim=1)
+        inputs = torch.cat([inputs[parent], decoder.get_input_embeddings()(token)[:, None]], dim=1)
         scores = scores[:, None]
     return written[0]
 
@@ -98,5 +98,5 @@ def same_captions(captioner: Captioner, images: Tensor, decoding: Decoding, thei
     """Share of `images` for which we write the tokens `theirs` (N, T)."""
     prefix = captioner.mapper(captioner.align_images(images))
     tokenizer: Any = captioner.tokenizer
-    ours = generate(captioner.gpt2, prefix, decoding, tokenizer.eos_token_id, captioner.banned_tokens())
+    ours = generate(captioner.decoder, prefix, decoding, tokenizer.eos_token_id, captioner.banned_tokens())
     return (ours == theirs).all(dim=1).float().mean().item() if ours.shape == theirs.shape else 0.0

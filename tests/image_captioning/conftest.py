@@ -33,7 +33,7 @@ def make_captioner():
             config={**gpt2, **config},
         )
         with torch.no_grad():
-            for parameter in (*captioner.mapper.parameters(), captioner.gpt2.transformer.wte.weight):
+            for parameter in (*captioner.mapper.parameters(), captioner.decoder.transformer.wte.weight):
                 parameter.mul_(scale)
         return captioner.eval()
 

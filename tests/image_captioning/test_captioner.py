@@ -75,8 +75,8 @@ def test_loss_equals_a_slow_sum_over_tokens(make_captioner, mapper):
         expected = 0.0
         for place, token in enumerate(ids):
             inputs = captioner.mapper(embeddings[row : row + 1])
-            words = captioner.gpt2.transformer.wte(torch.tensor([ids[:place]], dtype=torch.long))
-            logits = captioner.gpt2(inputs_embeds=torch.cat([inputs, words], dim=1)).logits[0, -1]
+            words = captioner.decoder.transformer.wte(torch.tensor([ids[:place]], dtype=torch.long))
+            logits = captioner.decoder(inputs_embeds=torch.cat([inputs, words], dim=1)).logits[0, -1]
             expected -= logits.log_softmax(-1)[token].item()
         assert losses[row].item() == pytest.approx(expected, rel=1e-4)
 
@@ -84,7 +84,7 @@ def test_loss_equals_a_slow_sum_over_tokens(make_captioner, mapper):
 def test_gradients_are_those_of_the_tokens_alone_without_padding(make_captioner):
     captioner = make_captioner()
     tokens, mask = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 20).batch(torch.arange(4))
-    parameters = [*captioner.mapper.parameters(), *captioner.gpt2.parameters()]
+    parameters = [*captioner.mapper.parameters(), *captioner.decoder.parameters()]
     gradients = torch.autograd.grad(captioner(rows(4), tokens, mask, 0.1).sum(), parameters)
     picked = captioner.logits(rows(4), tokens)[mask]
     loss = F.cross_entropy(picked, tokens[mask], reduction="sum", label_smoothing=0.1)
@@ -115,7 +115,7 @@ def test_label_smoothing_mixes_in_the_uniform_loss(make_captioner):
 
 def test_the_alignment_stays_in_evaluation_mode_and_frozen(make_captioner):
     captioner = make_captioner().train()
-    assert captioner.gpt2.training and not captioner.alignment.training
+    assert captioner.decoder.training and not captioner.alignment.training
     assert not any(parameter.requires_grad for parameter in captioner.alignment.parameters())
 
 
@@ -145,7 +145,7 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
     assert not loaded.training
     for name, value in captioner.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=0, atol=0)
-    assert loaded.gpt2.lm_head.weight is loaded.gpt2.transformer.wte.weight
+    assert loaded.decoder.lm_head.weight is loaded.decoder.transformer.wte.weight
     assert loaded.alignment.options() == captioner.alignment.options()
     assert (loaded.encoder_description, loaded.provenance) == ({"name": "words"}, {"uses_pairs": False})
     images = rows(6) + 0.1
@@ -154,6 +154,21 @@ def test_round_trip_gives_the_same_captions_and_facts(make_captioner, tmp_path):
     assert loaded.caption_images(images, progress=False) == captions
     loaded.save_pretrained(tmp_path / "again")
     assert Captioner.load(tmp_path / "again").caption_images(images, progress=False) == captions
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(make_captioner, tmp_path):
+    captioner = make_captioner()
+    captioner.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    earlier = {name.replace("decoder.", "gpt2."): value for name, value in tensors.items()}
+    save_file(earlier, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    options = json.loads((tmp_path / "config.json").read_text())
+    gpt2 = options.pop("decoder")
+    del gpt2["model_type"], options["base"], options["lora"]
+    (tmp_path / "config.json").write_text(json.dumps({**options, "gpt2": gpt2}))
+    loaded = Captioner.load(tmp_path)
+    assert loaded.weights_hash() == captioner.weights_hash()
+    assert loaded.caption_images(rows(5), progress=False) == captioner.caption_images(rows(5), progress=False)
 
 
 def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
@@ -241,8 +256,8 @@ def _edit_config(change):
         (lambda folder: (folder / "tokenizer.json").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
         (_edit_config(lambda config: config["alignment"][0].update(step="os.system")), "Unknown alignment step"),
-        (_edit_config(lambda config: config["gpt2"].update(layers=3)), "GPT-2 has no option 'layers'"),
-        (_edit_config(lambda config: config["gpt2"].update(n_embd=32)), "size mismatch"),
+        (_edit_config(lambda config: config["decoder"].update(layers=3)), "gpt2 has no option 'layers'"),
+        (_edit_config(lambda config: config["decoder"].update(n_embd=32)), "size mismatch"),
         (_edit_config(lambda config: config.pop("mapper")), "mapper"),
     ],
 )
@@ -286,7 +301,7 @@ def test_gpt2_by_folder_brings_its_weights_and_needs_them_no_more(tmp_path):
     }  # fmt: skip
     captioner = build_captioner(**common, pretrained=str(tmp_path / "gpt2"))
     for name, value in source.state_dict().items():
-        torch.testing.assert_close(captioner.gpt2.state_dict()[name], value)
+        torch.testing.assert_close(captioner.decoder.state_dict()[name], value)
     captioner.save_pretrained(tmp_path / "run")
     (tmp_path / "gpt2").rename(tmp_path / "gone")
     loaded = Captioner.load(tmp_path / "run")
@@ -305,5 +320,5 @@ def test_special_tokens_but_the_end_and_padding_of_the_vocabulary_are_banned(mak
     captioner = make_captioner()
     tokenizer, words = captioner.tokenizer, len(captioner.tokenizer)
     assert captioner.banned_tokens() == [t for t in tokenizer.all_special_ids if t != tokenizer.eos_token_id] != []
-    captioner.gpt2.resize_token_embeddings(words + 2)
+    captioner.decoder.resize_token_embeddings(words + 2)
     assert captioner.banned_tokens()[-2:] == [words, words + 1]

@@ -57,9 +57,9 @@ def slow_log_likelihood(captioner, row, caption) -> float:
     tokens = [*captioner.tokenizer(caption, add_special_tokens=False).input_ids, captioner.tokenizer.eos_token_id]
     inputs, total = captioner.mapper(row[None]), 0.0  # (1, P, W)
     for token in tokens:
-        logits = captioner.gpt2(inputs_embeds=inputs).logits[0, -1]
+        logits = captioner.decoder(inputs_embeds=inputs).logits[0, -1]
         total += logits.double().log_softmax(-1)[token].item()
-        inputs = torch.cat([inputs, captioner.gpt2.transformer.wte(torch.tensor([[token]]))], dim=1)
+        inputs = torch.cat([inputs, captioner.decoder.transformer.wte(torch.tensor([[token]]))], dim=1)
     return total
 
 

@@ -31,7 +31,7 @@ def exported(make_store, tmp_path, compose):
     torch.manual_seed(0)
     captioner = Captioner(
         dim=store.dim,
-        gpt2={"vocab_size": len(tokenizer), "n_layer": 1, "n_embd": 16, "n_head": 2, "n_positions": 64, **ends},
+        decoder={"vocab_size": len(tokenizer), "n_layer": 1, "n_embd": 16, "n_head": 2, "n_positions": 64, **ends},
         mapper={"kind": "linear", "prefix_length": 2},
         alignment=alignment.options(),
         encoder={"name": "fake"},

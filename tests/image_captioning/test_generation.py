@@ -19,20 +19,20 @@ def slow_greedy(captioner, row: torch.Tensor, most: int) -> list[int]:
     banned, end = captioner.tokenizer.unk_token_id, captioner.tokenizer.eos_token_id
     inputs, ids = captioner.mapper(row[None]), []
     while len(ids) < most:
-        logits = captioner.gpt2(inputs_embeds=inputs, use_cache=False).logits[0, -1]
+        logits = captioner.decoder(inputs_embeds=inputs, use_cache=False).logits[0, -1]
         logits[banned] = -torch.inf
         token = int(logits.argmax())
         if token == end:
             break
         ids.append(token)
-        inputs = torch.cat([inputs, captioner.gpt2.transformer.wte(torch.tensor([[token]]))], dim=1)
+        inputs = torch.cat([inputs, captioner.decoder.transformer.wte(torch.tensor([[token]]))], dim=1)
     return ids
 
 
 @pytest.fixture
 def captioner(make_captioner):
     made = make_captioner()
-    made.gpt2.lm_head.weight.data[made.tokenizer.eos_token_id] *= 3  # so that some captions end early
+    made.decoder.lm_head.weight.data[made.tokenizer.eos_token_id] *= 3  # so that some captions end early
     return made
 
 
@@ -53,7 +53,7 @@ def test_batched_greedy_with_cache_equals_a_slow_loop_without(captioner):
 def test_ended_captions_leave_the_batch_and_all_are_those_of_transformers(captioner, options, monkeypatch):
     decoding, gpt2, end = (
         Decoding(**{"max_new_tokens": 15, **options}),
-        captioner.gpt2,
+        captioner.decoder,
         captioner.tokenizer.eos_token_id,
     )
     prefix, sizes, forward = captioner.mapper(captioner.align_images(rows(40))), [], gpt2.transformer.forward
@@ -69,7 +69,9 @@ def test_ended_captions_leave_the_batch_and_all_are_those_of_transformers(captio
         pad_token_id=end,
     )
     monkeypatch.setattr(
-        gpt2.transformer, "forward", lambda **inputs: sizes.append(len(inputs["inputs_embeds"])) or forward(**inputs)
+        gpt2.transformer,
+        "forward",
+        lambda *ids, **inputs: sizes.append(len(inputs["inputs_embeds"])) or forward(*ids, **inputs),
     )
     assert torch.equal(generate(gpt2, prefix, decoding, end, captioner.banned_tokens()), theirs)
     ended = (theirs == end).long().cumsum(1) > 0
@@ -95,7 +97,7 @@ def test_all_beams_find_the_most_probable_caption(captioner):
             if captioner.tokenizer.unk_token_id not in ids and score > best_score:
                 best, best_score = ids, score
     decoding = Decoding("beam", beams=vocabulary, length_penalty=0.0, max_new_tokens=2)
-    found = generate(captioner.gpt2, captioner.mapper(row), decoding, end, [captioner.tokenizer.unk_token_id])
+    found = generate(captioner.decoder, captioner.mapper(row), decoding, end, [captioner.tokenizer.unk_token_id])
     assert found[0, : best.shape[1]].tolist() == best[0].tolist()
 
 
@@ -126,7 +128,8 @@ def test_length_penalty_lengthens_and_no_repeat_ngram_keeps_its_word(captioner):
         for penalty in (-3.0, 3.0)
     )
     assert sum(map(len, short)) < sum(map(len, long))
-    ids = generate(captioner.gpt2, captioner.mapper(rows(12)), Decoding(no_repeat_ngram=1, max_new_tokens=12), 0, [1])
+    decoding = Decoding(no_repeat_ngram=1, max_new_tokens=12)
+    ids = generate(captioner.decoder, captioner.mapper(rows(12)), decoding, 0, [1])
     for row in ids.tolist():
         words = [token for token in row if token != 0]
         assert len(set(words)) == len(words)
@@ -153,14 +156,14 @@ def test_nucleus_draws_have_the_right_frequencies():
 
 
 def test_banned_tokens_are_never_written(captioner):
-    favourite = int(generate(captioner.gpt2, captioner.mapper(rows(1)), Decoding(), 0, [])[0, 0])
+    favourite = int(generate(captioner.decoder, captioner.mapper(rows(1)), Decoding(), 0, [])[0, 0])
     for strategy in STRATEGIES:
-        ids = generate(captioner.gpt2, captioner.mapper(rows(8)), Decoding(strategy), 0, [1, favourite])
+        ids = generate(captioner.decoder, captioner.mapper(rows(8)), Decoding(strategy), 0, [1, favourite])
         assert not torch.isin(ids, torch.tensor([1, favourite])).any()
 
 
 def test_captions_hold_no_special_tokens(captioner):
-    captioner.gpt2.lm_head.weight.data[captioner.tokenizer.unk_token_id] *= 30
+    captioner.decoder.lm_head.weight.data[captioner.tokenizer.unk_token_id] *= 30
     for strategy in STRATEGIES:
         for caption in captioner.caption_images(rows(8), Decoding(strategy), progress=False):
             assert "<" not in caption and caption == caption.strip()

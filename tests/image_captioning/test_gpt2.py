@@ -85,11 +85,11 @@ def test_loss_is_transformers_own_with_the_true_end_learned_and_padding_masked(m
     captioner = make().eval()
     tokens, mask = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 64).batch(torch.arange(4))
     prefix = captioner.mapper(rows(4))
-    inputs = torch.cat([prefix, captioner.gpt2.transformer.wte(tokens)], dim=1)
+    inputs = torch.cat([prefix, captioner.decoder.transformer.wte(tokens)], dim=1)
     attention = torch.cat([torch.ones(4, 10, dtype=torch.bool), mask], dim=1).long()
     labels = torch.cat([torch.full((4, 10), -100), tokens.masked_fill(~mask, -100)], dim=1)
     assert ((labels == captioner.tokenizer.eos_token_id).sum(1) == 1).all()
-    expected = captioner.gpt2(inputs_embeds=inputs, attention_mask=attention, labels=labels).loss
+    expected = captioner.decoder(inputs_embeds=inputs, attention_mask=attention, labels=labels).loss
     torch.testing.assert_close(captioner(rows(4), tokens, mask).sum() / mask.sum(), expected)
 
 
@@ -98,25 +98,26 @@ def test_it_is_fine_tuned_whole_by_its_folder_and_captions_from_the_run(config, 
     assert figures["text_loss"] > 0
     captioner = Captioner.load(tmp_path / "run")
     assert len(captioner.caption_images(torch.randn(3, 16), progress=False)) == 3
-    assert captioner.gpt2.config.resid_pdrop == 0.1  # GPT-2's own dropout
+    assert captioner.decoder.config.resid_pdrop == 0.1  # GPT-2's own dropout
     before = load_file(gpt2_folder / "model.safetensors")["transformer.h.0.mlp.c_fc.weight"]
-    assert not torch.equal(captioner.gpt2.transformer.h[0].mlp.c_fc.weight, before)
+    assert not torch.equal(captioner.decoder.transformer.h[0].mlp.c_fc.weight, before)
 
 
 def test_a_frozen_decoder_stays_as_it_is_and_the_mapper_learns(config, gpt2_folder, tmp_path):
     made = ("decoder.train_decoder=false", "decoder.mapper.kind=transformer", "+decoder.mapper.layers=1")
     for steps in (1, 3):
         train(config(*made, "loop.weight_decay=0.1", f"loop.steps={steps}", f"output_dir={tmp_path / str(steps)}"))
-    first, last = (Captioner.load(tmp_path / name).state_dict() for name in ("1", "3"))
-    before = load_file(gpt2_folder / "model.safetensors")
-    assert all(torch.equal(last[f"gpt2.{name}"], value) for name, value in before.items())
-    assert not any(torch.equal(last[name], first[name]) for name in last if name.startswith("mapper"))
+    first, last = (Captioner.load(tmp_path / name) for name in ("1", "3"))
+    before, after = load_file(gpt2_folder / "model.safetensors"), last.decoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    learned = last.mapper.state_dict()
+    assert not any(torch.equal(learned[name], value) for name, value in first.mapper.state_dict().items())
 
 
 def test_a_frozen_decoder_has_no_dropout(make):
     captioner = make()
-    captioner.gpt2.requires_grad_(False)
-    assert not captioner.train().gpt2.training and captioner.mapper.training
+    captioner.decoder.requires_grad_(False)
+    assert not captioner.train().decoder.training and captioner.mapper.training
     assert [name for name, p in captioner.named_parameters() if p.requires_grad] == [
         name for name, _ in captioner.named_parameters() if name.startswith("mapper")
     ]
@@ -130,7 +131,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(make, precision):
             captioner.checkpoint_gradients()
         batch = CaptionTokens.encode(CAPTIONS, captioner.tokenizer, 64).batch(torch.arange(4))
         calls = []
-        captioner.gpt2.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+        captioner.decoder.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
         torch.manual_seed(3)  # dropout: the second forward pass must draw what the first drew
         with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
             loss = captioner(rows(4), *batch).sum()
@@ -221,7 +222,7 @@ def test_a_folder_that_is_no_gpt2_is_refused(make, gpt2_folder):
     tensors = load_file(gpt2_folder / "model.safetensors")
     BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=30)
               ).save_pretrained(gpt2_folder)  # fmt: skip
-    with pytest.raises(ValueError, match="it is a bert, not a GPT-2"):
+    with pytest.raises(ValueError, match="it is a bert whose words depend on those after them"):
         make()
     GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2)).save_pretrained(gpt2_folder)
     tensors.pop("transformer.h.1.mlp.c_fc.weight")

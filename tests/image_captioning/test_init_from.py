@@ -39,7 +39,7 @@ def test_training_starts_from_the_weights_tokenizer_and_past_of_the_first(config
     train(still)
     before, after = Captioner.load(first), Captioner.load(tmp_path / "second")
     assert len(after.alignment.options()) == 1 and after.provenance["init_from"] == before.provenance
-    assert not after.provenance["uses_pairs"] and after.gpt2.config.resid_pdrop == 0.1
+    assert not after.provenance["uses_pairs"] and after.decoder.config.resid_pdrop == 0.1
     assert after.tokenizer.get_vocab() == before.tokenizer.get_vocab()
     assert after.weights_hash() == before.weights_hash()
     assert before.weights_hash() != Captioner.load(_scratch(config, tmp_path)).weights_hash()

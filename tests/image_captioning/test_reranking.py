@@ -31,7 +31,7 @@ def rows(count: int) -> torch.Tensor:
 def beams(captioner, images, decoding):
     end = captioner.tokenizer.eos_token_id
     prefix = captioner.mapper(captioner.align_images(images))
-    return beam_hypotheses(captioner.gpt2, prefix, decoding, end, captioner.banned_tokens(), decoding.beams)
+    return beam_hypotheses(captioner.decoder, prefix, decoding, end, captioner.banned_tokens(), decoding.beams)
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def test_hypotheses_come_best_first_with_their_log_probability(captioner):
     assert scores.shape == (5, 4) and (scores.diff(dim=1) <= 0).all()
     aligned, end = captioner.align_images(rows(5)), captioner.tokenizer.eos_token_id
     prefix = captioner.mapper(aligned)
-    best = generate(captioner.gpt2, prefix, decoding, end, captioner.banned_tokens())
+    best = generate(captioner.decoder, prefix, decoding, end, captioner.banned_tokens())
     for number, (row, score) in enumerate(zip(ids, scores.flatten(), strict=True)):
         length = int((row != end).sum())
         tokens = row[: length + 1][None]  # with its end token, if it has one
