@@ -23,7 +23,7 @@ from image_captioning.prefix_parts.inputs import PrefixInputs
 from image_captioning.training_run import train
 
 SMALL = (
-    "decoder.config.n_layer=1", "decoder.config.n_embd=32", "decoder.config.n_head=2", "decoder.mapper.prefix_length=2",
+    "decoder.config.n_layer=2", "decoder.config.n_embd=32", "decoder.config.n_head=2", "decoder.mapper.prefix_length=2",
     "loop.batch_size=20", "loop.warmup_steps=2", "validation_captions=20", "loop.precision=fp32",
 )  # fmt: skip
 OF_METHOD = {
@@ -52,10 +52,10 @@ def config(compose, make_store, vocabulary, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_trained_captioner_says_the_same_after_loading_in_any_batch(config, method, tmp_path, compose):
-    train(config(method, "loop.steps=120", "loop.learning_rate=1e-2", "alignment=c3", "alignment.noise_std=0.02"))
+    train(config(method, "loop.steps=110", "loop.learning_rate=5e-3", "alignment=c3", "alignment.noise_std=0.02"))
     captioner, images = Captioner.load(tmp_path / "run"), config.store.images("test")
     captions = captioner.caption_images(images, progress=False)
-    assert len(set(captions)) > 5
+    assert len(set(captions)) > 3
     assert Captioner.load(tmp_path / "run").caption_images(images, batch_size=7, progress=False) == captions
     beams = Decoding("beam", beams=3)
     by_beams = captioner.caption_images(images, beams, progress=False)
