@@ -63,3 +63,11 @@ class DamagedModel(NeedsTraining, ValueError):
 
     def __init__(self, what: str, folder: Path, reason: str, stage: str):
         super().__init__(f"The {what} in {folder} cannot be loaded ({reason})", stage)
+
+
+class MissingFolder(FileNotFoundError):
+    """There is no folder of a pretrained model; one that a command can fetch is called by the `name` of its config."""
+
+    def __init__(self, folder: Path):
+        super().__init__(f"There is no folder {folder}")
+        self.folder = folder

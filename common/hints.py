@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from common.errors import NeedsEmbeddings, NeedsTables, NeedsTraining
+from common.errors import MissingFolder, NeedsEmbeddings, NeedsTables, NeedsTraining
 from common.paths import CONFIGS
 from common.plain import plain
 
@@ -27,12 +27,15 @@ TRAINING_OPTIONS = {
 def with_hint(error: BaseException) -> str:
     """The error's sentence, with the command that helps with it or with its cause."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining)):
+    while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining, MissingFolder)):
         cause = cause.__cause__
     return str(error) if cause is None else f"{error}: {_hint(cause)}"
 
 
-def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining) -> str:
+def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining | MissingFolder) -> str:
+    if isinstance(error, MissingFolder):
+        known = _config("decoder", error.folder.name)
+        return f"run python scripts/download.py decoder={known['config']}" if known else "name one that is there"
     if isinstance(error, NeedsTraining):
         options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
         return f"run python -m {error.stage}.train {options}"

@@ -109,12 +109,13 @@ LISTS = {
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
     "alignments": str, "checkpoints": str, "text_splits": str, "guidance_scales": NOT_NEGATIVE,
-    "network.attention": bool,
+    "network.attention": bool, "lora.target_modules": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = (
     "classes",
     "guidance_scales",
+    "lora.target_modules",
     "text_splits",
     "dataset.extra_text",
     "dataset.texts.*",
@@ -127,15 +128,15 @@ OPEN = (
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
     "model.sound", "encoder.sound", "dataset.phrases", "parts.source",
 )  # fmt: skip
-ONE_OR_LIST = ("dataset.text_key", "dataset.extra_text")  # what reads them takes one for a list of one itself
-MAYBE_NULL = (
-    "decoder.config",
-    "dataset.images",
-    "dataset.annotations",
-    "parts.source",
-    "parts.prompt",
-    "parts.retrieval",
-)  # parts that may be none
+ONE_OR_LIST = (
+    "dataset.text_key",
+    "dataset.extra_text",
+    "decoder.lora.target_modules",
+)  # what reads them takes one for a list of one itself
+MAYBE_NULL = (  # parts that may be none
+    "decoder.config", "decoder.lora", "dataset.images", "dataset.annotations",
+    "parts.source", "parts.prompt", "parts.retrieval",
+)  # fmt: skip
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.
 BESIDE = {

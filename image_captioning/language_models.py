@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from sys import maxsize
 from typing import Any
 
@@ -17,7 +16,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from common.characters import one_line
 from common.files import file_sha256
-from common.paths import find_local_folder
 from common.registry import look_up
 from image_captioning.hub import find_hub_folder
 
@@ -60,8 +58,7 @@ def make_language_model(options: Mapping) -> PreTrainedModel:
     kind = options.pop("model_type", "gpt2")
     dtype = look_up(options.pop("dtype", "fp32"), DTYPES, "dtype", "decoder.dtype")
     check_type(kind)
-    known = {*AutoConfig.for_model(kind).to_dict()} - GENERIC
-    known |= set(ROTARY) if "rope_parameters" in known else set()
+    known = _known(kind)
     unknown = [name for name in options if name not in known] + sorted(CODE & set(_names(options)))
     if unknown:
         raise ValueError(f"{kind} has no option {unknown[0]!r} (decoder.config); known: {', '.join(sorted(known))}")
@@ -72,6 +69,12 @@ def make_language_model(options: Mapping) -> PreTrainedModel:
     for weights in model.parameters():  # buffers, such as rotary frequencies, need their precision
         weights.data = weights.data.to(dtype)
     return model
+
+
+def _known(kind: str) -> set[str]:
+    """The names of a type's options."""
+    known = {*AutoConfig.for_model(kind).to_dict()} - GENERIC - CODE
+    return known | set(ROTARY) if "rope_parameters" in known else known
 
 
 def _names(options: Mapping) -> Iterator[str]:
@@ -98,7 +101,7 @@ def load_pretrained(name: str) -> Pretrained:
         ValueError: it cannot be loaded, or is no causal language model.
     """
     try:
-        folder = find_decoder(name)
+        folder = find_hub_folder(name)
         config = json.loads((folder / "config.json").read_text())
         check_type(config.get("model_type"))
         if config.get("quantization_config"):
@@ -117,18 +120,10 @@ def load_pretrained(name: str) -> Pretrained:
     return Pretrained(describe(model.config), model.state_dict(), model.get_input_embeddings().num_embeddings)
 
 
-def find_decoder(name: str) -> Path:
-    """The folder of a pretrained decoder: a folder, also one of the repository's, or a Hub id.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    return find_hub_folder(find_local_folder(name))
-
-
 def describe(config: PretrainedConfig) -> dict[str, Any]:
     """The JSON values from which `make_language_model` makes the same architecture."""
-    options = {name: value for name, value in config.to_dict().items() if name not in GENERIC | CODE}
+    known = _known(config.model_type)
+    options = {name: value for name, value in config.to_dict().items() if name in known}
     return json.loads(json.dumps({"model_type": config.model_type, **options}))
 
 
@@ -164,7 +159,7 @@ def identify(name: str) -> dict[str, str]:
         FileNotFoundError: there is none.
     """
     digest = hashlib.sha256()
-    for path in sorted(find_decoder(name).glob("*.safetensors")):
+    for path in sorted(find_hub_folder(name).glob("*.safetensors")):
         digest.update(file_sha256(path).encode())
     return {"name": name, "sha256": digest.hexdigest()}
 

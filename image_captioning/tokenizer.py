@@ -1,4 +1,7 @@
-"""Tokenizers: trained on the caption corpus, or loaded by name or folder. All follow GPT-2's rule: pad = end."""
+"""Tokenizers: trained on the caption corpus, or loaded by name or folder.
+
+All follow GPT-2's rule: a caption ends with the tokenizer's end token, which also pads. A chat model's ends a turn.
+"""
 
 from __future__ import annotations
 
@@ -98,14 +101,13 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
 
 
 def make_tokenizer(options: Mapping, captions: list[str]) -> PreTrainedTokenizerFast:
-    """From options `{name}` (load) or `{kind, size, lowercase}` (train on `captions`).
+    """From options `{name}` (load) or, without a name, `{kind, size, lowercase}` (train on `captions`).
 
     Raises:
         ValueError: bad options, or a tokenizer that cannot be loaded.
     """
     options = dict(options)
-    if "name" in options:
-        name = options.pop("name")
+    if (name := options.pop("name", None)) is not None:
         if options:
             raise ValueError(
                 f"decoder.tokenizer.name={name} loads a finished tokenizer: remove {sorted(options)}, "

@@ -327,7 +327,7 @@ def test_other_mappers_and_bpe_train_and_load(config, mapper):
         (["validate_on=images"], "validate_on='images' must be one of text, pairs"),
         (["store=nowhere/tiny/words"], "No embeddings in nowhere/tiny/words"),
         (["decoder.max_tokens=4"], "raise decoder.max_tokens"),
-        (["+decoder.config.layers=3"], "GPT-2 has no option 'layers'"),
+        (["+decoder.config.layers=3"], "gpt2 has no option 'layers'"),
         (["validation_split=nosplit"], "no captions of split 'nosplit'"),
         (["loop.keep=cider"], "keep='cider'"),
         (["decoder.pretrained=gpt2"], "exactly one of"),
