@@ -32,7 +32,7 @@ def training_provenance(config: DictConfig, training: CaptionSelection, alignmen
         "train_on": config.train_on,
         "validate_on": config.validate_on,
         "uses_pairs": uses_pairs,
-        **({"parts": plain(config.parts)} if config.get("parts") else {}),
+        **({"prefix_parts": plain(config.parts)} if config.get("parts") else {}),
         **({"estimates": alignment.estimates} if alignment.estimates else {}),
     }
 

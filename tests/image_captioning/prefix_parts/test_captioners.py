@@ -60,7 +60,7 @@ def test_a_trained_captioner_says_the_same_after_loading_in_any_batch(config, me
     beams = Decoding("beam", beams=3)
     by_beams = captioner.caption_images(images, beams, progress=False)
     assert captioner.caption_images(images, beams, batch_size=3, progress=False) == by_beams
-    assert captioner.provenance["parts"]["source"]["kind"] == captioner.parts.source["kind"]
+    assert captioner.provenance["prefix_parts"]["source"]["kind"] == captioner.parts.source["kind"]
     whole = Captioner.load(export(compose("export", f"checkpoint={tmp_path / 'run'}", f"to={tmp_path / 'shared'}")))
     halved = whole.caption_images(images, progress=False)
     assert np.mean([a == b for a, b in zip(halved, captions, strict=True)]) > 0.8
