@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,23 +19,16 @@ from transformers import PreTrainedTokenizerFast
 from alignment.chain import Alignment, in_parts
 from common.checkpoint import load_checkpoint
 from common.device import announce, autocast, best_device, choose_precision
-from common.paths import PRETRAINED
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
+from image_captioning.checkpoints import HINT, find_checkpoint
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate, masked
-from image_captioning.hub import find_hub_folder
 from image_captioning.language_models import positions
 from image_captioning.reranking import Reranker, load_reranking_encoder
 from image_captioning.tokenizer import end_token, load_tokenizer
-
-CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-HINT = (
-    "run python -m image_captioning.train (with overwrite=true over a damaged one), or give checkpoint= a run folder, "
-    "a name in pretrained/ or a Hub id"
-)
 
 
 class Rows(Protocol):
@@ -377,37 +369,6 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
-
-
-def find_checkpoint(checkpoint: str | Path, **download: Any) -> Path:
-    """The folder of a captioner: a run folder, a name in `pretrained/` or a Hub id.
-
-    Args:
-        download: for a Hub id, options of huggingface_hub.snapshot_download.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    folders = [path for path in (Path(checkpoint), PRETRAINED / checkpoint) if path.is_dir()]
-    # A folder of photos may share its name with a captioner in pretrained/.
-    folder = next((path for path in folders if (path / "config.json").exists()), next(iter(folders), None))
-    if folder is not None:
-        return folder
-    if str(checkpoint).count("/") != 1:
-        shipped = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob("*/model.safetensors")))
-        raise FileNotFoundError(f"No captioner in {checkpoint}: {HINT}; in pretrained/ there is {shipped}")
-    try:
-        return find_hub_folder(checkpoint, **download)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"No captioner in {checkpoint}: {error}; or {HINT}") from error
-
-
-def checkpoint_sha256(folder: Path) -> str:
-    """Identity of the captioner in `folder`: of its options, weights and tokenizer."""
-    digest = hashlib.sha256()
-    for name in CHECKPOINT_FILES:
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def attention_on(device: torch.device) -> AbstractContextManager:

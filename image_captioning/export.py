@@ -19,7 +19,7 @@ from common.files import file_sha256, write_json
 from common.provenance import run_facts
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
-from image_captioning.captioning_model import checkpoint_sha256
+from image_captioning.checkpoints import checkpoint_sha256
 from training.run_folder import first_difference
 
 

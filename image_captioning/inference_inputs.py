@@ -17,7 +17,8 @@ from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import ReferenceSet, split_references
 from evaluation.captions.training_text import TrainingSource
-from image_captioning.captioning_model import CaptioningModel, checkpoint_sha256
+from image_captioning.captioning_model import CaptioningModel
+from image_captioning.checkpoints import checkpoint_sha256
 
 READ_FROM = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")

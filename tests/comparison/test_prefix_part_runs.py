@@ -1,4 +1,4 @@
-"""Methods with prefix parts in a comparison: trained, evaluated and re-used as any other, and named for what they read."""
+"""Methods with prefix parts in a comparison: trained, evaluated and re-used as any other."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(make_captioner, tmp_path):
 
 def test_load_finds_names_in_pretrained(make_captioner, tmp_path, monkeypatch):
     make_captioner().save_pretrained(tmp_path / "pretrained" / "small")
-    monkeypatch.setattr("image_captioning.captioning_model.PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr("image_captioning.checkpoints.PRETRAINED", tmp_path / "pretrained")
     assert Captioner.load("small").dim == 8
     with pytest.raises(FileNotFoundError, match=r"No captioner in smal: .* in pretrained/ there is small"):
         Captioner.load("smal")

