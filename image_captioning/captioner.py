@@ -95,7 +95,8 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         return Context(torch.cat([prefix, prompt], dim=1), mask=F.pad(mask, (prefix.shape[1], 0), value=True))
 
     def _in_its_precision(self, prefix: Tensor) -> Tensor:
-        # Autocast may give a full-precision decoder a prefix in half precision, but not the other way round.
+        """The prefix as the decoder reads it: autocast may give a full-precision decoder one in half precision, but not
+        the other way round."""
         return prefix if self.decoder.dtype == torch.float32 else prefix.to(self.decoder.dtype)
 
     def image_inputs(
@@ -122,8 +123,13 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         """Copy the weights of a captioner of the same shape, whatever its alignment, dropout and adapters.
 
         Raises:
-            ValueError: it has another decoder or mapper.
+            ValueError: it has another decoder or mapper, or prefix parts.
         """
+        if trained.parts is not None:
+            raise ValueError(
+                "The captioner to start from (option init_from) has prefix parts, which a training cannot go on with: "
+                "name one without"
+            )
         ours, theirs = ({"mapper": model.mapper_options, **_shape(model)} for model in (self, trained))
         for option in {**ours, **theirs}:
             before, now = theirs.get(option), ours.get(option)

@@ -144,8 +144,9 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         room = positions(self.language_model)
         if self.prefix_length + caption_tokens - 1 > room:
             raise ValueError(
-                f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length) and the longest "
-                f"caption's {caption_tokens} need more than the decoder's {room} positions: lower "
+                f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length, and "
+                f"parts.prompt.words with a prompt) and the longest caption's {caption_tokens} need more than the "
+                f"decoder's {room} positions: lower "
                 "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more positions"
             )
 

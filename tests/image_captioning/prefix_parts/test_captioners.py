@@ -162,6 +162,12 @@ def test_a_memory_that_has_changed_is_refused(config, tmp_path, monkeypatch):
         Captioner.load(tmp_path / "run")
 
 
+def test_training_does_not_go_on_from_parts(captioner, compose, config, tmp_path):
+    place = [f"store={config.store.path}", f"output_dir={tmp_path / 'further'}", "dataset.pairs_split=pretrain"]
+    with pytest.raises(ValueError, match=r"init_from\) has prefix parts, which a training cannot go on with"):
+        train(compose("image_captioning", "alignment=c2_corrupt", *SMALL, *place, f"init_from={captioner.folder}"))
+
+
 def test_what_does_not_go_with_parts_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match="looks at near captions, and there are none"):
         train(config("viecap", "decoder.mapper.kind=fusion"))

@@ -19,6 +19,7 @@ from image_captioning.prefix_parts.parts import PrefixParts, RetrievalOptions
 from image_captioning.selection import CaptionSelection
 from image_captioning.task import Examples
 from image_captioning.tokenizer import train_tokenizer
+from training.batches import StepRandom
 
 CPU = torch.device("cpu")
 METHODS = ("viecap", "ifcap", "meacap")
@@ -114,6 +115,19 @@ def test_training_inputs_come_from_the_steps_random_numbers(make_store, built):
     assert torch.equal(first.neighbors, parts.memory.rows[examples.neighbors[:50]])
     for caption, words in zip(store.captions("train"), first.words.tolist(), strict=False):
         assert {parts.names[word] for word in words if word >= 0} <= set(caption.split())
+
+
+def test_two_processes_read_what_one_does(make_store, built):
+    store = make_store()
+    examples = examples_of(store, built("ifcap", store))
+    alignment = Alignment.from_options([{"step": "GaussianNoise", "noise_std": 0.1}, {"step": "Normalize"}], STEPS)
+
+    def inputs(rows: slice):
+        return examples.inputs(alignment, torch.arange(8)[rows], StepRandom(0, 3, 8, rows).normal_like)
+
+    whole, halves = inputs(slice(0, 8)), [inputs(slice(0, 4)), inputs(slice(4, 8))]
+    for name in ("rows", "words", "neighbors"):
+        assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
 
 
 def test_without_a_prompt_there_are_captions_alone_and_no_vocabulary(make_store, built):
