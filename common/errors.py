@@ -69,5 +69,5 @@ class MissingFolder(FileNotFoundError):
     """There is no folder of a pretrained model; one that a command can fetch is called by the `name` of its config."""
 
     def __init__(self, folder: Path):
-        super().__init__(f"There is no folder {folder}")
+        super().__init__(f"There is no folder {folder} of a pretrained model")
         self.folder = folder

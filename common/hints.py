@@ -29,13 +29,14 @@ def with_hint(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (NeedsTables, NeedsEmbeddings, NeedsTraining, MissingFolder)):
         cause = cause.__cause__
-    return str(error) if cause is None else f"{error}: {_hint(cause)}"
+    hint = None if cause is None else _hint(cause)
+    return str(error) if hint is None else f"{error}: {hint}"
 
 
-def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining | MissingFolder) -> str:
+def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining | MissingFolder) -> str | None:
     if isinstance(error, MissingFolder):
         known = _config("decoder", error.folder.name)
-        return f"run python scripts/download.py decoder={known['config']}" if known else "name one that is there"
+        return known and f"run python scripts/download.py decoder={known['config']}"
     if isinstance(error, NeedsTraining):
         options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
         return f"run python -m {error.stage}.train {options}"

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.characters import one_line
 from common.checks import Count, checked_options
+from common.errors import MissingFolder
 from image_captioning.hub import WITHOUT_WEIGHTS, find_hub_folder
 
 END = "<|endoftext|>"
@@ -80,11 +81,14 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
 
     Raises:
         ValueError: it cannot be read or has no end token.
+        MissingFolder: there is no folder of that name, which is no Hub id either.
     """
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(
             find_hub_folder(source, WITHOUT_WEIGHTS), local_files_only=True
         )
+    except MissingFolder:  # it has a hint of its own
+        raise
     except Exception as error:  # Hub, file and format errors come in many classes
         raise ValueError(
             f"The tokenizer in {source} cannot be read ({one_line(error)}): "

@@ -307,6 +307,6 @@ def test_without_peft_the_sentence_says_what_to_install(write_decoder, config, m
 def test_a_decoder_that_a_command_fetches_is_missing_with_that_command(compose, make_store, tmp_path):
     missing = tmp_path / "decoders" / "smollm2"
     options = ["decoder=smollm2", f"decoder.pretrained={missing}", f"store={make_store().path}", "alignment=c3"]
-    with pytest.raises(ValueError, match="smollm2") as error:
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*smollm2 of a pretrained model") as error:
         train(compose("image_captioning", *options, f"output_dir={tmp_path / 'run'}", "validation_captions=20"))
     assert with_hint(error.value).endswith("run python scripts/download.py decoder=smollm2")
