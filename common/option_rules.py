@@ -126,7 +126,7 @@ LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 OPEN = (
     "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
     "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
-    "model.sound", "encoder.sound", "dataset.phrases", "parts.source",
+    "model.sound", "encoder.sound", "dataset.phrases",
 )  # fmt: skip
 ONE_OR_LIST = (
     "dataset.text_key",
