@@ -100,6 +100,9 @@ NUMBERS = {
     "mixup.temperature": POSITIVE, "*_dropout": BELOW_1,
     "dropout": BELOW_1, "input_dropout": BELOW_1, "*_pdrop": BELOW_1,
     "init_logit_scale": Number(), "offset": Number(),
+    "vocabulary.count": COUNT_OR_NULL, "mask_share": SHARE, "parts.source.threshold": SHARE, "merge_above": SHARE,
+    "parts.source.temperature": POSITIVE, "parts.source.least": COUNT_OR_NULL,
+    "parts.source.deviations": NOT_NEGATIVE_OR_NULL, "parts.retrieval.noise_std": NOT_NEGATIVE,
 }  # fmt: skip
 # Lists by what they hold, where the default's own items do not say it.
 LISTS = {
@@ -132,7 +135,10 @@ ONE_OR_LIST = (
     "dataset.extra_text",
     "decoder.lora.target_modules",
 )  # what reads them takes one for a list of one itself
-MAYBE_NULL = ("decoder.config", "decoder.lora", "dataset.images", "dataset.annotations")  # parts that may be none
+MAYBE_NULL = (  # parts that may be none
+    "decoder.config", "decoder.lora", "dataset.images", "dataset.annotations",
+    "parts.source", "parts.prompt", "parts.retrieval",
+)  # fmt: skip
 ONE_OR_PARTS = ("dataset.annotations", "dataset.images")  # one name for all, or one for each split
 # Options of what the group chooses that no file of it has, and groups any of whose files' options may be added.
 BESIDE = {

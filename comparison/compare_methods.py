@@ -17,7 +17,7 @@ from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
 from comparison.methods import STAGES, find_methods
-from comparison.runs import MethodRuns, learned_from_images, shared_trainings
+from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
 from comparison.trainings import experiment_override
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
@@ -76,7 +76,12 @@ def compare(config: DictConfig) -> ComparisonResult:
         few_captions=few_captions,
         plots=[_plot_few_captions(few_captions, output_dir)] if fewer else [],
         minutes=round((time.perf_counter() - started) / 60, 1),
-        notes=[*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs), *learned_from_images(runs)],
+        notes=[
+            *_notes(config, images, [*runs, *cross_domain]),
+            *shared_trainings(runs),
+            *learned_from_images(runs),
+            *search_captions(runs),
+        ],
     )
     text = write_comparison(output_dir, result, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")

@@ -250,3 +250,14 @@ def learned_from_images(runs: Sequence[MethodResult]) -> list[str]:
         if images and run.method not in classes.setdefault(images, []):
             classes[images].append(run.method)
     return [f"Trained on {images}: {', '.join(methods)}." for images, methods in classes.items()]
+
+
+def search_captions(runs: Sequence[MethodResult]) -> list[str]:
+    """A sentence on the methods whose prefix parts read training captions at inference, if there are any."""
+    parts = {run.method: run.result.provenance.get("prefix_parts") or {} for run in runs}
+    searching = [
+        method
+        for method, options in parts.items()
+        if options.get("retrieval") or (options.get("source") or {}).get("kind") in ("frequent", "merged")
+    ]
+    return [f"Search the training captions at inference, too: {', '.join(searching)}."] if searching else []

@@ -13,6 +13,7 @@ from alignment.chain import Alignment
 from image_captioning.captioner import Captioner
 from image_captioning.language_models import check_causal, identify, load_pretrained
 from image_captioning.lora import load_plain
+from image_captioning.prefix_parts.parts import PrefixParts
 
 
 def build_captioner(
@@ -27,6 +28,7 @@ def build_captioner(
     lora: Mapping | None = None,
     dtype: str | None = None,
     by_reference: bool = False,
+    parts: PrefixParts | None = None,
 ) -> Captioner:
     """A captioner to train: the language model `pretrained` by name or folder, or from scratch with options `config`.
 
@@ -47,8 +49,9 @@ def build_captioner(
     if by_reference and pretrained is not None:
         values["base"] = identify(str(pretrained))
     values = {name: json.loads(json.dumps(dict(value))) for name, value in values.items()}
-    captioner = Captioner(dim=dim, alignment=alignment.options(), **values)
-    captioner.alignment, captioner.tokenizer = alignment, tokenizer
+    parts_options = {} if parts is None else {"parts": parts.options()}
+    captioner = Captioner(dim=dim, alignment=alignment.options(), **values, **parts_options)
+    captioner.alignment, captioner.tokenizer, captioner.parts = alignment, tokenizer, parts
     if weights is None:
         check_causal(captioner.decoder)
     else:

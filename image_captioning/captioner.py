@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -15,17 +16,19 @@ from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
-from image_captioning.consensus import CaptionMemory
+from image_captioning.consensus import ConsensusMemory
 from image_captioning.generation import Decoding
 from image_captioning.language_models import base_weights, describe, make_language_model
 from image_captioning.lora import ADAPTER, add_lora, load_plain, merged_weights
 from image_captioning.mappers import make_mapper
+from image_captioning.prefix_parts.inputs import PrefixInputs
+from image_captioning.prefix_parts.parts import PrefixParts
 
 # Options of a decoder that do not change what its weights compute, beside every dropout.
 NOT_ITS_SHAPE = ("initializer_range", "reorder_and_upcast_attn", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
-class Captioner(CaptioningModel[Tensor]):
+class Captioner(CaptioningModel[Tensor | PrefixInputs]):
     """A causal language model behind a prefix mapper (ClipCap, arXiv 2111.09734), with the alignment whose output it
     was trained on.
 
@@ -39,6 +42,8 @@ class Captioner(CaptioningModel[Tensor]):
         base: the pretrained model (`identify`) whose weights the decoder has, unchanged: checkpoints then name it and
             hold only what was trained. None: they hold all weights.
         lora: options of `add_lora`; None for a decoder without adapters.
+        parts: options of `PrefixParts`, whose tensors come with the checkpoint: it then reads `PrefixInputs`, else
+            aligned rows (N, D). None: no parts.
     """
 
     def __init__(
@@ -51,13 +56,16 @@ class Captioner(CaptioningModel[Tensor]):
         provenance: dict | None = None,
         base: dict | None = None,
         lora: dict | None = None,
+        parts: dict | None = None,
     ):
         super().__init__(dim, Alignment.from_options(alignment, STEPS), encoder, provenance)
         self.decoder = make_language_model(decoder)
         if lora is not None:
             add_lora(self.decoder, **lora)
         width: Any = self.decoder.get_input_embeddings().embedding_dim
-        self.mapper = make_mapper(dim, width, mapper)
+        self.parts = None if parts is None else PrefixParts(**parts)
+        retrieves = self.parts is not None and self.parts.retrieval is not None
+        self.mapper = make_mapper(dim, width, mapper, retrieves)
         self.mapper_options, self.decoder_options, self.base, self.lora = dict(mapper), dict(decoder), base, lora
         if base is not None:
             self.register_state_dict_post_hook(_leave_out_base)
@@ -74,25 +82,55 @@ class Captioner(CaptioningModel[Tensor]):
 
     @property
     def prefix_length(self) -> int:
-        return self.mapper.prefix_length
+        return self.mapper.prefix_length + (0 if self.parts is None else self.parts.prompt_length)
 
-    def context(self, inputs: Tensor) -> Context:
-        prefix = self.mapper(inputs)
-        # Autocast may give a full-precision decoder a prefix in half precision, but not the other way round.
-        return Context(prefix if self.decoder.dtype == torch.float32 else prefix.to(self.decoder.dtype))
+    def context(self, inputs: Tensor | PrefixInputs) -> Context:
+        if isinstance(inputs, Tensor):
+            return Context(self._in_its_precision(self.mapper(inputs)))
+        near = [] if inputs.neighbors is None else [inputs.neighbors]
+        prefix = self._in_its_precision(self.mapper(inputs.rows, *near))  # (B, P, W)
+        if inputs.words is None or self.parts is None or self.parts.prompt is None:
+            return Context(prefix)
+        tokens, mask = self.parts.prompt(inputs.words)
+        prompt = self.decoder.get_input_embeddings()(tokens).to(prefix.dtype)  # (B, T, W)
+        return Context(torch.cat([prefix, prompt], dim=1), mask=F.pad(mask, (prefix.shape[1], 0), value=True))
 
-    def image_inputs(self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor) -> Tensor:
-        return aligned
+    def _in_its_precision(self, prefix: Tensor) -> Tensor:
+        """The prefix as the decoder reads it: autocast may give a full-precision decoder one in half precision, but not
+        the other way round."""
+        return prefix if self.decoder.dtype == torch.float32 else prefix.to(self.decoder.dtype)
 
-    def encoded_inputs(self, encoded: EncodedImages) -> Tensor:
-        return self.align_images(encoded.rows)
+    def image_inputs(
+        self, aligned: Tensor, images: Tensor, store: EmbeddingStore, split: str, rows: Tensor
+    ) -> Tensor | PrefixInputs:
+        return self._with_parts(aligned, images)
+
+    def encoded_inputs(self, encoded: EncodedImages) -> Tensor | PrefixInputs:
+        return self._with_parts(self.align_images(encoded.rows), encoded.rows)
+
+    def _with_parts(self, aligned: Tensor, rows: Tensor) -> Tensor | PrefixInputs:
+        """What it reads of rows (N, D) that are `aligned` (N, D) after the alignment."""
+        return aligned if self.parts is None else self.parts.inputs(aligned, rows, self.device)
+
+    def _check_inputs(self, inputs: Tensor | PrefixInputs) -> None:
+        if isinstance(inputs, Tensor) and self.parts is not None:
+            raise ValueError(
+                "This captioner reads words or captions beside aligned rows: caption raw rows by caption_images, or "
+                "make inputs by image_inputs, encoded_inputs or align_texts"
+            )
+        super()._check_inputs(inputs if isinstance(inputs, Tensor) else inputs.rows)
 
     def start_from(self, trained: Captioner) -> None:
         """Copy the weights of a captioner of the same shape, whatever its alignment, dropout and adapters.
 
         Raises:
-            ValueError: it has another decoder or mapper.
+            ValueError: it has another decoder or mapper, or prefix parts.
         """
+        if trained.parts is not None:
+            raise ValueError(
+                "The captioner to start from (option init_from) has prefix parts, which a training cannot go on with: "
+                "name one without"
+            )
         ours, theirs = ({"mapper": model.mapper_options, **_shape(model)} for model in (self, trained))
         for option in {**ours, **theirs}:
             before, now = theirs.get(option), ours.get(option)
@@ -107,6 +145,8 @@ class Captioner(CaptioningModel[Tensor]):
 
     def restore(self) -> None:
         super().restore()
+        if self.parts is not None:
+            self.parts.restore()
         if self.base is not None:
             load_plain(self.decoder, base_weights(self.base))
 
@@ -145,18 +185,19 @@ class Captioner(CaptioningModel[Tensor]):
     def _like(self, alignment: Alignment, base: dict | None = None, lora: dict | None = None) -> Captioner:
         """A captioner with this one's mapper and tokenizer, and a new decoder of the same architecture."""
         described = (alignment.options(), self.encoder_description, self.provenance, base, lora)
-        captioner = Captioner(self.dim, self.mapper_options, self.decoder_options, *described)
-        captioner.mapper, captioner.alignment = self.mapper, alignment
+        parts = self.parts and self.parts.options()
+        captioner = Captioner(self.dim, self.mapper_options, self.decoder_options, *described, parts)
+        captioner.mapper, captioner.alignment, captioner.parts = self.mapper, alignment, self.parts
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner
 
-    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor:
-        """Raw text embeddings (N, D) -> aligned rows (N, D) without augmentation, as `align_images`.
+    def align_texts(self, texts: Tensor, batch_size: int = 256) -> Tensor | PrefixInputs:
+        """Raw text embeddings (N, D) -> inputs of aligned rows (N, D) without augmentation, as `image_inputs`.
 
         Their captions show what the decoder can do when there is no gap.
         """
         self._check_rows(texts, self.dim)
-        return in_parts(self.alignment.clean_side, texts, self.device, batch_size)
+        return self._with_parts(in_parts(self.alignment.clean_side, texts, self.device, batch_size), texts)
 
     def caption_images(
         self,
@@ -166,9 +207,9 @@ class Captioner(CaptioningModel[Tensor]):
         progress: bool = True,
         precision: str = "fp32",
         encoder: Encoder | None = None,
-        memory: Callable[[], CaptionMemory] | None = None,
+        memory: Callable[[], ConsensusMemory] | None = None,
     ) -> list[str]:
-        """Captions of raw image embeddings (N, D): `caption` of their aligned rows.
+        """Captions of raw image embeddings (N, D): `caption` of their aligned rows, and of what its parts read of them.
 
         Args:
             encoder, memory: for a `decoding` with weights of CLIP or of a consensus, see `reranker`.
@@ -176,9 +217,9 @@ class Captioner(CaptioningModel[Tensor]):
         Raises:
             ValueError: see `align_images` and `caption`.
         """
-        decoding, rows = decoding or Decoding(), self.align_images(images, batch_size)
+        decoding, inputs = decoding or Decoding(), self._with_parts(self.align_images(images, batch_size), images)
         reranker = self.reranker(images, decoding, encoder, memory)
-        return self.caption(rows, decoding, batch_size, progress, precision, reranker)
+        return self.caption(inputs, decoding, batch_size, progress, precision, reranker)
 
 
 def _leave_out_base(captioner: Any, state_dict: dict[str, Tensor], prefix: str, metadata: Mapping) -> None:

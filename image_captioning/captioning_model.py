@@ -24,9 +24,9 @@ from embedding_space.encoders.base import Encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.checkpoints import HINT, find_checkpoint
-from image_captioning.consensus import CaptionMemory
+from image_captioning.consensus import ConsensusMemory
 from image_captioning.data import CaptionTokens, check_finite
-from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate
+from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate, masked
 from image_captioning.language_models import positions
 from image_captioning.reranking import Reranker, make_reranker
 from image_captioning.tokenizer import end_token, load_tokenizer
@@ -47,10 +47,14 @@ Inputs = TypeVar("Inputs", bound=Rows)
 
 @dataclass(frozen=True)
 class Context:
-    """What the language model reads: B prefixes (B, P, W), and what it looks at by cross-attention, if it does."""
+    """What the language model reads: B prefixes (B, P, W), and what it looks at by cross-attention, if it does.
+
+    mask: (B, P) bool, false where a prefix has nothing; None: nowhere.
+    """
 
     prefix: Tensor
     encoded: EncodedImages | None = None
+    mask: Tensor | None = None
 
 
 class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
@@ -141,8 +145,9 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         room = positions(self.language_model)
         if self.prefix_length + caption_tokens - 1 > room:
             raise ValueError(
-                f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length) and the longest "
-                f"caption's {caption_tokens} need more than the decoder's {room} positions: lower "
+                f"The prefix of {self.prefix_length} tokens (option decoder.mapper.prefix_length, and "
+                f"parts.prompt.words with a prompt) and the longest caption's {caption_tokens} need more than the "
+                f"decoder's {room} positions: lower "
                 "decoder.max_tokens, with decoder.truncate=true, or choose a decoder with more positions"
             )
 
@@ -213,7 +218,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         prefix = context.prefix  # (B, P, W)
         words = self.language_model.get_input_embeddings()(tokens[:, :-1]).to(prefix.dtype)  # (B, T - 1, W)
         beside = {} if context.encoded is None else context.encoded.arguments()
-        # Padding is on the right, where causal attention never looks, so that no attention mask is needed.
+        if context.mask is not None:  # padding on the right needs none, since causal attention never looks there
+            beside |= masked(self.language_model, F.pad(context.mask, (0, words.shape[1]), value=True))
         return {"inputs_embeds": torch.cat([prefix, words], dim=1), "use_cache": False, **beside}
 
     def forward(self, inputs: Inputs, tokens: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -235,7 +241,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         images: Tensor,
         decoding: Decoding,
         encoder: Encoder | None = None,
-        memory: Callable[[], CaptionMemory] | None = None,
+        memory: Callable[[], ConsensusMemory] | None = None,
     ) -> Reranker | None:
         """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`."""
         return make_reranker(self.dim, self.encoder_description, images, decoding, encoder, memory)
@@ -278,13 +284,13 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             for start in range(0, len(inputs), batch_size):
                 part = inputs[start : start + batch_size].to(self.device)
                 context = self.context(part)
-                limits = (context.prefix, decoding, end, banned)
+                limits, beside = (context.prefix, decoding, end, banned), (context.encoded, context.mask)
                 if decoding.reranks and reranker is not None:
                     beams = decoding.beams or 1
-                    ids, scores = beam_hypotheses(self.language_model, *limits, beams, encoded=context.encoded)
+                    ids, scores = beam_hypotheses(self.language_model, *limits, beams, *beside)
                     captions += reranker.choose(self._text(ids), scores, start)
                 else:
-                    captions += self._text(generate(self.language_model, *limits, first_row + start, context.encoded))
+                    captions += self._text(generate(self.language_model, *limits, first_row + start, *beside))
                 bar.update(len(part))
         return captions
 

@@ -63,7 +63,7 @@ class NGramVectors:
         return _unit(counts, self.weights[-1])
 
 
-class CaptionMemory:
+class ConsensusMemory:
     """Training captions and where they are in the space in which images look for them.
 
     Args:
@@ -76,7 +76,7 @@ class CaptionMemory:
         self.rows, self.chain, self.ngrams = rows, chain, NGramVectors(captions)
 
     @classmethod
-    def from_store(cls, store: EmbeddingStore, split: str) -> CaptionMemory:
+    def from_store(cls, store: EmbeddingStore, split: str) -> ConsensusMemory:
         """The captions of a split. Where the store has an image mean, each modality's mean is subtracted first."""
         steps = ["Normalize", "Center", "Normalize"] if store.has_mean("image") else ["Normalize"]
         chain = Alignment.from_store([{"step": step} for step in steps], BASIC_STEPS, store)
@@ -99,10 +99,10 @@ class CaptionMemory:
         return sparse.csr_matrix((weights.ravel(), columns, starts), shape) @ self.ngrams.vectors
 
 
-def memory_of(training: TrainingSource) -> Callable[[], CaptionMemory] | None:
+def memory_of(training: TrainingSource) -> Callable[[], ConsensusMemory] | None:
     """Makes the memory of a captioner's training captions; None where they are not known."""
     store, split = training.store, training.split
-    return None if store is None else lambda: CaptionMemory.from_store(store, split)
+    return None if store is None else lambda: ConsensusMemory.from_store(store, split)
 
 
 class Consensus:
@@ -111,10 +111,10 @@ class Consensus:
     Args:
         memory: the training captions.
         images: (N, D) raw rows of the images that are captioned.
-        count, temperature: see `CaptionMemory.expected`.
+        count, temperature: see `ConsensusMemory.expected`.
     """
 
-    def __init__(self, memory: CaptionMemory, images: Tensor, count: int, temperature: float):
+    def __init__(self, memory: ConsensusMemory, images: Tensor, count: int, temperature: float):
         self.memory, self.images, self.count, self.temperature = memory, images, count, temperature
 
     def scores(self, hypotheses: Sequence[str], first_row: int, count: int) -> Tensor:

@@ -41,6 +41,7 @@ def export(config: DictConfig) -> Path:
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
+    captioner.parts = captioner.parts and captioner.parts.self_contained()
     captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
     captioner.save_pretrained(to)

@@ -8,6 +8,7 @@ from inspect import signature
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 from transformers import (
@@ -189,6 +190,7 @@ def generate(
     banned: list[int],
     first_row: int = 0,
     encoded: EncodedImages | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Continue prefixes (B, P, W) to token ids (B, T), T <= max_new_tokens, padded with `end` after the end token.
 
@@ -198,13 +200,14 @@ def generate(
         banned: tokens that are never written, such as the unknown token.
         first_row: the number of the batch's first row among all rows, for nucleus sampling.
         encoded: what a model with cross-attention looks at.
+        mask: (B, P) bool, false where a prefix has nothing; None: nowhere.
 
     Raises:
         ValueError: prefix and max_new_tokens exceed the decoder's positions.
     """
     _check_positions(model, prefix, decoding)
     if (decoding.beams or 1) > 1:
-        return beam_hypotheses(model, prefix, decoding, end, banned, count=1, encoded=encoded)[0]
+        return beam_hypotheses(model, prefix, decoding, end, banned, 1, encoded, mask)[0]
     processors = LogitsProcessorList()
     if decoding.repetition_penalty != 1:
         processors.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
@@ -213,7 +216,21 @@ def generate(
     processors.append(BannedTokens(banned, prefix.device))
     if decoding.strategy == "nucleus":
         processors.append(NucleusSampler(decoding, range(first_row, first_row + len(prefix))))
-    return _greedy_search(model, prefix, processors, decoding.max_new_tokens, end, encoded)
+    return _greedy_search(model, prefix, processors, decoding.max_new_tokens, end, encoded, mask)
+
+
+def masked(model: PreTrainedModel, mask: Tensor, new: int | None = None) -> dict[str, Tensor]:
+    """The arguments by which a model passes over gaps in its input, which take no positions.
+
+    Args:
+        mask: (B, S) bool, of all embeddings so far, false at the gaps.
+        new: how many embeddings the model has not read yet; None: all.
+    """
+    arguments = {"attention_mask": mask.long()}
+    if "position_ids" in signature(model.forward).parameters:  # others count positions by the mask
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        arguments["position_ids"] = positions if new is None else positions[:, -new:]
+    return arguments
 
 
 def _check_positions(model: PreTrainedModel, prefix: Tensor, decoding: Decoding) -> None:
@@ -232,6 +249,7 @@ def _greedy_search(
     max_new_tokens: int,
     end: int,
     encoded: EncodedImages | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Greedy search with the same tokens as transformers', in less time.
 
@@ -245,6 +263,8 @@ def _greedy_search(
     last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     for place in range(max_new_tokens):
         beside = {} if encoded is None else encoded.arguments()
+        if mask is not None:
+            beside |= masked(model, mask, inputs.shape[1])
         output = model(inputs_embeds=inputs, use_cache=True, **{name: cache}, **last, **beside)
         written: Any = tokens[rows, :place]
         scores = processors(written, output.logits[:, -1].float())
@@ -255,12 +275,14 @@ def _greedy_search(
             break
         if len(going) < len(rows):
             rows, chosen = rows[going], chosen[going]
+            mask = None if mask is None else mask[going]
             cache.batch_select_indices(going)
             encoded = None if encoded is None else encoded[going]
             for processor in processors:
                 if isinstance(processor, NucleusSampler):
                     processor.keep(going)
         inputs = embed(chosen)[:, None]
+        mask = None if mask is None else F.pad(mask, (0, 1), value=True)
     return tokens[:, : place + 1]
 
 
@@ -290,6 +312,7 @@ def beam_hypotheses(
     banned: list[int],
     count: int,
     encoded: EncodedImages | None = None,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The `count` best hypotheses of each prefix (B, P, W), best first; arguments as of `generate`.
 
@@ -315,10 +338,11 @@ def beam_hypotheses(
         # Penalties depend on the caption only, not on the prefix, as we document.
         warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
         beside = {} if encoded is None else {**encoded.arguments(), _cache_argument(model): _new_cache(encoded)}
+        there = torch.ones(prefix.shape[:2], dtype=torch.bool, device=prefix.device) if mask is None else mask
         output: Any = model.generate(  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
             inputs_embeds=prefix,
             **beside,
-            attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
+            attention_mask=there.long(),
             generation_config=config,
             logits_processor=LogitsProcessorList([BannedTokens(banned, prefix.device)]),
         )

@@ -16,9 +16,11 @@ class Mapper(nn.Module):
 
     Attributes:
         prefix_length: P.
+        reads_neighbors: whether it takes near captions (B, K, D), too.
     """
 
     prefix_length: int
+    reads_neighbors = False
 
 
 class MLPMapper(Mapper):
@@ -70,8 +72,11 @@ class TransformerMapper(Mapper):
         self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        constants = self.constants.expand(len(embeddings), -1, -1)  # (B, P, W)
-        tokens = self.embed(embeddings).unflatten(-1, (-1, constants.shape[-1]))  # (B, E, W)
+        return self.prefix_of(self.embed(embeddings).unflatten(-1, (-1, self.constants.shape[-1])))
+
+    def prefix_of(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, E, W) -> the constants' outputs (B, P, W)."""
+        constants = self.constants.expand(len(tokens), -1, -1)  # (B, P, W)
         return self.transformer(torch.cat([tokens, constants], dim=1))[:, -self.prefix_length :]
 
 
@@ -91,15 +96,73 @@ class LinearMapper(Mapper):
         return self.layer(embeddings).unflatten(-1, (self.prefix_length, -1))  # (B, P, W)
 
 
-MAPPERS = {"mlp": MLPMapper, "transformer": TransformerMapper, "linear": LinearMapper}
+class RetrievalFusion(TransformerMapper):
+    """Embedding (B, D) and K near captions (B, K, D) -> prefix (B, prefix_length, width).
+
+    IFCap, arXiv 2409.18046, section 3.2, and its code: the embedding becomes `embedding_tokens` tokens, which look at
+    the captions, a token each, by one layer of cross-attention; a transformer with learned constants follows, as in
+    `TransformerMapper`. The layer normalizes its queries but not the captions, and its hidden layer is twice as wide.
+    """
+
+    reads_neighbors = True
+
+    @checked_options("decoder.mapper.")
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        prefix_length: Count = 10,
+        layers: Count = 8,
+        heads: Count = 8,
+        embedding_tokens: Count | None = None,
+    ):
+        super().__init__(dim, width, prefix_length, layers, heads, embedding_tokens)
+        self.embed_neighbors = nn.Linear(dim, width)
+        self.norm, self.norm_hidden = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, embeddings: Tensor, neighbors: Tensor) -> Tensor:
+        tokens = self.embed(embeddings).unflatten(-1, (-1, self.constants.shape[-1]))  # (B, E, W)
+        captions = self.embed_neighbors(neighbors)  # (B, K, W)
+        tokens = tokens + self.attention(self.norm(tokens), captions, captions, need_weights=False)[0]
+        tokens = tokens + self.hidden(self.norm_hidden(tokens))
+        return self.prefix_of(tokens)
 
 
-def make_mapper(dim: int, width: int, options: Mapping) -> Mapper:
+MAPPERS: dict[str, type[Mapper]] = {
+    "mlp": MLPMapper,
+    "transformer": TransformerMapper,
+    "linear": LinearMapper,
+    "fusion": RetrievalFusion,
+}
+
+
+def make_mapper(dim: int, width: int, options: Mapping, retrieves: bool = False) -> Mapper:
     """The mapper that `options["kind"]` names; the other options are its arguments.
 
+    Args:
+        retrieves: whether there are near captions for it.
+
     Raises:
-        ValueError: an unknown kind or option.
+        ValueError: an unknown kind or option, or one that does not go with `retrieves`.
     """
     options = dict(options)
-    mapper = look_up(options.pop("kind", None), MAPPERS, "mapper", "decoder.mapper.kind")
+    mapper = mapper_type(options.pop("kind", None), retrieves)
     return mapper(dim, width, **options)
+
+
+def mapper_type(kind: str | None, retrieves: bool) -> type[Mapper]:
+    """The class of a kind of mapper; arguments and errors as of `make_mapper`."""
+    mapper = look_up(kind, MAPPERS, "mapper", "decoder.mapper.kind")
+    if mapper.reads_neighbors and not retrieves:
+        raise ValueError(
+            f"decoder.mapper.kind={kind} looks at near captions, and there are none: choose parts=ifcap, or another "
+            "mapper"
+        )
+    if retrieves and not mapper.reads_neighbors:
+        raise ValueError(
+            f"decoder.mapper.kind={kind} does not look at the captions of parts.retrieval: set it to fusion, or "
+            "parts.retrieval to null"
+        )
+    return mapper

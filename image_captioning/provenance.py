@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignment.chain import Alignment
+from common.plain import plain
 from image_captioning.selection import CaptionSelection
 
 
@@ -31,6 +32,7 @@ def training_provenance(config: DictConfig, training: CaptionSelection, alignmen
         "train_on": config.train_on,
         "validate_on": config.validate_on,
         "uses_pairs": uses_pairs,
+        **({"prefix_parts": plain(config.parts)} if config.get("parts") else {}),
         **({"estimates": alignment.estimates} if alignment.estimates else {}),
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import reload_encoder
-from image_captioning.consensus import CaptionMemory, Consensus
+from image_captioning.consensus import Consensus, ConsensusMemory
 from image_captioning.generation import Decoding
 
 
@@ -81,7 +81,7 @@ def make_reranker(
     images: Tensor,
     decoding: Decoding,
     encoder: Encoder | None = None,
-    memory: Callable[[], CaptionMemory] | None = None,
+    memory: Callable[[], ConsensusMemory] | None = None,
 ) -> Reranker | None:
     """What chooses among the beams of these images; None where it is the decoder alone.
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from alignment.chain import Alignment
 from alignment.options import expand_steps
+from common.files import file_sha256
 from common.hints import warn_of_text_split
 from common.plain import plain
 from common.randomness import mixed_seed
@@ -24,6 +25,8 @@ from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.inference_inputs import check_encoder
 from image_captioning.language_models import DTYPES
+from image_captioning.prefix_parts.build import check_parts, make_parts, make_vocabulary, tokenizer_text
+from image_captioning.prefix_parts.examples import PartExamples
 from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
@@ -51,6 +54,10 @@ def train(config: DictConfig) -> dict[str, float]:
     for option, choices in (("train_on", INPUTS), ("validate_on", INPUTS), ("text_noise", TEXT_NOISE)):
         if config[option] not in choices:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
+    parts_options = plain(config.parts)
+    check_parts(parts_options, config.decoder.mapper, (config.train_on, config.validate_on))
+    if parts_options and config.init_from is not None:
+        raise ValueError(f"init_from={config.init_from} knows no prefix parts: leave one of it and parts=... out")
     store = EmbeddingStore(config.store, config.corpus_captions)
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
@@ -60,6 +67,8 @@ def train(config: DictConfig) -> dict[str, float]:
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
         inputs["init_from"] = start.weights_hash()
+    if vocabulary_file := (parts_options.get("vocabulary") or {}).get("file"):
+        inputs["vocabulary"] = file_sha256(vocabulary_file)
     state = open_run(config.output_dir, config, config.overwrite, inputs)
     if state == "finished":
         return reuse_run(config.output_dir)
@@ -67,10 +76,13 @@ def train(config: DictConfig) -> dict[str, float]:
 
     captions, decoder = training.captions(), plain(config.decoder)
     check_decoder(decoder)
+    vocabulary = make_vocabulary(parts_options, captions, store)
     if state == "unfinished":
         tokenizer = load_tokenizer(config.output_dir)
     else:
-        tokenizer = start.tokenizer if start else make_tokenizer(decoder["tokenizer"], captions)
+        text = tokenizer_text(captions, vocabulary)
+        tokenizer = start.tokenizer if start else make_tokenizer(decoder["tokenizer"], text)
+    parts = make_parts(parts_options, vocabulary, tokenizer, store) if parts_options else None
     torch.manual_seed(mixed_seed(config.seed, 4))  # initial weights
     captioner = build_captioner(
         dim=store.dim if alignment.inference_dim is None else store.manifest.dim_of("texts"),
@@ -84,6 +96,7 @@ def train(config: DictConfig) -> dict[str, float]:
         lora=decoder.get("lora"),
         dtype=decoder.get("dtype"),
         by_reference=start is None and not trains_decoder(decoder),
+        parts=parts,
     )
     if start:
         captioner.start_from(start)
@@ -105,6 +118,12 @@ def train(config: DictConfig) -> dict[str, float]:
         for metric, inputs in (("text_loss", "text"), ("paired_validation_loss", "pairs"))
         if inputs in ("text", config.validate_on)
     }
+    if captioner.parts is not None:
+        examples = PartExamples.load(examples, training, captioner.parts, config.seed, 7)
+        validation_examples = {
+            metric: PartExamples.load(held_out, validation, captioner.parts, config.seed, 8)
+            for metric, held_out in validation_examples.items()
+        }
     samples = (validation_examples["text_loss"].rows[:SAMPLES], references[:SAMPLES])
     options = (loop_config.batch_size, config.seed, config.label_smoothing)
     task = CaptioningTask(captioner, examples, validation_examples, samples, *options)

@@ -19,11 +19,11 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.alignments import STEPS
 from image_captioning.captioning_model import CaptioningModel, Context
+from image_captioning.concepts import Concepts
 from image_captioning.data import check_finite
 from image_captioning.language_models import make_language_model
 from image_captioning.lora import add_lora
 from image_captioning.mappers import make_mapper
-from pcm_net.concepts import Concepts
 from pcm_net.decoder import DecoderOptions, make_decoder
 from pcm_net.encoder import NetworkOptions, VisualSemanticEncoder
 from pcm_net.inputs import PatchInputs, read

@@ -10,8 +10,8 @@ from common.files import file_sha256
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.checkpoints import find_checkpoint
+from image_captioning.make_concepts import concepts_of_file
 from pcm_net.captioner import KIND, PCMNet
-from pcm_net.make_concepts import concepts_of_file
 
 
 def load_captioner(checkpoint: str | Path, concepts: str | None = None, **download: Any) -> CaptioningModel:

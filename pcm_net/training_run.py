@@ -21,16 +21,16 @@ from common.randomness import mixed_seed
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
 from image_captioning.build import language_model_to_train
+from image_captioning.concepts import Concepts
 from image_captioning.data import CaptionTokens
 from image_captioning.lora import load_plain
+from image_captioning.make_concepts import make_concepts
 from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.tokenizer import end_token, load_tokenizer, make_tokenizer
 from image_captioning.training_run import check_decoder, set_up_decoder
 from pcm_net.captioner import PCMNet
-from pcm_net.concepts import Concepts
 from pcm_net.loss import spread_over_others
-from pcm_net.make_concepts import make_concepts
 from pcm_net.task import PairExamples, PairTask, caption_weights
 from synthetic_images.provenance import FILE, Provenance
 from training.loop import Loop

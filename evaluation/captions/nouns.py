@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -47,13 +48,46 @@ def count_nouns(captions: Sequence[str] | pa.ChunkedArray) -> Counter[str]:
 
     Raises ImportError when textblob is missing.
     """
-    words = pc.list_flatten(pc.split_pattern(bare_words(captions), " "))
-    words = pc.replace_substring_regex(words, "['’]s$", "")
+    words = _without_possessives(pc.split_pattern(bare_words(captions), " "))
     counts: Counter[str] = Counter()
     for entry in pc.value_counts(words).to_pylist():
         if entry["values"] and (noun := _noun(entry["values"])):
             counts[noun] += entry["counts"]
     return counts
+
+
+@dataclass(frozen=True)
+class NounOccurrences:
+    """The O nouns of captions, in the order in which they are written.
+
+    Attributes:
+        names: the different nouns, as singular forms.
+        nouns: (O,) int64, which of `names` each is.
+        captions: (O,) int64, increasing: the caption that has it.
+    """
+
+    names: list[str]
+    nouns: np.ndarray
+    captions: np.ndarray
+
+
+def noun_occurrences(captions: Sequence[str]) -> NounOccurrences:
+    """Where the nouns are in captions as they are written; possessives count. Each word is looked up but once.
+
+    Raises ImportError when textblob is missing.
+    """
+    listed = pc.split_pattern(bare_words(captions), " ")
+    words, parents = _without_possessives(listed).dictionary_encode(), pc.list_parent_indices(listed).to_numpy()
+    singular = [_noun(word) if word else None for word in words.dictionary.to_pylist()]
+    number = {name: place for place, name in enumerate(dict.fromkeys(filter(None, singular)))}
+    noun_of_word = np.array([-1 if noun is None else number[noun] for noun in singular], dtype=np.int64)
+    nouns = noun_of_word[words.indices.to_numpy()] if len(words) else np.empty(0, dtype=np.int64)
+    return NounOccurrences(list(number), nouns[nouns >= 0], parents[nouns >= 0])
+
+
+def _without_possessives(listed: pa.ListArray | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The words of all captions one after the other, "man" for "man's"; "" for a caption without words."""
+    return pc.replace_substring_regex(pc.list_flatten(listed), "['’]s$", "")
 
 
 @cache

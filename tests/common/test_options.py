@@ -29,6 +29,7 @@ COMMANDS += [("modality_translation", "translator@model=mlp"), ("image_captionin
 COMMANDS += [("prepare_data", f"encoder={path.stem}") for path in sorted((CONFIGS / "encoder").glob("*.yaml"))]
 COMMANDS += [("prepare_data", f"dataset={path.stem}") for path in sorted((CONFIGS / "dataset").glob("*.yaml"))]
 COMMANDS += [("image_captioning", f"alignment={path.stem}") for path in sorted((CONFIGS / "alignment").glob("*.yaml"))]
+COMMANDS += [("image_captioning", f"parts={path.stem}") for path in sorted((CONFIGS / "parts").glob("*.yaml"))]
 
 # The commands themselves refuse what is too small, in their own words.
 CHECKED_LATER = ("repeats", "pictures", "validation_captions")

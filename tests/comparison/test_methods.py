@@ -82,3 +82,16 @@ def test_an_experiments_settings_are_of_the_alignment_that_is_chosen():
     assert alignment("image_captioning", experiment, "alignment=c3") == alignment("image_captioning", "alignment=c3")
     assert alignment("eval_coco", experiment, "alignment=memory_bridge").text_timestep == 250
     assert "alignment" not in compose_config("eval_coco", experiment)
+
+
+def test_the_papers_methods_are_variants_with_their_alignments_and_parts():
+    names = ["capdec", "decap", "viecap", "meacap", "ifcap"]
+    runs = _method_runs(compose_config("compare_methods", f"methods=[{','.join(names)}]"))
+    configs = {method.name: runs._captioner_config(method, 0) for method in runs.methods}
+    assert [config.alignment.name for config in configs.values()] == ["c2_corrupt", "decap_memory"] + 3 * ["c2_corrupt"]
+    assert [config.decoder.mapper.kind for config in configs.values()] == [
+        "transformer", "linear", "transformer", "transformer", "fusion",
+    ]  # fmt: skip
+    sources = {name: config.parts.source.kind for name, config in configs.items() if config.parts}
+    assert sources == {"viecap": "similar", "meacap": "merged", "ifcap": "frequent"}
+    assert configs["decap"].label_smoothing == 0.1 and configs["ifcap"].parts.retrieval.neighbors == 5

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from alignment.chain import Alignment
 from alignment.steps import Normalize
 from evaluation.captions.scoring_options import Scoring
-from image_captioning.consensus import CaptionMemory, Consensus, NGramVectors, memory_of
+from image_captioning.consensus import Consensus, ConsensusMemory, NGramVectors, memory_of
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding, beam_hypotheses
 from image_captioning.inference_inputs import InferenceInputs, named_training_source
@@ -42,9 +42,9 @@ def agreement(one: str, other: str) -> float:
     return total / 4
 
 
-def memory(seed: int = 0) -> CaptionMemory:
+def memory(seed: int = 0) -> ConsensusMemory:
     rows = F.normalize(torch.randn(len(CAPTIONS), 8, generator=torch.Generator().manual_seed(seed)), dim=-1)
-    return CaptionMemory(CAPTIONS, rows, Alignment([Normalize()]))
+    return ConsensusMemory(CAPTIONS, rows, Alignment([Normalize()]))
 
 
 def test_agreement_is_that_of_a_slow_reference():
@@ -106,7 +106,7 @@ def test_an_evaluation_writes_the_hypothesis_that_agrees_most(captioner, tmp_pat
         model.language_model, prefix, DECODING, model.tokenizer.eos_token_id, model.banned_tokens(), 4
     )
     hypotheses = [text.strip() for text in model.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    consensus = Consensus(CaptionMemory.from_store(store, store.text_split), images, 5, 0.1)
+    consensus = Consensus(ConsensusMemory.from_store(store, store.text_split), images, 5, 0.1)
     best = consensus.scores(hypotheses, 0, 4).argmax(dim=1)
     assert [entry["caption"] for entry in written] == [
         hypotheses[4 * row + choice] for row, choice in enumerate(best.tolist())

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.captions import nouns as room
 from evaluation.captions.metrics import _nouns, _warnings
-from evaluation.captions.nouns import count_nouns, noun_scores, nouns
+from evaluation.captions.nouns import count_nouns, noun_occurrences, noun_scores, nouns
 
 REFERENCES = {
     "1": ["two dogs run on a beach", "a dog and its ball at the sea", "brown dogs playing"],
@@ -35,6 +35,19 @@ def test_nouns_of_captions_as_written_are_counted_as_a_slow_count_does():
     slow = Counter(noun for caption in plain for word in caption.split() for noun in nouns([word]))
     assert count_nouns(plain) == slow and slow["man"] == 6
     assert count_nouns([]) == count_nouns(["", "..."]) == {}
+
+
+def test_occurrences_are_in_the_order_of_the_words_and_agree_with_the_counts():
+    captions = ["Two Dogs, a dog's ball & a Cat.", "", "Quickly running...", "The cat sees dogs; it’s a man’s dog!"]
+    occurrences = noun_occurrences(captions)
+    written = [
+        (caption, occurrences.names[noun])
+        for caption, noun in zip(occurrences.captions, occurrences.nouns, strict=True)
+    ]
+    assert written == [(0, "dog"), (0, "dog"), (0, "ball"), (0, "cat"), (3, "cat"), (3, "dog"), (3, "man"), (3, "dog")]
+    assert Counter(name for _, name in written) == count_nouns(captions)
+    for nothing in ([], ["", "..."]):
+        assert noun_occurrences(nothing).names == [] and len(noun_occurrences(nothing).nouns) == 0
 
 
 def test_precision_and_recall_equal_a_slow_count():

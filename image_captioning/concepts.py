@@ -1,7 +1,7 @@
-"""The vocabulary of visual concepts: frequent nouns and their text embeddings (PCM-Net, section 3.2).
+"""A vocabulary of visual concepts: frequent nouns and their text embeddings (PCM-Net, section 3.2; ViECap's entities).
 
-The paper embeds "A photo of {}"; the authors' code reads a file of 446 nouns of COCO, whose embeddings are means over
-prompts ("with_ensemble", as ViECap has them).
+PCM-Net's paper embeds "A photo of {}"; the authors' code reads a file of 446 nouns of COCO, whose embeddings are means
+over prompts ("with_ensemble", as ViECap has them).
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Concepts:
         return len(self.names)
 
 
-def corpus_nouns(captions: Sequence[str], count: int) -> list[str]:
+def corpus_nouns(captions: Sequence[str], count: int | None) -> list[str]:
     """The `count` most frequent nouns of a corpus as singular forms, the most frequent first; ties by the alphabet.
 
-    A corpus with fewer nouns gives all of them. Raises ImportError when textblob is missing.
+    A corpus with fewer nouns gives all of them, and so does None. Raises ImportError when textblob is missing.
     """
     counts = count_nouns(captions)
     return sorted(counts, key=lambda noun: (-counts[noun], noun))[:count]

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcm_net.concepts import PROMPTS, corpus_nouns, embed_concepts, read_concepts, read_names
+from image_captioning.concepts import PROMPTS, corpus_nouns, embed_concepts, read_concepts, read_names
 
 NAMES = ["dog", "cat", "hot dog"]
 
