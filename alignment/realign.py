@@ -15,6 +15,8 @@ from embedding_space.store import EmbeddingStore, Side
 
 ROWS_AT_ONCE = 65_536
 
+Scale = Literal["scalar", "diagonal", "none"]
+
 
 class Realign(Step):
     """Move text rows to where image rows are: (text - text mean) s + image mean. Image rows pass unchanged.
@@ -39,7 +41,7 @@ class Realign(Step):
     drifted_mean: Tensor
 
     @checked_options("alignment.")
-    def __init__(self, dim: int, scale: Literal["scalar", "diagonal", "none"] = "scalar", correct_drift: bool = True):
+    def __init__(self, dim: int, scale: Scale = "scalar", correct_drift: bool = True):
         super().__init__()
         self.dim, self.scale, self.correct_drift = dim, scale, correct_drift
         for name in ("training_mean", "inference_mean", "factor", "drifted_mean"):
@@ -58,7 +60,7 @@ class Realign(Step):
         return {"dim": self.dim, "scale": self.scale, "correct_drift": self.correct_drift}
 
     @classmethod
-    def from_store(cls, store, preceding, scale: str = "scalar", correct_drift: bool = True):
+    def from_store(cls, store, preceding, scale: Scale = "scalar", correct_drift: bool = True):
         """Raises ValueError when it does not directly follow one Normalize, for the statistics are of unit rows, and
         when the store has no training rows of one of the modalities."""
         if [type(step) for step in preceding] != [Normalize]:
@@ -104,7 +106,7 @@ def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.stack([(part - mean).square().sum(dim=0) for part in parts]).sum(dim=0) / len(rows)
 
 
-def _factor(scale: str, variance: Tensor, other_variance: Tensor) -> Tensor:
+def _factor(scale: Scale, variance: Tensor, other_variance: Tensor) -> Tensor:
     """(D,) what residuals are multiplied by. A dimension in which the rows do not vary stays as it is."""
     if scale == "none":
         return torch.ones_like(variance)

@@ -36,7 +36,7 @@ def with_hint(error: BaseException) -> str:
 def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining | MissingFolder) -> str | None:
     if isinstance(error, MissingFolder):
         known = _config("decoder", error.folder.name)
-        return known and f"run python scripts/download.py decoder={known['config']}"
+        return f"run python scripts/download.py decoder={known['config']}" if known else None
     if isinstance(error, NeedsTraining):
         options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
         return f"run python -m {error.stage}.train {options}"

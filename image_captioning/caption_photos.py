@@ -118,7 +118,8 @@ def caption(
     captioner.to(encoder.device)
     captions, decoding, memory = {}, Decoding(**config.decoding), None
     if config.training_store is not None:
-        memory = cache(memory_of(named_training_source(config.training_store, captioner)))
+        make = memory_of(named_training_source(config.training_store, captioner))
+        memory = make and cache(make)
     for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)

@@ -155,7 +155,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         """Tokens that no caption may have: special ones except the end token, such as those that mark the turns of a
         chat, and the vocabulary's padding."""
         end = end_token(self.tokenizer)  # GPT-2's tokenizer has one token for the end and for unknown words
-        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder, self.tokenizer.unk_token_id}
+        unknown: Any = self.tokenizer.unk_token_id
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder, unknown}
         words: Any = self.language_model.get_output_embeddings()
         return [*sorted(special - {end, None}), *range(len(self.tokenizer), len(words.weight))]
 

@@ -14,6 +14,7 @@ vector, so that all near captions together are one vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ class NGramVectors:
         self.weights: list[np.ndarray] = []
         self.vectors = sparse.hstack([self._learn(counter, words) for counter in self.counters], format="csr")
 
-    def __call__(self, captions: Sequence[str]) -> sparse.csr_matrix:
-        """(N, V) float32 of N captions."""
+    def __call__(self, captions: Sequence[str]) -> Any:
+        """(N, V) float32 of N captions, a sparse matrix."""
         words = _words(captions)
         parts = [_unit(c.transform(words), w) for c, w in zip(self.counters, self.weights, strict=True)]
         return sparse.hstack(parts, format="csr")
 
-    def _learn(self, counter: CountVectorizer, words: list[str]) -> sparse.csr_matrix:
+    def _learn(self, counter: CountVectorizer, words: list[str]) -> Any:
+        counts: Any
         try:
             counts = counter.fit_transform(words)
         except ValueError:  # no caption has so many words
@@ -83,8 +85,8 @@ class ConsensusMemory:
         rows = torch.cat([chain.clean_side(part.float()) for part in store.texts(split).split(ROWS_AT_ONCE)])
         return cls(store.captions(split), rows, chain)
 
-    def expected(self, images: Tensor, count: int, temperature: float) -> sparse.csr_matrix:
-        """(N, V) the expected caption of each image, sum_c p(c | image) times the vector of c.
+    def expected(self, images: Tensor, count: int, temperature: float) -> Any:
+        """(N, V) the expected caption of each image, sum_c p(c | image) times the vector of c; a sparse matrix.
 
         Args:
             images: (N, D) raw rows.
@@ -130,7 +132,7 @@ def _words(captions: Sequence[str]) -> list[str]:
     return bare_words(captions).to_pylist()
 
 
-def _unit(counts: sparse.csr_matrix, weights: np.ndarray) -> sparse.csr_matrix:
+def _unit(counts: Any, weights: np.ndarray) -> Any:
     """Weighted counts with rows of the length 1/2: the sum over four lengths of n-grams is the mean of the cosines."""
     weighted = counts.astype(np.float32).multiply(weights.astype(np.float32)).tocsr()
     return normalize(weighted) / len(NGRAMS) ** 0.5

@@ -26,7 +26,10 @@ VALIDATION_BATCH = 256
 class CaptionExamples(Protocol):
     """Captions, and what each is to be written from."""
 
-    tokens: CaptionTokens
+    @property
+    def tokens(self) -> CaptionTokens:
+        """The captions."""
+        ...
 
     def inputs(self, alignment: Alignment, numbers: Tensor, normal: NormalSampler) -> Any:
         """The inputs of the captions `numbers` (B,), such as aligned unit rows (B, D)."""

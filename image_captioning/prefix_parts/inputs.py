@@ -33,6 +33,5 @@ class PrefixInputs:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Any) -> PrefixInputs:
-        return PrefixInputs(
-            *(None if part is None else change(part) for part in (self.rows, self.words, self.neighbors))
-        )
+        words, neighbors = (None if part is None else change(part) for part in (self.words, self.neighbors))
+        return PrefixInputs(change(self.rows), words, neighbors)

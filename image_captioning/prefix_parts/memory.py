@@ -50,8 +50,8 @@ class CaptionMemory(nn.Module):
         rows = store.texts(store.text_split)
         words = caption_words(store.captions(store.text_split), names)
         large = rows.numel() * 4 > TextMemory.MEMORY_SAVED_BYTES
-        origin = (str(store.path), store.hash, store.corpus_captions) if large else ()
-        memory = cls(*words.shape, store.dim, *origin)
+        origin = (str(store.path), store.hash, store.corpus_captions) if large else (None, None, None)
+        memory = cls(len(words), words.shape[1], store.dim, *origin)
         memory.rows, memory.words = F.normalize(rows, dim=-1), words.int()
         return memory
 
