@@ -22,9 +22,9 @@ from embedding_space.encoders.load import reload_encoder
 from embedding_space.media import NAMES, Medium, has_medium, medium_of
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
-from image_captioning.consensus import memory_of
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import named_training_source
+from image_captioning.memory_captions import consensus_memory
 
 FILES_AT_ONCE = 1024  # whose patches are kept in memory
 SHOWN = 3  # names of files that are left out
@@ -116,10 +116,10 @@ def caption(
             "checkpoint"
         )
     captioner.to(encoder.device)
-    captions, decoding, memory = {}, Decoding(**config.decoding), None
-    if config.training_store is not None:
-        make = memory_of(named_training_source(config.training_store, captioner))
-        memory = make and cache(make)
+    captions, decoding = {}, Decoding(**config.decoding)
+    named = config.training_store
+    make = consensus_memory(captioner, None if named is None else named_training_source(named, captioner))
+    memory = make and cache(make)
     for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)

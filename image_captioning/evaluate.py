@@ -18,9 +18,9 @@ from evaluation.captions.score_split import split_scorer
 from evaluation.captions.scoring_options import Scoring
 from evaluation.embeddings.retrieval import remaining_gap
 from image_captioning.captioning_model import CaptioningModel
-from image_captioning.consensus import memory_of
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs, check_encoder, first_texts
+from image_captioning.memory_captions import consensus_memory
 
 
 def evaluate_captioner(
@@ -54,7 +54,8 @@ def evaluate_captioner(
     check_encoder(captioner, inputs.store, inputs.image_store, inputs.alignment)
     references = inputs.references()
     scorer = split_scorer(inputs.store, inputs.split, scoring, references, inputs.training_source(captioner))
-    if decoding.consensus_weight and scorer.training.store is None:
+    memory = consensus_memory(captioner, scorer.training)
+    if decoding.consensus_weight and memory is None:
         raise ValueError(
             f"decoding.consensus_weight={decoding.consensus_weight} reads the captions that the captioner was trained "
             f"on, but {scorer.training.unavailable}"
@@ -74,7 +75,7 @@ def evaluate_captioner(
         read = captioner.align_texts(texts[first_texts(image_row, len(images))], batch_size)
     else:
         read = captioner.image_inputs(aligned, images, inputs.images_from, inputs.split, rows)
-    reranker = captioner.reranker(images, decoding, memory=memory_of(scorer.training))
+    reranker = captioner.reranker(images, decoding, memory=memory)
     captions = captioner.caption(read, decoding, batch_size, precision=inputs.precision, reranker=reranker)
     seconds = time.perf_counter() - started
 

@@ -20,6 +20,8 @@ from common.provenance import run_facts
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
 from image_captioning.checkpoints import checkpoint_sha256
+from image_captioning.inference_inputs import named_training_source
+from image_captioning.memory_captions import save_memory_captions
 from training.run_folder import first_difference
 
 
@@ -45,6 +47,8 @@ def export(config: DictConfig) -> Path:
     captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
     captioner.save_pretrained(to)
+    if config.training_store is not None:
+        save_memory_captions(captioner, named_training_source(config.training_store, captioner), to)
     manifest = run_facts() | {
         "checkpoint": str(config.checkpoint),
         "image_side": image_side,
