@@ -93,8 +93,9 @@ class ConsensusMemory:
             count: how many of the nearest captions; all of them, where there are fewer.
             temperature: of the softmax over cosines.
         """
-        aligned = self.chain.inference_side(images.to(self.rows.device).float())
-        cosines, nearest = (aligned @ self.rows.T).topk(min(count, len(self.rows)), dim=-1)
+        with torch.autocast(self.rows.device.type, enabled=False):  # half precision mixes up near captions
+            aligned = self.chain.inference_side(images.to(self.rows.device).float())
+            cosines, nearest = (aligned @ self.rows.T).topk(min(count, len(self.rows)), dim=-1)
         weights = (cosines / temperature).softmax(dim=-1).cpu().numpy()
         columns, starts = nearest.cpu().numpy().ravel(), np.arange(0, weights.size + 1, weights.shape[1])
         shape = (len(images), len(self.rows))

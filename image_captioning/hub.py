@@ -12,7 +12,10 @@ from common.characters import one_line
 from common.errors import MissingFolder
 from common.paths import find_local_folder
 
-FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json"]
+FILES = [
+    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json",
+    "memory_captions.json.gz",
+]  # fmt: skip
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 
 

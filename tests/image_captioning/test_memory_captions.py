@@ -40,15 +40,14 @@ def test_captions_beside_a_checkpoint_are_those_of_the_store(captioner, store, t
     assert (tmp_path / FILE).read_bytes() == first  # the same bytes at any time
     read = consensus_memory(model, None)
     assert read is not None
-    images, hypotheses = (
-        store.images("test")[:4],
-        ["a dog", "one bird", "two cats", "a boat", *store.captions("test")[:4]],
-    )
+    images = store.images("test")[:4]
+    hypotheses = ["a dog", "one bird", "two cats", "a boat", *store.captions("test")[:4]]
     from_file = Consensus(read(), images, 5, 0.1).scores(hypotheses, 0, 2)
     from_store = Consensus(ConsensusMemory.from_store(store, store.text_split), images, 5, 0.1).scores(hypotheses, 0, 2)
     assert torch.allclose(from_file, from_store, atol=1e-5)
     decoding = Decoding("beam", beams=3, max_new_tokens=6, consensus_weight=50.0)
-    assert len(model.caption_images(images, decoding, progress=False, memory=read)) == 4
+    for precision in ("fp32", "bf16"):
+        assert len(model.caption_images(images, decoding, progress=False, precision=precision, memory=read)) == 4
 
 
 def test_part_of_a_memory_has_its_own_captions(captioner, store, tmp_path):
