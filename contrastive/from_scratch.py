@@ -67,8 +67,10 @@ def frame_side(pooling: str, image_size: int | list[int], frames: int) -> int:
         image_size: of the picture; or its height and width.
 
     Raises:
-        ValueError: the picture has another shape, or the frames do not fill it.
+        ValueError: another pooling; the picture has another shape, or the frames do not fill it.
     """
+    if pooling not in ("grid", "motion"):
+        raise ValueError(f"model.pooling={pooling!r} must be grid or motion")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     columns = 2 if pooling == "motion" else math.isqrt(frames)
     if pooling == "motion" and (width != 2 * height or frames != MOTION_FRAMES):

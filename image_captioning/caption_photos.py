@@ -118,8 +118,12 @@ def caption(
     captioner.to(encoder.device)
     captions, decoding = {}, Decoding(**config.decoding)
     named = config.training_store
-    make = consensus_memory(captioner, None if named is None else named_training_source(named, captioner))
-    memory = make and cache(make)
+    memory = None
+    if decoding.consensus_weight:
+        make = consensus_memory(captioner, None if named is None else named_training_source(named, captioner))
+        memory = make and cache(make)
+    elif named is not None:
+        raise ValueError(f"training_store={named} does nothing without decoding=consensus: leave it out, or add that")
     for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)

@@ -245,7 +245,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         memory: Callable[[], ConsensusMemory] | None = None,
     ) -> Reranker | None:
         """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`."""
-        return make_reranker(self.dim, self.encoder_description, images, decoding, encoder, memory)
+        own_space = self.alignment.inference_encoder is None and images.shape[1] == self.dim
+        return make_reranker(own_space, self.encoder_description, images, decoding, encoder, memory)
 
     @torch.no_grad()
     def caption(

@@ -79,7 +79,11 @@ class ConsensusMemory:
 
     @classmethod
     def from_store(cls, store: EmbeddingStore, split: str) -> ConsensusMemory:
-        """The captions of a split. Where the store has an image mean, each modality's mean is subtracted first."""
+        """The captions of a split.
+
+        Where the store has an image mean, each modality's mean is subtracted first: the training store's, whatever
+        `image_mean_from` says, for only an order among captions comes of it.
+        """
         steps = ["Normalize", "Center", "Normalize"] if store.has_mean("image") else ["Normalize"]
         chain = Alignment.from_store([{"step": step} for step in steps], BASIC_STEPS, store)
         rows = torch.cat([chain.clean_side(part.float()) for part in store.texts(split).split(ROWS_AT_ONCE)])

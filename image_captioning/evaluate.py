@@ -20,7 +20,7 @@ from evaluation.embeddings.retrieval import remaining_gap
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs, check_encoder, first_texts
-from image_captioning.memory_captions import consensus_memory
+from image_captioning.memory_captions import consensus_memory, memory_identity
 
 
 def evaluate_captioner(
@@ -62,6 +62,8 @@ def evaluate_captioner(
         )
     decoded = decoding.recorded()
     recorded = {**inputs.recorded(captioner), "decoding": decoded, **scoring.inputs()}
+    if decoding.consensus_weight:
+        recorded["consensus"] = memory_identity(captioner, scorer.training)
     folder = EvaluationFolder(Path(output_dir), recorded, existing)
     if reused := scorer.reuse(folder):
         return reused

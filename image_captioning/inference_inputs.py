@@ -138,7 +138,7 @@ def training_source(store: EmbeddingStore, captioner: CaptioningModel) -> Traini
             f"the captioner was trained on another store ({trained.get('dataset')}, hash "
             f"{str(trained.get('store_hash'))[:12]}) than {store.path} (hash {store.hash[:12]})"
         )
-        return TrainingSource(unavailable=f"{reason}: name it with training_store=...", **known)
+        return TrainingSource(unavailable=f"{reason}: name it with training_store=...", elsewhere=True, **known)
     split = trained.get("train_split") or (store.text_split if trained.get("train_on") == "text" else None)
     if split is None:
         reason = "the captioner's checkpoint does not say which split it was trained on: train it again"
@@ -154,8 +154,10 @@ def named_training_source(store: str | Path, captioner: CaptioningModel) -> Trai
         FileNotFoundError: there is no such store.
     """
     source = training_source(EmbeddingStore(store), captioner)
-    if source.unavailable and "another store" in source.unavailable:
-        raise ValueError(f"training_store={store}: {source.unavailable.partition(': name it')[0]}")
+    if source.elsewhere:
+        raise ValueError(
+            f"training_store={store} is not the one that the captioner was trained on: {source.unavailable}"
+        )
     return source
 
 

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch.nn.functional as F
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
-from common.files import whole_file
+from common.files import file_sha256, whole_file
 from common.randomness import evenly_spaced
 from common.text_files import read_json
 from evaluation.captions.training_text import TrainingSource
@@ -32,6 +33,13 @@ def consensus_memory(
         return make
     path = captioner.folder and captioner.folder / FILE
     return partial(_read, path, captioner) if path and path.is_file() else None
+
+
+def memory_identity(captioner: CaptioningModel, training: TrainingSource) -> str:
+    """What decides the captions that a consensus reads, for evaluations to record: a store's hash, or the file's."""
+    if training.store is not None:
+        return f"{training.store.hash} {training.split}"
+    return file_sha256(cast(Path, captioner.folder) / FILE)
 
 
 def save_memory_captions(captioner: CaptioningModel, training: TrainingSource, folder: Path) -> None:

@@ -76,7 +76,7 @@ class Reranker:
 
 
 def make_reranker(
-    dim: int,
+    own_space: bool,
     encoder_description: Mapping,
     images: Tensor,
     decoding: Decoding,
@@ -86,7 +86,8 @@ def make_reranker(
     """What chooses among the beams of these images; None where it is the decoder alone.
 
     Args:
-        dim, encoder_description: of the embeddings that the captioner reads.
+        own_space: whether the images are in the space of the texts, and not translated into it.
+        encoder_description: of the embeddings that the captioner reads.
         images: (N, D) raw embeddings.
         encoder: embeds hypotheses for `decoding.clip_weight`; by default the embeddings' encoder is loaded.
         memory: makes the training captions for `decoding.consensus_weight`.
@@ -97,7 +98,7 @@ def make_reranker(
     """
     weights = {name: getattr(decoding, name) or 0.0 for name in ("clip_weight", "consensus_weight")}
     for name, weight in weights.items():
-        if weight and images.shape[1] != dim:
+        if weight and not own_space:
             raise ValueError(
                 f"decoding.{name} compares images with sentences in one space, which translated images do not "
                 "share: set it to 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -112,6 +113,7 @@ class VideoEncoder(Encoder):
             read = NAMES[self.pictures.medium]
             raise ValueError(f"encoder.of of encoder={name} reads {read}: it must be an encoder of pictures")
         self.frames, self.pooling, self.side = frames, pooling, side
+        self._check_shape()
         self.dims, self.joint = self.pictures.dims, self.pictures.joint
         inner = {key: value for key, value in self.pictures.description.items() if key != "precision"}
         self.description = {
@@ -123,6 +125,20 @@ class VideoEncoder(Encoder):
             "precision": self.precision,
             "of": inner,
         }
+
+    def _check_shape(self) -> None:
+        """Raise ValueError for a tower that would crop the picture of all frames."""
+        if self.side is None:
+            return
+        columns = 2 if self.pooling == "motion" else math.ceil(math.sqrt(self.frames))
+        rows = 1 if self.pooling == "motion" else math.ceil(self.frames / columns)
+        height, width = self.pictures.preprocess(Image.new("RGB", (columns * self.side, rows * self.side))).shape[-2:]
+        if height * columns != width * rows:
+            raise ValueError(
+                f"encoder.pooling={self.pooling} of {self.frames} frames makes pictures of {rows} x {columns} squares, "
+                f"which encoder.of would crop to {height} x {width} pixels: take a tower that was trained on such "
+                "pictures, or another encoder.pooling"
+            )
 
     @property
     def load(self) -> Callable[[Path], Tensor]:

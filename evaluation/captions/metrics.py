@@ -45,7 +45,7 @@ NAMES = {
     "FENSE": ("FENSE", "SBERT", "FER"),
 }
 METRICS = tuple(NAMES)
-OF_PICTURES = METRICS[:6]  # the usual ones, and the default
+OF_PICTURES = ("BLEU", "METEOR", "ROUGE-L", "CIDEr", "SPICE", "nouns")  # the usual ones, and the default
 SPIDER_PARTS = ("CIDEr", "SPICE")
 SAME_AT_MOST = 0.25  # one caption on a greater share of the images is worth a warning
 

@@ -20,6 +20,7 @@ class TrainingSource:
     """Where the text is that a decoder was trained on.
 
     store, split: of the text; without a store, `unavailable` says why it is not known.
+    elsewhere: whether that is because it is in another store.
     encoder: whose embeddings the decoder was trained on, if that is known.
     not_compared: the provenance of what the decoder was trained on before that, and which captions are not compared
         with.
@@ -28,6 +29,7 @@ class TrainingSource:
     store: EmbeddingStore | None = None
     split: str = ""
     unavailable: str | None = None
+    elsewhere: bool = False
     encoder: Mapping | None = None
     not_compared: Mapping | None = None
 

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory) -> None:
-    """open_clip models small enough to be made in no time: tiny, tiny-quickgelu and tiny-resnet."""
+    """open_clip models small enough to be made in no time: tiny, tiny-quickgelu, tiny-resnet and tiny-wide."""
     import open_clip  # six seconds, which tests without an encoder do without
 
     folder = tmp_path_factory.mktemp("models")
@@ -20,6 +20,7 @@ def tiny_models(tmp_path_factory) -> None:
         ("tiny", vision, False),
         ("tiny-quickgelu", vision, True),
         ("tiny-resnet", resnet, True),
+        ("tiny-wide", {**vision, "image_size": [32, 64]}, False),
     ):
         config = {"embed_dim": 24, "quick_gelu": quick, "vision_cfg": tower, "text_cfg": text}
         (folder / f"{name}.json").write_text(json.dumps(config))

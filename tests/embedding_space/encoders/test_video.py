@@ -58,7 +58,8 @@ def test_a_grid_is_one_picture_of_the_frames_and_knows_their_order(tmp_path, wri
 
 def test_a_picture_of_motion_has_a_frame_and_three_as_colors(tmp_path, write_video):
     path = write_video(tmp_path / "a.mp4", 6)
-    encoder = video_encoder(frames=3, pooling="motion", side=20)
+    wide = {"name": "wide", "model": "tiny-wide", "pretrained": "random"}
+    encoder = video_encoder(of=wide, frames=3, pooling="motion", side=20)
     picture = np.asarray(motion_picture(path, 20))
     frames = [ImageOps.fit(frame, (20, 20), Image.Resampling.BICUBIC) for frame in read_frames(path, 3)]
     assert picture.shape == (20, 40, 3) and (picture[:, :20] == np.asarray(frames[1])).all()
@@ -67,7 +68,10 @@ def test_a_picture_of_motion_has_a_frame_and_three_as_colors(tmp_path, write_vid
     expected = F.normalize(encoder.pictures.image_features(encoder.load(path)[None]), dim=-1)
     assert torch.allclose(encoder.encode_images([path]), expected, atol=1e-5)
     with pytest.raises(ValueError, match=r"frames=5 with encoder.pooling=motion must be 3"):
-        video_encoder(frames=5, pooling="motion", side=20)
+        video_encoder(of=wide, frames=5, pooling="motion", side=20)
+    for options in ({"pooling": "motion"}, {"pooling": "grid", "frames": 2}):
+        with pytest.raises(ValueError, match=r"1 x 2 squares, which encoder.of would crop to 64 x 64 pixels"):
+            video_encoder(**{"frames": 3, "side": 20, **options})
 
 
 def test_a_picture_is_a_video_of_one_frame(tmp_path):
