@@ -14,6 +14,7 @@ from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
+from comparison.method_facts import memory_bytes, method_class, trained_parameters
 from comparison.methods import Method
 from comparison.stages import Stage, StageClock, with_seed
 from comparison.trainings import KINDS, TrainingStage, stage_config
@@ -152,6 +153,8 @@ class MethodRuns:
             image_mean_from=self.image_mean_from if self.test_store else "checkpoint",
             precision="auto",
         )
+        chain = alignment or captioner.alignment
+        reads = (method.caption_from, method.selected, store.manifest.medium)
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
             result = evaluate_captioner(captioner, inputs, folder, decoding, self.scoring, existing="reuse")
@@ -166,6 +169,10 @@ class MethodRuns:
                 alignment=method.alignment,
                 trained_as=leader.name,
                 training_device=summaries[-1].get("device"),  # runs of earlier versions did not say
+                trained_parameters=trained_parameters(summaries),
+                memory_bytes=memory_bytes(captioner, chain),
+                method_class=method_class(chain, captioner.provenance, *reads),
+                encoder_name=(chain.inference_encoder or captioner.encoder_description).get("name"),
             )
 
     def trained_as(self, method: Method, seed: int) -> Method:
