@@ -24,7 +24,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
-from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.comparison_tables import cider_intervals, pairwise_ciders
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
 from evaluation.reports.statistics import RESAMPLES
@@ -71,6 +71,7 @@ def compare(config: DictConfig) -> ComparisonResult:
         images=runs[0].result.images,
         medium=store.manifest.medium,
         intervals=cider_intervals(runs, config.baseline),
+        pairwise=pairwise_ciders(runs),
         runs=runs,
         cross_domain=cross_domain,
         few_captions=few_captions,

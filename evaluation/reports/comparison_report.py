@@ -12,11 +12,19 @@ from embedding_space.media import NAMES
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
 from evaluation.reports.comparison_result import ComparisonResult
-from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
+from evaluation.reports.comparison_tables import (
+    gathered_warnings,
+    interval_table,
+    pairwise_ciders,
+    results_table,
+    spread_table,
+)
 from evaluation.reports.example import Example
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
+from evaluation.reports.pair_matrix import pair_list, pair_matrices
+from evaluation.reports.pairwise import PairTest
 from evaluation.reports.translation_tables import translation_table
 from evaluation.table import Table
 
@@ -33,8 +41,8 @@ def write_comparison(folder: str | Path, result: ComparisonResult, pictures: int
     folder = Path(folder)
     write_json(folder / RESULTS, result.to_json())
     tables = comparison_tables(result).values()
-    parts = [table.markdown() for _, table in tables]
-    write_whole(folder / "table.md", "\n\n".join([*parts, *result.notes]) + "\n")
+    parts = [*(table.markdown() for _, table in tables), pair_list(result.pairwise, result.medium), *result.notes]
+    write_whole(folder / "table.md", "\n\n".join(filter(None, parts)) + "\n")
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
     write_whole(folder / "table.tex", "% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
@@ -83,8 +91,19 @@ def write_comparison_report(
         OmegaConf.to_yaml(OmegaConf.create(result.config)) if result.config else "",
         picture_side,
         result.baseline,
+        pair_matrices(result.pairwise or _pairwise_of_evaluations(result), result.medium),
     )
     return path
+
+
+def _pairwise_of_evaluations(result: ComparisonResult) -> list[PairTest]:
+    """The tests between every two methods of an earlier version's comparison, as far as its evaluations are there."""
+    if any(run.evaluation is None for run in result.runs):
+        return []
+    try:
+        return pairwise_ciders(result.runs)
+    except FileNotFoundError:
+        return []
 
 
 def _facts(result: ComparisonResult) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from embedding_space.media import Medium
 from evaluation.reports.method_result import MethodResult
+from evaluation.reports.pairwise import PairTest
 from evaluation.reports.statistics import Interval, PairedComparison
 from evaluation.reports.translation_result import TranslationResult
 
@@ -59,6 +60,7 @@ class ComparisonResult:
         what these "images" are.
     runs: of methods, each of a seed and a decoding. translations: such rows of a comparison of translations, which has
         no `runs`; both are `runs` in the file.
+    pairwise: tests between every two methods.
     cross_domain: further runs, on other data sets. few_captions: likewise, of training on some of the captions.
     """
 
@@ -72,6 +74,7 @@ class ComparisonResult:
     images: int | None = None
     medium: Medium = "image"
     intervals: list[CiderInterval] = field(default_factory=list)
+    pairwise: list[PairTest] = field(default_factory=list)
     runs: list[MethodResult] = field(default_factory=list)
     translations: list[TranslationResult] = field(default_factory=list)
     cross_domain: list[MethodResult] = field(default_factory=list)
@@ -102,6 +105,7 @@ class ComparisonResult:
         facts, translations = content.pop("facts"), content.pop("translations")
         rows = {
             "intervals": self.intervals,
+            "pairwise": self.pairwise,
             "runs": translations or self.runs,
             "cross_domain": self.cross_domain,
             "few_captions": self.few_captions,
@@ -124,6 +128,7 @@ class ComparisonResult:
         known = {"seeds": seeds, "split": rows[0].get("split")}
         known |= {name: value for name, value in content.items() if name in names}
         known["intervals"] = [CiderInterval.from_json(entry) for entry in content.get("intervals", ())]
+        known["pairwise"] = [PairTest.from_json(entry) for entry in content.get("pairwise", ())]
         if "row" in rows[0]:
             known |= {"runs": [], "translations": [TranslationResult.from_json(row) for row in rows]}
         for name in ("runs", "cross_domain", "few_captions"):

@@ -9,6 +9,7 @@ import numpy as np
 from embedding_space.media import Medium
 from evaluation.reports.comparison_result import CiderInterval
 from evaluation.reports.method_result import MethodResult
+from evaluation.reports.pairwise import PairTest, pairwise_tests
 from evaluation.reports.statistics import PairedComparison, bootstrap_interval, paired_comparison, read_per_image
 from evaluation.table import Column, Table, Value
 
@@ -30,6 +31,17 @@ def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[
                 compared = baseline, paired_comparison(scores, values[baseline])
             intervals.append(CiderInterval(method, decoding, bootstrap_interval(scores), *compared))
     return intervals
+
+
+def pairwise_ciders(runs: Sequence[MethodResult]) -> list[PairTest]:
+    """Tests between every two methods that caption images, for each decoding; raises as `ciders_by_image`."""
+    ciders = ciders_by_image(runs)
+    return pairwise_tests(
+        {
+            decoding: {method: values for method, values in of_methods.items() if captions_images(runs, method)}
+            for decoding, of_methods in ciders.items()
+        }
+    )
 
 
 def ciders_by_image(runs: Sequence[MethodResult]) -> dict[str, dict[str, np.ndarray]]:

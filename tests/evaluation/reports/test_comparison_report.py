@@ -22,7 +22,7 @@ from evaluation.captions.prediction_files import write_predictions
 from evaluation.captions.result import Seconds
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
 from evaluation.reports.comparison_result import ComparisonResult
-from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings, results_table
+from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings, pairwise_ciders, results_table
 from evaluation.reports.forest import Estimate, Forest
 from evaluation.reports.gallery import chosen_rows, gallery_examples
 from evaluation.reports.html import TEMPLATES, render
@@ -85,6 +85,20 @@ def test_a_comparison_becomes_json_markdown_latex_and_one_page(comparison, tmp_p
     scores = [json.loads(values) for values in re.findall(r'data-scores="(.*?)"', page)]
     for row, values in zip(chosen_rows(np.array([[0] * 6, range(6)]), 6, 4), scores, strict=True):
         assert values == [0, pytest.approx(10 * row)]
+
+
+def test_the_page_compares_every_two_methods_also_of_an_older_comparison(comparison, tmp_path):
+    tests = pairwise_ciders(comparison.runs)
+    assert [(test.method, test.other) for test in tests] == [METHODS]  # not the oracle, of another scale
+    older = write_comparison(tmp_path / "older", comparison, pictures=0, picture_side=100)
+    write_comparison(tmp_path / "new", replace(comparison, pairwise=tests), pictures=0, picture_side=100)
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("older", "new")]
+    for page in pages:
+        assert page.count('<table class="pairs">') == 1 and page.count('title="c1 less c&lt;3&gt; -25.0') == 2
+    assert pages[0] == pages[1] and older
+    assert "- greedy: c1 less c<3> -25.0" in (tmp_path / "new/table.md").read_text()
+    written = json.loads((tmp_path / "new/results.json").read_text())["pairwise"]
+    assert written == json.loads(json.dumps([test.to_json() for test in tests]))
 
 
 def test_the_table_has_the_facts_that_some_run_has(comparison):
