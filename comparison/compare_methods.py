@@ -16,6 +16,7 @@ from common.config import compose_config
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
+from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, learned_from_images, shared_trainings
 from comparison.trainings import experiment_override
@@ -79,6 +80,8 @@ def compare(config: DictConfig) -> ComparisonResult:
         minutes=round((time.perf_counter() - started) / 60, 1),
         notes=[*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs), *learned_from_images(runs)],
     )
+    if config.predictions_dir is not None:
+        keep_predictions(Path(config.predictions_dir) / config.name, result.all_runs)
     text = write_comparison(output_dir, result, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")
     return result
