@@ -20,6 +20,7 @@ from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, learned_from_images, shared_trainings
 from comparison.trainings import experiment_override
+from comparison.tuning import Tuning
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
@@ -42,13 +43,25 @@ def compare(config: DictConfig) -> ComparisonResult:
     if "CIDEr" not in config.metrics:
         raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
     method_runs = _method_runs(config)
-    method_runs.check(config.seeds)
+    tuning = Tuning.of(config, method_runs)
+    untried = tuning.untried(method_runs.methods)
+    replace(method_runs, methods=untried).check(config.seeds)
     store = EmbeddingStore(config.store)
     _check_references(config, method_runs, store)
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
+    for _, runs_of_part in fewer.values():
+        replace(runs_of_part, methods=untried).check(config.seeds)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    methods, tries = tuning.run(method_runs.methods)
+    if tries:
+        tuned = {"methods": methods, "tried": tuning.runs.methods}
+        method_runs = replace(method_runs, **tuned)
+        elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
+        fewer = {name: (percent, replace(others, **tuned)) for name, (percent, others) in fewer.items()}
+        for each in (method_runs, *(others for _, others in fewer.values())):
+            each.check(config.seeds)
     runs = list(method_runs.run(config.seeds))
     cross_domain = [
         replace(run, tested_on=name) for name, others in elsewhere.items() for run in others.run(config.seeds)
@@ -76,6 +89,7 @@ def compare(config: DictConfig) -> ComparisonResult:
         runs=runs,
         cross_domain=cross_domain,
         few_captions=few_captions,
+        tries=tries,
         plots=[_plot_few_captions(few_captions, output_dir)] if fewer else [],
         minutes=round((time.perf_counter() - started) / 60, 1),
         notes=[*_notes(config, images, [*runs, *cross_domain]), *shared_trainings(runs), *learned_from_images(runs)],
@@ -142,7 +156,6 @@ def _with_fewer_captions(
             continue
         count = max(1, round(everything * value)) if share else int(value)
         runs = replace(method_runs, name=f"{config.name}_{name}", corpus_captions=count)
-        runs.check(config.seeds)
         fewer[label] = round(100 * count / everything, 3), runs
     return fewer
 
@@ -198,6 +211,13 @@ def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[st
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""
         notes.append(f"p over seeds: a paired t-test over the differences of the seeds{few}.")
+    if config.tries:
+        several = [name for name, tries in config.tries.items() if len(tries) > 1]
+        notes.append(
+            f"Settings that were tried: the best by CIDEr on the split {config.tune_split}, with seed "
+            f"{config.tune_seed} and {config.tune_decoding}, are used with all seeds. References have chosen, so that "
+            f"these are selected on pairs: {', '.join(several) or 'none'}."
+        )
     if config.few_captions:
         notes.append(
             "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "

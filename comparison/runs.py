@@ -38,6 +38,7 @@ class MethodRuns:
 
     name: what run folders begin with. store: of training, and of evaluation unless there is a `test_store`, where
         `image_mean_from` says whose image mean is subtracted (`InferenceInputs`).
+    tried: further methods, whose finished trainings are taken where they are the same.
     corpus_captions: how many captions of the store there are to train on; None for all.
     decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
     overrides: {stage: overrides}. groups: config groups that take the place of the stages' own.
@@ -56,6 +57,7 @@ class MethodRuns:
     test_store: Path | None = None
     image_mean_from: str = "checkpoint"
     corpus_captions: int | None = None
+    tried: Sequence[Method] = ()
 
     def check(self, seeds: Sequence[int]) -> None:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
@@ -182,7 +184,7 @@ class MethodRuns:
         first's.
         """
         key = self._training_key(method, seed)
-        alike = [other for other in self.methods if other.trained == other.name]
+        alike = [other for other in (*self.methods, *self.tried) if other.trained == other.name]
         alike = [other for other in alike if self._training_key(other, seed) == key] or [method]
         configs = {other.name: self._captioner_config(other, seed) for other in alike}
         done = [o for o in alike if TrainingStage(o.captioner, "", configs[o.name]).is_reusable]
@@ -190,11 +192,20 @@ class MethodRuns:
 
     def _training_key(self, method: Method, seed: int) -> str:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
-        config = plain(self._captioner_config(method, seed))
+        config = self._nameless_config(method, seed)
         steps = training_side(config.pop("alignment")["steps"], STEPS)
+        return json.dumps([method.captioner, steps, config], sort_keys=True)
+
+    def settings(self, method: Method, seed: int) -> str:
+        """All that a method's configuration decides, but for names: equal for two that are the same."""
+        config = self._nameless_config(method, seed)
+        return json.dumps([method.captioner, config.pop("alignment")["steps"], config], sort_keys=True)
+
+    def _nameless_config(self, method: Method, seed: int) -> dict:
+        config = plain(self._captioner_config(method, seed))
         for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
             config.pop(key, None)
-        return json.dumps([method.captioner, steps, config], sort_keys=True)
+        return config
 
     def captioner_dir(self, method: Method, seed: int) -> str:
         """The run folder of the captioner that `method` captions with."""
@@ -241,7 +252,8 @@ class MethodRuns:
 
 def shared_trainings(runs: Sequence[MethodResult]) -> list[str]:
     """A sentence for each method whose captioner another one's training made."""
-    shared = {run.method: run.trained_as for run in runs if run.trained_as != run.method}
+    methods = {run.method for run in runs}  # a training of a try is the method's own
+    shared = {run.method: run.trained_as for run in runs if run.trained_as in methods - {run.method}}
     return [
         f"{method} captions with the decoder of {trained_as}: both do the same to texts, so one training serves both."
         for method, trained_as in shared.items()

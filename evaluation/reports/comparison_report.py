@@ -26,6 +26,7 @@ from evaluation.reports.html import write_report
 from evaluation.reports.pair_matrix import pair_list, pair_matrices
 from evaluation.reports.pairwise import PairTest
 from evaluation.reports.translation_tables import translation_table
+from evaluation.reports.tries import tries_table
 from evaluation.table import Table
 
 RESULTS = "results.json"
@@ -179,4 +180,8 @@ def comparison_tables(result: ComparisonResult) -> dict[str, tuple[str, Table]]:
     if result.few_captions:
         spread = spread_table(result.few_captions, attrgetter("share"))
         tables["few_captions"] = "CIDEr after training on some of the captions", spread
+    if result.tries:
+        methods = list(dict.fromkeys(run.method for run in result.runs))
+        split = result.config.get("tune_split", "another split")
+        tables["tries"] = f"Tries on {split}: what chose the settings", tries_table(result.tries, methods)
     return tables

@@ -13,6 +13,7 @@ from evaluation.reports.method_result import MethodResult
 from evaluation.reports.pairwise import PairTest
 from evaluation.reports.statistics import Interval, PairedComparison
 from evaluation.reports.translation_result import TranslationResult
+from evaluation.reports.tries import TryResult
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class ComparisonResult:
         no `runs`; both are `runs` in the file.
     pairwise: tests between every two methods.
     cross_domain: further runs, on other data sets. few_captions: likewise, of training on some of the captions.
+    tries: what chose the methods' settings.
     """
 
     title: str | None = None
@@ -79,6 +81,7 @@ class ComparisonResult:
     translations: list[TranslationResult] = field(default_factory=list)
     cross_domain: list[MethodResult] = field(default_factory=list)
     few_captions: list[MethodResult] = field(default_factory=list)
+    tries: list[TryResult] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     minutes: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -111,7 +114,7 @@ class ComparisonResult:
             "few_captions": self.few_captions,
         }
         content |= {name: [row.to_json() for row in of_name] for name, of_name in rows.items()}
-        return {**facts, **content, "plots": [asdict(plot) for plot in self.plots]}
+        return {**facts, **content, **{name: [asdict(entry) for entry in content[name]] for name in ("plots", "tries")}}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ComparisonResult:
