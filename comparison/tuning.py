@@ -47,7 +47,7 @@ class Tuning:
         for name, lists in of_methods.items():
             if name not in methods:
                 raise ValueError(f"tries.{name} is of none of methods={list(methods)}: add it there, or leave it out")
-            if not isinstance(lists, list) or not lists or not all(isinstance(part, list) for part in lists):
+            if not _are_lists(lists):
                 raise ValueError(
                     f"tries.{name}={lists!r} must be a list of lists of overrides of the captioner's training, such as "
                     "[[alignment.noise_std=0.04], [alignment.noise_std=0.08]]"
@@ -123,10 +123,17 @@ class Tuning:
         return replace(method, overrides=best[method.trained].overrides, selected=selected)
 
 
+def _are_lists(lists: object) -> bool:
+    """Whether these are lists of words, one at least."""
+    if not isinstance(lists, list) or not lists:
+        return False
+    return all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in lists)
+
+
 def _try(method: Method, overrides: Sequence[str]) -> Method:
     """A variant of a method, called by its overrides, so that a run folder is that of the same try in any list."""
     stage = method.captioner
-    called = re.sub(r"[^\w.-]+", "-", "_".join(map(str, overrides))) or "as_configured"
+    called = re.sub(r"[^\w.-]+", "-", "_".join(overrides)) or "as_configured"
     name = f"{method.name}_{called}"
     together = {**method.overrides, stage: (*method.overrides.get(stage, ()), *overrides)}
     return replace(method, name=name, trained=name, overrides=together)

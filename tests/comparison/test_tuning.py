@@ -95,6 +95,7 @@ def test_one_try_sets_what_it_says_and_selects_nothing(config):
         ({"tries": {"oracle_pairs": [[]]}, "oracles": ["oracle_pairs"]}, r"tries\.oracle_pairs is of none of methods"),
         ({"tries": {"c3": []}}, r"tries\.c3=\[\] must be a list of lists"),
         ({"tries": {"c3": ["alignment.noise_std=0.1"]}}, r"must be a list of lists of overrides"),
+        ({"tries": {"c3": [[{"alignment.noise_std": 0.1}]]}}, r"must be a list of lists of overrides"),
         (
             {"tries": {"c3": [["alignment.noise_std=0.2"], []]}},
             r"tries\.c3 has \['alignment\.noise_std=0\.2'\] and \[\]",
