@@ -92,7 +92,8 @@ class CaptionMemory:
             temperature: of the softmax over cosines.
         """
         aligned = self.chain.inference_side(images.to(self.rows.device).float())
-        cosines, nearest = (aligned @ self.rows.T).topk(min(count, len(self.rows)), dim=-1)
+        with torch.autocast(aligned.device.type, enabled=False):  # half precision would round cosines
+            cosines, nearest = (aligned @ self.rows.T).topk(min(count, len(self.rows)), dim=-1)
         weights = (cosines / temperature).softmax(dim=-1).cpu().numpy()
         columns, starts = nearest.cpu().numpy().ravel(), np.arange(0, weights.size + 1, weights.shape[1])
         shape = (len(images), len(self.rows))
