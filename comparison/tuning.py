@@ -67,6 +67,7 @@ class Tuning:
             methods=[variant for variants in tries.values() for variant in variants],
             decodings={options["tune_decoding"]: Decoding(**decoding)},
             split=split,
+            scoring=replace(method_runs.scoring, metrics=("CIDEr",)),
         )
         tuning = cls(tries, overrides, runs, seed)
         if tries:
