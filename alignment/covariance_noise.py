@@ -36,6 +36,7 @@ class CovarianceNoise(Step):
         shrinkage: the share of noise_std² I in Σ, since few rows leave directions out: 1 is `GaussianNoise`.
     """
 
+    reads_inference_rows = True
     root: Tensor
 
     @checked_options("alignment.")

@@ -22,6 +22,7 @@ class GaussianNoiseAcrossGap(Step):
     `noise_std` is a standard deviation per dimension.
     """
 
+    reads_inference_rows = True
     gap: Tensor
 
     @checked_options("alignment.")

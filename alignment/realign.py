@@ -35,6 +35,7 @@ class Realign(Step):
             are not, but have the images' mean and variance exactly.
     """
 
+    reads_inference_rows = True
     training_mean: Tensor
     inference_mean: Tensor
     factor: Tensor

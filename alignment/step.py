@@ -27,6 +27,8 @@ class Step(nn.Module):
         changes_training_rows: whether the training side may change a row. A model trained on rows of the chain depends
             on such steps only.
         uses_pairs: whether the step has learned from image-text pairs.
+        reads_inference_rows: whether `from_store` reads rows of the inference side, unpaired, or their mean: for
+            captioning, images.
         inference_dim: the width of the inference rows, if their space is not that of the training rows.
         inference_encoder: the description of the inference rows' encoder, likewise.
         inference_options: options of the inference side only, which may change after a decoder was trained.
@@ -35,6 +37,7 @@ class Step(nn.Module):
 
     changes_training_rows = True
     uses_pairs = False
+    reads_inference_rows = False
     inference_dim: int | None = None
     inference_encoder: dict | None = None
     inference_options: tuple[str, ...] = ()

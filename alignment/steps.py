@@ -31,6 +31,7 @@ class Center(Step):
     the inference side, such as a text-only corpus, leaves it NaN; its rows are then refused.
     """
 
+    reads_inference_rows = True
     training_mean: Tensor
     inference_mean: Tensor
 

@@ -53,7 +53,7 @@ POSITIVE, POSITIVE_OR_NULL = Number(above=0), Number(above=0, null=True)
 NOT_NEGATIVE, NOT_NEGATIVE_OR_NULL = Number(least=0), Number(least=0, null=True)
 SHARE, BELOW_1 = Number(least=0, most=1), Number(least=0, below=1)
 NUMBERS = {
-    "seed": FROM_0, "sampling.seed": FROM_0_OR_NULL, "decoding.seed": FROM_0_OR_NULL,
+    "seed": FROM_0, "tune_seed": FROM_0, "sampling.seed": FROM_0_OR_NULL, "decoding.seed": FROM_0_OR_NULL,
     "encoder.seconds": POSITIVE_OR_NULL, "encoder.side": COUNT_OR_NULL,
     "workers": FROM_0, "encoder.workers": FROM_0_OR_NULL, "encoder.batch_size": COUNT_OR_NULL,
     "*_scenes": FROM_0, "warmup": FROM_0, "warmup_steps": FROM_0, "shift_pixels": FROM_0, "fill_color": FROM_0,
@@ -126,8 +126,8 @@ LISTS_OR_NULL = (
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.
 OPEN = (
-    "variants", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer", "dataset.annotations",
-    "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
+    "variants", "tries", "sweeps", "image_side", "decoder.config", "decoder.mapper", "decoder.tokenizer",
+    "dataset.annotations", "dataset.images", "dataset.texts", "model.vision_cfg", "model.text_cfg", "model.preprocess",
     "model.sound", "encoder.sound", "dataset.phrases",
 )  # fmt: skip
 ONE_OR_LIST = (

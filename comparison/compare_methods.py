@@ -16,15 +16,17 @@ from common.config import compose_config
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
+from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
 from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
 from comparison.trainings import experiment_override
+from comparison.tuning import Tuning
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
-from evaluation.reports.comparison_tables import cider_intervals
+from evaluation.reports.comparison_tables import cider_intervals, pairwise_ciders
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
 from evaluation.reports.statistics import RESAMPLES
@@ -41,13 +43,25 @@ def compare(config: DictConfig) -> ComparisonResult:
     if "CIDEr" not in config.metrics:
         raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
     method_runs = _method_runs(config)
-    method_runs.check(config.seeds)
+    tuning = Tuning.of(config, method_runs)
+    untried = tuning.untried(method_runs.methods)
+    replace(method_runs, methods=untried).check(config.seeds)
     store = EmbeddingStore(config.store)
     _check_references(config, method_runs, store)
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
+    for _, runs_of_part in fewer.values():
+        replace(runs_of_part, methods=untried).check(config.seeds)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    methods, tries = tuning.run(method_runs.methods)
+    if tries:
+        tuned = {"methods": methods, "tried": tuning.runs.methods}
+        method_runs = replace(method_runs, **tuned)
+        elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
+        fewer = {name: (percent, replace(others, **tuned)) for name, (percent, others) in fewer.items()}
+        for each in (method_runs, *(others for _, others in fewer.values())):
+            each.check(config.seeds)
     runs = list(method_runs.run(config.seeds))
     cross_domain = [
         replace(run, tested_on=name) for name, others in elsewhere.items() for run in others.run(config.seeds)
@@ -71,9 +85,11 @@ def compare(config: DictConfig) -> ComparisonResult:
         images=runs[0].result.images,
         medium=store.manifest.medium,
         intervals=cider_intervals(runs, config.baseline),
+        pairwise=pairwise_ciders(runs),
         runs=runs,
         cross_domain=cross_domain,
         few_captions=few_captions,
+        tries=tries,
         plots=[_plot_few_captions(few_captions, output_dir)] if fewer else [],
         minutes=round((time.perf_counter() - started) / 60, 1),
         notes=[
@@ -83,6 +99,8 @@ def compare(config: DictConfig) -> ComparisonResult:
             *search_captions(runs),
         ],
     )
+    if config.predictions_dir is not None:
+        keep_predictions(Path(config.predictions_dir) / config.name, result.all_runs)
     text = write_comparison(output_dir, result, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")
     return result
@@ -143,7 +161,6 @@ def _with_fewer_captions(
             continue
         count = max(1, round(everything * value)) if share else int(value)
         runs = replace(method_runs, name=f"{config.name}_{name}", corpus_captions=count)
-        runs.check(config.seeds)
         fewer[label] = round(100 * count / everything, 3), runs
     return fewer
 
@@ -199,6 +216,13 @@ def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[st
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""
         notes.append(f"p over seeds: a paired t-test over the differences of the seeds{few}.")
+    if config.tries:
+        several = [name for name, tries in config.tries.items() if len(tries) > 1]
+        notes.append(
+            f"Settings that were tried: the best by CIDEr on the split {config.tune_split}, with seed "
+            f"{config.tune_seed} and {config.tune_decoding}, are used with all seeds. References have chosen, so that "
+            f"these are selected on pairs: {', '.join(several) or 'none'}."
+        )
     if config.few_captions:
         notes.append(
             "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "

@@ -23,7 +23,7 @@ class Method:
     alignment: a config in configs/alignment. overrides: {stage: its own overrides}.
     trained: the method whose captioner it evaluates, nearly always itself.
     diffusion: what its diffusion model's folder is named by; "" for the one that methods share.
-    captioner: the stage that trains its captioner.
+    captioner: the stage that trains its captioner. selected: whether scores against references chose its overrides.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Method:
     train_on: str = "text"
     caption_from: str = "images"
     captioner: str = "image_captioning"
+    selected: bool = False
 
     def stages(self, steps: Sequence[Mapping]) -> list[str]:
         """What is trained for it, in order: what the steps of its alignment are made from, then the captioner.

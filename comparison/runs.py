@@ -14,6 +14,7 @@ from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
+from comparison.method_facts import memory_bytes, method_class, trained_parameters
 from comparison.methods import Method
 from comparison.stages import Stage, StageClock, with_seed
 from comparison.trainings import KINDS, TrainingStage, stage_config
@@ -37,6 +38,7 @@ class MethodRuns:
 
     name: what run folders begin with. store: of training, and of evaluation unless there is a `test_store`, where
         `image_mean_from` says whose image mean is subtracted (`InferenceInputs`).
+    tried: further methods, whose finished trainings are taken where they are the same.
     corpus_captions: how many captions of the store there are to train on; None for all.
     decodings: {name: Decoding}. ending: of evaluation folders' names, with {split} and {decoding}.
     overrides: {stage: overrides}. groups: config groups that take the place of the stages' own.
@@ -55,6 +57,7 @@ class MethodRuns:
     test_store: Path | None = None
     image_mean_from: str = "checkpoint"
     corpus_captions: int | None = None
+    tried: Sequence[Method] = ()
 
     def check(self, seeds: Sequence[int]) -> None:
         """Refuse what would fail only after hours: unknown options, folders that hold other runs. Raises ValueError."""
@@ -152,6 +155,8 @@ class MethodRuns:
             image_mean_from=self.image_mean_from if self.test_store else "checkpoint",
             precision="auto",
         )
+        chain = alignment or captioner.alignment
+        reads = (method.caption_from, method.selected, store.manifest.medium)
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
             result = evaluate_captioner(captioner, inputs, folder, decoding, self.scoring, existing="reuse")
@@ -166,6 +171,10 @@ class MethodRuns:
                 alignment=method.alignment,
                 trained_as=leader.name,
                 training_device=summaries[-1].get("device"),  # runs of earlier versions did not say
+                trained_parameters=trained_parameters(summaries),
+                memory_bytes=memory_bytes(captioner, chain),
+                method_class=method_class(chain, captioner.provenance, *reads),
+                encoder_name=(chain.inference_encoder or captioner.encoder_description).get("name"),
             )
 
     def trained_as(self, method: Method, seed: int) -> Method:
@@ -175,7 +184,7 @@ class MethodRuns:
         first's.
         """
         key = self._training_key(method, seed)
-        alike = [other for other in self.methods if other.trained == other.name]
+        alike = [other for other in (*self.methods, *self.tried) if other.trained == other.name]
         alike = [other for other in alike if self._training_key(other, seed) == key] or [method]
         configs = {other.name: self._captioner_config(other, seed) for other in alike}
         done = [o for o in alike if TrainingStage(o.captioner, "", configs[o.name]).is_reusable]
@@ -183,11 +192,20 @@ class MethodRuns:
 
     def _training_key(self, method: Method, seed: int) -> str:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
-        config = plain(self._captioner_config(method, seed))
+        config = self._nameless_config(method, seed)
         steps = training_side(config.pop("alignment")["steps"], STEPS)
+        return json.dumps([method.captioner, steps, config], sort_keys=True)
+
+    def settings(self, method: Method, seed: int) -> str:
+        """All that a method's configuration decides, but for names: equal for two that are the same."""
+        config = self._nameless_config(method, seed)
+        return json.dumps([method.captioner, config.pop("alignment")["steps"], config], sort_keys=True)
+
+    def _nameless_config(self, method: Method, seed: int) -> dict:
+        config = plain(self._captioner_config(method, seed))
         for key in (*NOT_PART_OF_THE_RUN, "name", "method"):
             config.pop(key, None)
-        return json.dumps([method.captioner, steps, config], sort_keys=True)
+        return config
 
     def captioner_dir(self, method: Method, seed: int) -> str:
         """The run folder of the captioner that `method` captions with."""
@@ -234,7 +252,8 @@ class MethodRuns:
 
 def shared_trainings(runs: Sequence[MethodResult]) -> list[str]:
     """A sentence for each method whose captioner another one's training made."""
-    shared = {run.method: run.trained_as for run in runs if run.trained_as != run.method}
+    methods = {run.method for run in runs}  # a training of a try is the method's own
+    shared = {run.method: run.trained_as for run in runs if run.trained_as in methods - {run.method}}
     return [
         f"{method} captions with the decoder of {trained_as}: both do the same to texts, so one training serves both."
         for method, trained_as in shared.items()

@@ -145,7 +145,9 @@ class Loop:
             finish_trackers(accelerator)
         if accelerator.is_main_process:
             samples, seconds = state.step * config.batch_size, round(state.seconds, 1)
+            trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
             summary: dict[str, Any] = {"steps": state.step, "samples": samples, "seconds": seconds}
+            summary["trained_parameters"] = trained
             where = {"precision": state.precision, "device": computing_on(self.device, self.precision)}
             finish_run(self.output_dir, {**summary, **where, **metrics})
         accelerator.wait_for_everyone()

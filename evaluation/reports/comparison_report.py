@@ -12,12 +12,21 @@ from embedding_space.media import NAMES
 from embedding_space.store import EmbeddingStore
 from evaluation.reading import read_object
 from evaluation.reports.comparison_result import ComparisonResult
-from evaluation.reports.comparison_tables import gathered_warnings, interval_table, results_table, spread_table
+from evaluation.reports.comparison_tables import (
+    gathered_warnings,
+    interval_table,
+    pairwise_ciders,
+    results_table,
+    spread_table,
+)
 from evaluation.reports.example import Example
 from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
+from evaluation.reports.pair_matrix import pair_list, pair_matrices
+from evaluation.reports.pairwise import PairTest
 from evaluation.reports.translation_tables import translation_table
+from evaluation.reports.tries import tries_table
 from evaluation.table import Table
 
 RESULTS = "results.json"
@@ -33,8 +42,8 @@ def write_comparison(folder: str | Path, result: ComparisonResult, pictures: int
     folder = Path(folder)
     write_json(folder / RESULTS, result.to_json())
     tables = comparison_tables(result).values()
-    parts = [table.markdown() for _, table in tables]
-    write_whole(folder / "table.md", "\n\n".join([*parts, *result.notes]) + "\n")
+    parts = [*(table.markdown() for _, table in tables), pair_list(result.pairwise, result.medium), *result.notes]
+    write_whole(folder / "table.md", "\n\n".join(filter(None, parts)) + "\n")
     latex = [f"% {caption}\n{table.latex()}" for caption, table in tables]
     write_whole(folder / "table.tex", "% Needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n")
     write_comparison_report(folder, pictures=pictures, picture_side=picture_side)
@@ -83,8 +92,19 @@ def write_comparison_report(
         OmegaConf.to_yaml(OmegaConf.create(result.config)) if result.config else "",
         picture_side,
         result.baseline,
+        pair_matrices(result.pairwise or _pairwise_of_evaluations(result), result.medium),
     )
     return path
+
+
+def _pairwise_of_evaluations(result: ComparisonResult) -> list[PairTest]:
+    """The tests between every two methods of an earlier version's comparison, as far as its evaluations are there."""
+    if any(run.evaluation is None for run in result.runs):
+        return []
+    try:
+        return pairwise_ciders(result.runs)
+    except FileNotFoundError:
+        return []
 
 
 def _facts(result: ComparisonResult) -> dict[str, str]:
@@ -160,4 +180,8 @@ def comparison_tables(result: ComparisonResult) -> dict[str, tuple[str, Table]]:
     if result.few_captions:
         spread = spread_table(result.few_captions, attrgetter("share"))
         tables["few_captions"] = "CIDEr after training on some of the captions", spread
+    if result.tries:
+        methods = list(dict.fromkeys(run.method for run in result.runs))
+        split = result.config.get("tune_split", "another split")
+        tables["tries"] = f"Tries on {split}: what chose the settings", tries_table(result.tries, methods)
     return tables

@@ -10,8 +10,10 @@ from pydantic import TypeAdapter
 
 from embedding_space.media import Medium
 from evaluation.reports.method_result import MethodResult
+from evaluation.reports.pairwise import PairTest
 from evaluation.reports.statistics import Interval, PairedComparison
 from evaluation.reports.translation_result import TranslationResult
+from evaluation.reports.tries import TryResult
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class ComparisonResult:
         what these "images" are.
     runs: of methods, each of a seed and a decoding. translations: such rows of a comparison of translations, which has
         no `runs`; both are `runs` in the file.
+    pairwise: tests between every two methods.
     cross_domain: further runs, on other data sets. few_captions: likewise, of training on some of the captions.
+    tries: what chose the methods' settings.
     """
 
     title: str | None = None
@@ -72,10 +76,12 @@ class ComparisonResult:
     images: int | None = None
     medium: Medium = "image"
     intervals: list[CiderInterval] = field(default_factory=list)
+    pairwise: list[PairTest] = field(default_factory=list)
     runs: list[MethodResult] = field(default_factory=list)
     translations: list[TranslationResult] = field(default_factory=list)
     cross_domain: list[MethodResult] = field(default_factory=list)
     few_captions: list[MethodResult] = field(default_factory=list)
+    tries: list[TryResult] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     minutes: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -102,12 +108,13 @@ class ComparisonResult:
         facts, translations = content.pop("facts"), content.pop("translations")
         rows = {
             "intervals": self.intervals,
+            "pairwise": self.pairwise,
             "runs": translations or self.runs,
             "cross_domain": self.cross_domain,
             "few_captions": self.few_captions,
         }
         content |= {name: [row.to_json() for row in of_name] for name, of_name in rows.items()}
-        return {**facts, **content, "plots": [asdict(plot) for plot in self.plots]}
+        return {**facts, **content, **{name: [asdict(entry) for entry in content[name]] for name in ("plots", "tries")}}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ComparisonResult:
@@ -124,6 +131,7 @@ class ComparisonResult:
         known = {"seeds": seeds, "split": rows[0].get("split")}
         known |= {name: value for name, value in content.items() if name in names}
         known["intervals"] = [CiderInterval.from_json(entry) for entry in content.get("intervals", ())]
+        known["pairwise"] = [PairTest.from_json(entry) for entry in content.get("pairwise", ())]
         if "row" in rows[0]:
             known |= {"runs": [], "translations": [TranslationResult.from_json(row) for row in rows]}
         for name in ("runs", "cross_domain", "few_captions"):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from embedding_space.media import Medium
 from evaluation.reports.comparison_result import CiderInterval
 from evaluation.reports.method_result import MethodResult
+from evaluation.reports.pairwise import PairTest, pairwise_tests
 from evaluation.reports.statistics import PairedComparison, bootstrap_interval, paired_comparison, read_per_image
-from evaluation.table import Column, Table
+from evaluation.table import Column, Table, Value
 
 ORACLES = ("oracle_pairs", "oracle_text")  # upper bounds, which do not compete for best marks
+FACTS = ("class", "parameters trained", "captions/s", "memory MB")  # columns that older results may lack
 
 
 def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[CiderInterval]:
@@ -21,13 +23,42 @@ def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[
     Raises:
         ValueError: two evaluations are not of the same images.
     """
-    intervals, images = [], None
+    intervals = []
+    for decoding, values in ciders_by_image(runs).items():
+        for method, scores in values.items():
+            compared: tuple = ()
+            if baseline in values and method != baseline and captions_images(runs, method):
+                compared = baseline, paired_comparison(scores, values[baseline])
+            intervals.append(CiderInterval(method, decoding, bootstrap_interval(scores), *compared))
+    return intervals
+
+
+def pairwise_ciders(runs: Sequence[MethodResult]) -> list[PairTest]:
+    """Tests between every two methods that caption images, for each decoding; raises as `ciders_by_image`."""
+    ciders = ciders_by_image(runs)
+    return pairwise_tests(
+        {
+            decoding: {method: values for method, values in of_methods.items() if captions_images(runs, method)}
+            for decoding, of_methods in ciders.items()
+        }
+    )
+
+
+def ciders_by_image(runs: Sequence[MethodResult]) -> dict[str, dict[str, np.ndarray]]:
+    """{decoding: {method: (S, N)}}: CIDEr times 100 of S seeds on the same N images. Methods without it are left out.
+
+    Raises:
+        FileNotFoundError: an evaluation is not there.
+        ValueError: two evaluations are not of the same images.
+    """
+    ciders: dict[str, dict[str, np.ndarray]] = {}
+    images = None
     for decoding in _decodings(runs):
-        values, from_images = {}, {}
+        ciders[decoding] = {}
         for method in _methods(runs):
             seeds = of_seeds(runs, method, decoding)
             scored = [scores for run in seeds if (scores := read_per_image(str(run.evaluation), "CIDEr"))]
-            if len(scored) < len(seeds):  # CIDEr could not run, as the evaluation has reported
+            if not seeds or len(scored) < len(seeds):  # CIDEr could not run, as the evaluation has reported
                 continue
             images = images or scored[0][0]
             for run, (image_ids, _) in zip(seeds, scored, strict=True):
@@ -35,33 +66,34 @@ def cider_intervals(runs: Sequence[MethodResult], baseline: str | None) -> list[
                     raise ValueError(
                         f"{run.evaluation} is not of the same images as the others: delete it and run this again"
                     )
-            values[method] = 100 * np.stack([part for _, part in scored])
-            from_images[method] = seeds[0].result.caption_from == "images"
-        for method, scores in values.items():
-            compared: tuple = ()
-            # An oracle that captions texts is scored against fewer references, on another scale.
-            if baseline in values and method != baseline and from_images[method]:
-                compared = baseline, paired_comparison(scores, values[baseline])
-            intervals.append(CiderInterval(method, decoding, bootstrap_interval(scores), *compared))
-    return intervals
+            ciders[decoding][method] = 100 * np.stack([part for _, part in scored])
+    return ciders
+
+
+def captions_images(runs: Sequence[MethodResult], method: str) -> bool:
+    """Whether a method captions images. An oracle that captions texts is scored against fewer references, on another
+    scale."""
+    return all(run.result.caption_from == "images" for run in runs if run.method == method)
 
 
 def results_table(runs: Sequence[MethodResult], intervals: Sequence[CiderInterval] = ()) -> Table:
     """One row per method, over the seeds. Oracles do not compete for best marks.
 
     CIDEr is shown for each decoding, with the difference from the baseline where `intervals` have it. The other metrics
-    are of the first decoding.
+    and the speed are of the first decoding. Facts that no run has, such as runs of earlier versions, have no column.
     """
     decodings = _decodings(runs)
     names = {decoding: f"CIDEr {decoding}" if len(decodings) > 1 else "CIDEr" for decoding in decodings}
-    columns, rows = [Column("method")], []
+    columns, rows = [Column("method"), Column("class")], []
+    encoders = {run.encoder_name for run in runs if run.method_class}
     for name in names.values():
         columns.append(Column(name, 1, "higher"))
         columns += [
             Column(f"{name} vs {baseline}") for baseline in dict.fromkeys(i.baseline for i in intervals if i.comparison)
         ]
     columns += [Column("BLEU-4", 1, "higher"), Column("METEOR", 1, "higher"), Column("cosine to texts", 3, "higher")]
-    columns += [Column("R@1 %", 1, "higher"), Column("seconds", 0)]
+    columns += [Column("R@1 %", 1, "higher"), Column("parameters trained"), Column("seconds", 0)]
+    columns += [Column("captions/s", 0), Column("memory MB", 1)]
     for method in _methods(runs):
         row: dict = {"method": method}
         for decoding, name in names.items():
@@ -75,9 +107,24 @@ def results_table(runs: Sequence[MethodResult], intervals: Sequence[CiderInterva
         row |= {name: [run.result.metrics.get(name) for run in seeds] for name in ("BLEU-4", "METEOR")}
         row["cosine to texts"] = [gap and gap.paired_cosine for gap in gaps]
         row["R@1 %"] = [gap and 100 * gap.image_to_text_recall_at_1 for gap in gaps]
+        row |= {"class": _class(seeds[0], encoders), "parameters trained": seeds[0].trained_parameters}
         row["seconds"] = [run.total_seconds for run in seeds]
+        row["captions/s"] = [run.captions_per_second for run in seeds]
+        row["memory MB"] = None if (size := seeds[0].memory_bytes) is None else size / 1e6
         rows.append(row)
-    return Table(rows, columns, unranked=ORACLES)
+    known = [c for c in columns if c.name not in FACTS or any(_is_known(row[c.name]) for row in rows)]
+    return Table(rows, known, unranked=ORACLES)
+
+
+def _class(run: MethodResult, encoders: Collection[str | None]) -> str | None:
+    """The class of a run's method, with its encoder where those of the runs differ."""
+    if run.method_class is None or len(encoders) < 2:
+        return run.method_class
+    return f"{run.method_class} ({run.encoder_name})"
+
+
+def _is_known(value: Value) -> bool:
+    return value is not None and not (isinstance(value, list) and None in value)
 
 
 def interval_table(intervals: Sequence[CiderInterval], medium: Medium = "image") -> Table:

@@ -19,6 +19,7 @@ from embedding_space.media import NAMES
 from evaluation.reports.example import Example
 from evaluation.reports.forest import Forest
 from evaluation.reports.gallery import patch_layers, sorting
+from evaluation.reports.pair_matrix import PairMatrix
 from evaluation.reports.previews import sound_source, thumbnail
 from evaluation.table import Table
 
@@ -40,6 +41,7 @@ def write_report(
     configuration: str = "",
     picture_side: int = 320,
     versus: str | None = None,
+    pairs: Sequence[PairMatrix] = (),
 ) -> None:
     """Write the report to `path`, whole or not at all. A section without content is left out.
 
@@ -56,6 +58,7 @@ def write_report(
         configuration: text as it is, such as YAML.
         picture_side: the most pixels of a picture's longer side.
         versus: the second of the two methods at first.
+        pairs: differences between every two methods.
     """
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     page = render(
@@ -71,6 +74,7 @@ def write_report(
         gallery=f"{NAMES[examples[0].medium].capitalize() if examples else 'Pictures'} and captions",
         notes=notes,
         forests=forests,
+        pairs=pairs,
         warnings=warnings,
         configuration=configuration.strip(),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

@@ -15,6 +15,8 @@ class MethodResult:
 
     result: of the evaluation in the folder `evaluation`. total_seconds: of its trainings and of captioning.
     trained_as: the method whose training made its captioner, and training_device the device of that.
+    trained_parameters: of its trainings. memory_bytes: of the text memories that captioning reads.
+    method_class: what it has learned from and reads. encoder_name: of the embeddings of the images.
     tested_on: another data set than that of the training. share, percent: of the captions that it was trained on.
     """
 
@@ -27,6 +29,10 @@ class MethodResult:
     alignment: str | None = None
     trained_as: str | None = None
     training_device: str | None = None
+    trained_parameters: int | None = None
+    memory_bytes: int | None = None
+    method_class: str | None = None
+    encoder_name: str | None = None
     tested_on: str | None = None
     share: str | None = None
     percent: float | None = None
@@ -48,6 +54,12 @@ class MethodResult:
     def evaluated_on(self) -> str | None:
         """Name of the data set that was captioned."""
         return self.result.evaluated_on and self.result.evaluated_on.dataset
+
+    @property
+    def captions_per_second(self) -> float | None:
+        """Images captioned in a second, without loading the captioner; None where that was not measured."""
+        seconds = self.result.seconds and self.result.seconds.captioning
+        return self.result.images / seconds if seconds else None
 
     @property
     def cider(self) -> float | None:

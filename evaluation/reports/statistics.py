@@ -63,7 +63,7 @@ def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int
     Raises:
         ValueError: there is no seed or image, or a value is not finite.
     """
-    return _bootstrap(_checked("values", values).mean(axis=0), resamples, seed)[0]
+    return _bootstrap(checked_values("values", values).mean(axis=0), resamples, seed)[0]
 
 
 def paired_comparison(
@@ -74,7 +74,7 @@ def paired_comparison(
     Raises:
         ValueError: shapes differ, there is no seed or image, or a value is not finite.
     """
-    ours, baseline = _checked("ours", ours), _checked("baseline", baseline)
+    ours, baseline = checked_values("ours", ours), checked_values("baseline", baseline)
     if ours.shape != baseline.shape:
         raise ValueError(
             f"A paired comparison needs the same seeds and images on both sides, got {ours.shape} and {baseline.shape}"
@@ -82,16 +82,13 @@ def paired_comparison(
     differences = ours - baseline
     per_seed = differences.mean(axis=1)
     interval, means = _bootstrap(differences.mean(axis=0), resamples, seed)
-    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return PairedComparison(
         difference=interval.value,
         low=interval.low,
         high=interval.high,
-        # The sample itself counts as a resample, so that no finite number of them gives p = 0 (Davison and Hinkley
-        # 1997, section 4.2.3).
-        p_images=min(1.0, 2 * (beyond + 1) / (resamples + 1)),
+        p_images=p_of_draws(means),
         per_seed=per_seed.tolist(),
-        p_seeds=_t_test(per_seed),
+        p_seeds=t_test(per_seed),
     )
 
 
@@ -116,7 +113,18 @@ def _bootstrap(by_image: np.ndarray, resamples: int, seed: int) -> tuple[Interva
     return Interval(float(by_image.mean()), float(low), float(high)), result.bootstrap_distribution
 
 
-def _t_test(per_seed: np.ndarray) -> float | None:
+def p_of_draws(means: np.ndarray) -> float:
+    """Two-sided p of a difference from its means (R,) in bootstrap draws.
+
+    The sample itself counts as a resample, so that no finite number of them gives p = 0 (Davison and Hinkley 1997,
+    section 4.2.3).
+    """
+    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(means) + 1))
+
+
+def t_test(per_seed: np.ndarray) -> float | None:
+    """Two-sided p of a paired t-test over the differences (S,) of the seeds; None for one seed."""
     if len(per_seed) < 2:
         return None
     if np.ptp(per_seed) == 0:  # no spread: scipy would divide by it
@@ -125,7 +133,8 @@ def _t_test(per_seed: np.ndarray) -> float | None:
     return float(result.pvalue)
 
 
-def _checked(name: str, values: np.ndarray) -> np.ndarray:
+def checked_values(name: str, values: np.ndarray) -> np.ndarray:
+    """The values (S, N) in double precision. Raises ValueError when there are none, or one is not finite."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"{name} must be (seeds, images) with at least one of each, got {values.shape}")

@@ -56,10 +56,12 @@ def test_agreement_is_that_of_a_slow_reference():
     assert fast[4, 2] == pytest.approx(1) and not fast[2].any() and not fast[3].any()
 
 
-def test_scores_are_expected_agreements_over_the_nearest_captions():
+@pytest.mark.parametrize("half", [False, True])
+def test_scores_are_expected_agreements_over_the_nearest_captions_in_any_precision(half):
     images = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
     hypotheses = [f"a {thing} runs on the {place}" for thing in ("dog", "cat", "red") for place in ("grass", "mat")]
-    scores = Consensus(memory(), images, count=3, temperature=0.1).scores(hypotheses, 0, 2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):  # as while the captioner writes
+        scores = Consensus(memory(), images, count=3, temperature=0.1).scores(hypotheses, 0, 2)
     cosines = F.normalize(images, dim=-1) @ memory().rows.T
     for row in range(3):
         top = cosines[row].topk(3)

@@ -76,6 +76,7 @@ def test_training_lowers_the_loss_and_leaves_a_finished_folder(tmp_path):
     assert curve[-1] < curve[0] / 5
     summary = json.loads((tmp_path / "finished.json").read_text())
     assert summary["steps"] == 200 and summary["samples"] == 1600 and summary["seconds"] > 0
+    assert summary["trained_parameters"] == 5 * 16 + 16 + 16 + 1
     assert not (tmp_path / "resume.pt").exists()
 
 

@@ -19,9 +19,10 @@ from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
 from evaluation.captions.patch_selection import PatchSelection, write_selections
 from evaluation.captions.prediction_files import write_predictions
+from evaluation.captions.result import Seconds
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
 from evaluation.reports.comparison_result import ComparisonResult
-from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings
+from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings, pairwise_ciders, results_table
 from evaluation.reports.forest import Estimate, Forest
 from evaluation.reports.gallery import chosen_rows, gallery_examples
 from evaluation.reports.html import TEMPLATES, render
@@ -84,6 +85,49 @@ def test_a_comparison_becomes_json_markdown_latex_and_one_page(comparison, tmp_p
     scores = [json.loads(values) for values in re.findall(r'data-scores="(.*?)"', page)]
     for row, values in zip(chosen_rows(np.array([[0] * 6, range(6)]), 6, 4), scores, strict=True):
         assert values == [0, pytest.approx(10 * row)]
+
+
+def test_the_page_compares_every_two_methods_also_of_an_older_comparison(comparison, tmp_path):
+    tests = pairwise_ciders(comparison.runs)
+    assert [(test.method, test.other) for test in tests] == [METHODS]  # not the oracle, of another scale
+    older = write_comparison(tmp_path / "older", comparison, pictures=0, picture_side=100)
+    write_comparison(tmp_path / "new", replace(comparison, pairwise=tests), pictures=0, picture_side=100)
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("older", "new")]
+    for page in pages:
+        assert page.count('<table class="pairs">') == 1 and page.count('title="c1 less c&lt;3&gt; -25.0') == 2
+    assert pages[0] == pages[1] and older
+    assert "- greedy: c1 less c<3> -25.0" in (tmp_path / "new/table.md").read_text()
+    written = json.loads((tmp_path / "new/results.json").read_text())["pairwise"]
+    assert written == json.loads(json.dumps([test.to_json() for test in tests]))
+
+
+def test_the_table_has_the_facts_that_some_run_has(comparison):
+    names = [column.name for column in results_table(comparison.runs).header()]
+    assert not {"class", "parameters trained", "captions/s", "memory MB"} & set(names)
+    facts = {
+        "trained_parameters": 1200,
+        "memory_bytes": 2_500_000,
+        "method_class": "text only",
+        "encoder_name": "small",
+    }
+    runs = [
+        replace(run, **facts, result=replace(run.result, seconds=Seconds(captioning=0.5)))
+        if run.method == "c1"
+        else run
+        for run in comparison.runs
+    ]
+    assert [MethodResult.from_json(json.loads(json.dumps(run.to_json()))) for run in runs] == runs
+    table = results_table(runs)
+    header = [column.name for column in table.header()]
+    first, second, _ = (dict(zip(header, row, strict=True)) for row in table.cells())
+    shown = {name: first[name].text for name in ("class", "parameters trained", "captions/s", "memory MB")}
+    assert shown == {
+        "class": "text only",
+        "parameters trained": "1200",
+        "captions/s": "12 ± 0",
+        "memory MB": "2.5",
+    }
+    assert second["class"].text == second["memory MB"].text == "–"
 
 
 def test_a_page_without_pictures_has_no_script(comparison, tmp_path):

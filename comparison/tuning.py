@@ -1,0 +1,149 @@
+"""The same tuning for all methods: tries of each are scored on another split, and the best one's settings are used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from omegaconf import DictConfig
+
+from common.config import compose_config
+from common.plain import plain
+from comparison.methods import Method
+from comparison.runs import MethodRuns
+from embedding_space.store import EmbeddingStore
+from evaluation.captions.scoring_options import split_references
+from evaluation.reports.method_result import MethodResult
+from evaluation.reports.tries import TryResult
+from image_captioning.generation import Decoding
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tries of some methods.
+
+    tries: {method: its tries, each a variant of the method with overrides of its captioner's training}.
+    overrides: {try: its overrides}. runs: of all tries, on the split that chooses. seed: of all tries.
+    """
+
+    tries: Mapping[str, Sequence[Method]]
+    overrides: Mapping[str, Sequence[str]]
+    runs: MethodRuns
+    seed: int
+
+    @classmethod
+    def of(cls, config: DictConfig, method_runs: MethodRuns) -> Tuning:
+        """The tuning that `configs/compare_methods.yaml` describes.
+
+        Raises:
+            ValueError: an unknown method, no list of lists of overrides, the split that is reported or more than one,
+                two tries that are the same, or what `MethodRuns.check` refuses.
+        """
+        options = plain(config)
+        of_methods, split, seed = options["tries"], options["tune_split"], options["tune_seed"]
+        methods = {method.name: method for method in method_runs.methods if method.name in options["methods"]}
+        tries, overrides = {}, {}
+        for name, lists in of_methods.items():
+            if name not in methods:
+                raise ValueError(f"tries.{name} is of none of methods={list(methods)}: add it there, or leave it out")
+            if not _are_lists(lists):
+                raise ValueError(
+                    f"tries.{name}={lists!r} must be a list of lists of overrides of the captioner's training, such as "
+                    "[[alignment.noise_std=0.04], [alignment.noise_std=0.08]]"
+                )
+            variants = [_try(methods[name], part) for part in lists]
+            tries[name] = variants
+            overrides |= {variant.name: part for variant, part in zip(variants, lists, strict=True)}
+        if not isinstance(split, str):
+            raise ValueError(f"tune_split={split!r} must be one split, on which all tries of all methods are scored")
+        if tries and split == config.split:
+            raise ValueError(
+                f"tune_split={split} is the split that is reported (split): choose settings on another one, such as val"
+            )
+        decoding = compose_config("eval_coco", f"decoding={options['tune_decoding']}").decoding
+        runs = replace(
+            method_runs,
+            methods=[variant for variants in tries.values() for variant in variants],
+            decodings={options["tune_decoding"]: Decoding(**decoding)},
+            split=split,
+            scoring=replace(method_runs.scoring, metrics=("CIDEr",)),
+        )
+        tuning = cls(tries, overrides, runs, seed)
+        if tries:
+            tuning.check()
+        return tuning
+
+    def check(self) -> None:
+        """Refuse what would fail only after hours. Raises ValueError."""
+        split_references(EmbeddingStore(self.runs.store), self.runs.split)
+        for method, variants in self.tries.items():
+            settings: dict[str, Method] = {}
+            for variant in variants:
+                first = settings.setdefault(self.runs.settings(variant, self.seed), variant)
+                if first is not variant:
+                    one, other = (self.overrides[each.name] for each in (first, variant))
+                    raise ValueError(f"tries.{method} has {one} and {other}, which are the same: leave one of them out")
+        self.runs.check([self.seed])
+
+    def untried(self, methods: Sequence[Method]) -> list[Method]:
+        """The methods whose settings are known before any try."""
+        return [method for method in methods if method.trained not in self.tries]
+
+    def run(self, methods: Sequence[Method]) -> tuple[list[Method], list[TryResult]]:
+        """Train and score all tries; returns the methods with the best try's overrides, and what all came to.
+
+        Raises:
+            ValueError: CIDEr could not run.
+        """
+        scored = {run.method: run for run in self.runs.run([self.seed])} if self.tries else {}
+        if self.tries:
+            print(f"Tries on {self.runs.split}: {len(scored)}", flush=True)
+        best = {
+            name: max(variants, key=lambda variant: _cider(scored[variant.name]))
+            for name, variants in self.tries.items()
+        }
+        results = [
+            TryResult(
+                method=name,
+                overrides=list(self.overrides[variant.name]),
+                cider=_cider(scored[variant.name]),
+                used=variant is best[name],
+                evaluation=scored[variant.name].evaluation,
+            )
+            for name, variants in self.tries.items()
+            for variant in variants
+        ]
+        return [self._tuned(method, best) for method in methods], results
+
+    def _tuned(self, method: Method, best: Mapping[str, Method]) -> Method:
+        """A method with the overrides of the best try, and so an oracle that reads with its captioner."""
+        if method.trained not in best:
+            return method
+        selected = len(self.tries[method.trained]) > 1
+        return replace(method, overrides=best[method.trained].overrides, selected=selected)
+
+
+def _are_lists(lists: object) -> bool:
+    """Whether these are lists of words, one at least."""
+    if not isinstance(lists, list) or not lists:
+        return False
+    return all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in lists)
+
+
+def _try(method: Method, overrides: Sequence[str]) -> Method:
+    """A variant of a method, called by its overrides, so that a run folder is that of the same try in any list."""
+    stage = method.captioner
+    called = re.sub(r"[^\w.-]+", "-", "_".join(overrides)) or "as_configured"
+    name = f"{method.name}_{called}"
+    together = {**method.overrides, stage: (*method.overrides.get(stage, ()), *overrides)}
+    return replace(method, name=name, trained=name, overrides=together)
+
+
+def _cider(run: MethodResult) -> float:
+    if run.cider is None:
+        raise ValueError(
+            f"CIDEr of the try {run.method} could not run ({run.result.unavailable.get('CIDEr')}), so that no settings "
+            "can be chosen by it"
+        )
+    return run.cider
