@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -159,7 +159,10 @@ class MethodRuns:
         reads = (method.caption_from, method.selected, store.manifest.medium)
         for label, decoding in self.decodings.items():
             folder = self.evaluation_dir(method, seed, label)
-            result = evaluate_captioner(captioner, inputs, folder, decoding, self.scoring, existing="reuse")
+            read = inputs
+            if self.test_store and decoding.consensus_weight:  # the captions near an image are those of the training
+                read = replace(inputs, training_store=self.store)
+            result = evaluate_captioner(captioner, read, folder, decoding, self.scoring, existing="reuse")
             captioning_seconds = (result.seconds and result.seconds.captioning) or 0.0
             yield MethodResult(
                 result=result,
