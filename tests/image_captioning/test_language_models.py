@@ -190,6 +190,23 @@ def test_half_precision_of_the_decoder_leaves_adapters_and_mapper_in_full(write_
     assert len(captioner.caption_images(rows(2), Decoding("beam"), progress=False)) == 2
 
 
+def test_small_changes_by_adapters_are_merged_in_full_precision():
+    pytest.importorskip("peft")
+    decoder = {"model_type": "llama", **WIDE, "vocab_size": 40, "pad_token_id": 0, "dtype": "bf16"}
+    lora = {"rank": 2, "target_modules": ["q_proj"]}
+    captioner = Captioner(8, {"kind": "linear"}, decoder, [{"step": "Normalize"}], {}, lora=lora)
+    captioner.tokenizer = PreTrainedTokenizerFast(tokenizer_object=train_bytes())
+    layer = captioner.decoder.model.layers[0].self_attn.q_proj
+    torch.nn.init.constant_(layer.base_layer.weight, 1.0)
+    torch.nn.init.normal_(layer.lora_B["default"].weight, std=1e-4)
+    whole = captioner.whole().decoder
+    assert {weights.dtype for weights in whole.parameters()} == {torch.float32}
+    change = layer.get_delta_weight("default")
+    assert 0 < change.abs().max() < 2**-9  # half of what bfloat16 can add to 1
+    merged = whole.model.layers[0].self_attn.q_proj.weight
+    torch.testing.assert_close(merged - 1, change, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_decoder_from_scratch_is_trained_whole(kind, config, tmp_path):
     options = ",".join(f"{name}: {str(value).lower()}" for name, value in FAMILIES[kind].items())
