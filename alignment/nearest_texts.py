@@ -20,7 +20,8 @@ class NearestTexts(RowMemory):
     """Replace rows by the mean of the training texts nearest to them, as unit rows; a text never sees itself.
 
     A decoder trains on means of *other* texts, as it will read them for images: there is no gap between the two. A copy
-    of a text, of a cosine above `COPY`, counts as the text itself.
+    of a text, of a cosine above `COPY`, counts as the text itself. A text of which the memory has copies alone stays as
+    it is.
 
     - Knight (arXiv 2301.12739): the 5 nearest.
     - IFCap's image-like retrieval (arXiv 2409.18046): the 5 nearest to the text with noise, since an image is not as
@@ -62,15 +63,18 @@ class NearestTexts(RowMemory):
         return self._means(rows)
 
     def _means(self, queries: Tensor, itself: Tensor | None = None) -> Tensor:
-        """(B, D) unit rows; of `itself` (B, D), no copy is among a query's neighbors."""
+        """(B, D) unit rows; of `itself` (B, D), no copy is among a query's neighbors, and it is what a row without
+        neighbors gets."""
         means = torch.empty_like(queries)
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
             similarity = queries[part] @ self.memory.T  # (b, M)
             if itself is not None:
-                copies = similarity if itself is queries else itself[part] @ self.memory.T
-                similarity = similarity.masked_fill(copies > COPY, -torch.inf)
-            means[part] = self._weighted_mean(similarity)
+                copies = (similarity if itself is queries else itself[part] @ self.memory.T) > COPY  # (b, M)
+                mean = self._weighted_mean(similarity.masked_fill(copies, -torch.inf))
+                means[part] = torch.where(copies.all(dim=-1, keepdim=True), itself[part], mean)
+            else:
+                means[part] = self._weighted_mean(similarity)
         return F.normalize(means, dim=-1)
 
     def _weighted_mean(self, similarity: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -77,8 +78,7 @@ class Realign(Step):
         step.inference_mean.copy_(other_mean)
         step.factor.copy_(_factor(scale, variance, other_variance))
         if correct_drift:
-            sums = [F.normalize(step._moved(part), dim=-1).double().sum(dim=0) for part in _unit_parts(rows)]
-            step.drifted_mean.copy_(torch.stack(sums).sum(dim=0) / len(rows))
+            step.drifted_mean.copy_(_mean(F.normalize(step._moved(part), dim=-1) for part in _unit_parts(rows)))
         return step
 
 
@@ -95,16 +95,23 @@ def _training_split(store: EmbeddingStore, side: Side) -> Tensor:
     return (store.training_rows if side == "training" else store.inference_rows)(split, torch.float16)
 
 
-def _unit_parts(rows: Tensor) -> list[Tensor]:
-    """`rows` in parts, as float32 rows of unit length."""
-    return [F.normalize(part.float(), dim=-1) for part in rows.split(ROWS_AT_ONCE)]
+def _unit_parts(rows: Tensor) -> Iterator[Tensor]:
+    """`rows` in parts, as float32 rows of unit length, one part in memory at a time."""
+    return (F.normalize(part.float(), dim=-1) for part in rows.split(ROWS_AT_ONCE))
+
+
+def _mean(parts: Iterable[Tensor]) -> Tensor:
+    """(D,) the mean of all rows of the parts, summed in float64."""
+    count, total = 0, torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        count, total = count + len(part), total + part.sum(dim=0, dtype=torch.float64)
+    return total / count
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The mean (D,) and variance per dimension (D,) of the rows at unit length, in float64."""
-    parts = [part.double() for part in _unit_parts(rows)]
-    mean = torch.stack([part.sum(dim=0) for part in parts]).sum(dim=0) / len(rows)
-    return mean, torch.stack([(part - mean).square().sum(dim=0) for part in parts]).sum(dim=0) / len(rows)
+    mean = _mean(_unit_parts(rows))
+    return mean, _mean((part - mean).square() for part in _unit_parts(rows))
 
 
 def _factor(scale: Scale, variance: Tensor, other_variance: Tensor) -> Tensor:

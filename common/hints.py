@@ -36,7 +36,9 @@ def with_hint(error: BaseException) -> str:
 def _hint(error: NeedsTables | NeedsEmbeddings | NeedsTraining | MissingFolder) -> str | None:
     if isinstance(error, MissingFolder):
         known = _config("decoder", error.folder.name)
-        return f"run python scripts/download.py decoder={known['config']}" if known else None
+        if known is None or not _is_pretrained(known["config"]):
+            return None
+        return f"run python scripts/download.py decoder={known['config']}"
     if isinstance(error, NeedsTraining):
         options = error.options or TRAINING_OPTIONS.get(error.stage, "dataset=...")
         return f"run python -m {error.stage}.train {options}"
@@ -105,6 +107,14 @@ def _placed(root: Path, choice: str) -> str:
         + (f" dataset.name={shlex.quote(root.name)}" if named else "")
         + ("" if root.resolve() == usual.resolve() else f" dataset.root={shlex.quote(str(root))}")
     )
+
+
+def _is_pretrained(decoder: str) -> bool:
+    """Whether configs/decoder/<decoder>.yaml, or the config that it is based on, names a pretrained model."""
+    content = plain(OmegaConf.load(CONFIGS / "decoder" / f"{decoder}.yaml"), resolve=False)
+    if "pretrained" in content:
+        return content["pretrained"] not in (None, "???")
+    return any(_is_pretrained(base) for base in content.get("defaults", []) if base != "_self_")
 
 
 def _config(group: str, name: str) -> dict[str, str] | None:

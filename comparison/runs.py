@@ -102,6 +102,8 @@ class MethodRuns:
         for entry in (entry for method in self.methods for entry in self._steps(method, seed)):
             if entry.get("estimate") and (estimate := EstimateOptions(**entry["estimate"])).data == "pairs":
                 splits.add(estimate.split)
+            if entry.get("covariance") == "pairs":
+                splits.add(entry.get("covariance_split", "val"))
         return sorted(splits)
 
     def plan(self, seeds: Sequence[int]) -> list[Stage]:

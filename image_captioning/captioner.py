@@ -175,18 +175,27 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         return captioner
 
     def whole(self) -> Captioner:
-        """A captioner that writes the same and needs no other model: adapters are merged, and the base is copied."""
+        """A captioner that writes the same and needs no other model: adapters are merged, and the base is copied.
+
+        A decoder with merged adapters is in float32, whatever `decoder.dtype` is, since half precision would lose them.
+        """
         if self.base is None and self.lora is None:
             return self
-        captioner = self._like(self.alignment)
+        decoder = self.decoder_options if self.lora is None else {**self.decoder_options, "dtype": "fp32"}
+        captioner = self._like(self.alignment, decoder=decoder)
         load_plain(captioner.decoder, merged_weights(self.decoder))
         return captioner.to(self.device).train(self.training)
 
-    def _like(self, alignment: Alignment, base: dict | None = None, lora: dict | None = None) -> Captioner:
-        """A captioner with this one's mapper and tokenizer, and a new decoder of the same architecture."""
+    def _like(
+        self, alignment: Alignment, base: dict | None = None, lora: dict | None = None, decoder: dict | None = None
+    ) -> Captioner:
+        """A captioner with this one's mapper and tokenizer, and a new decoder of the same architecture.
+
+        decoder: options that take the place of this one's, such as another dtype.
+        """
         described = (alignment.options(), self.encoder_description, self.provenance, base, lora)
         parts = self.parts and self.parts.options()
-        captioner = Captioner(self.dim, self.mapper_options, self.decoder_options, *described, parts)
+        captioner = Captioner(self.dim, self.mapper_options, decoder or self.decoder_options, *described, parts)
         captioner.mapper, captioner.alignment, captioner.parts = self.mapper, alignment, self.parts
         captioner.tokenizer, captioner.folder = self.tokenizer, self.folder
         return captioner

@@ -24,7 +24,7 @@ from transformers import (
 
 from common.checks import Count, NotNegative, Positive, Whole, checked_dataclass
 from common.randomness import mixed_seed
-from image_captioning.language_models import positions
+from image_captioning.language_models import cache_argument, positions
 
 # The options that each strategy has beside the common ones, with their defaults.
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -259,7 +259,7 @@ def _greedy_search(
     tokens = torch.full((len(prefix), max_new_tokens), end, device=prefix.device)  # (B, T)
     rows = torch.arange(len(prefix), device=prefix.device)  # of the unfinished captions
     cache, inputs = _new_cache(encoded), prefix
-    name, embed = _cache_argument(model), model.get_input_embeddings()
+    name, embed = cache_argument(model), model.get_input_embeddings()
     last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     for place in range(max_new_tokens):
         beside = {} if encoded is None else encoded.arguments()
@@ -298,11 +298,6 @@ def _new_cache(encoded: EncodedImages | None) -> DynamicCache | EncoderDecoderCa
     return DynamicCache() if encoded is None else _ImageCache(DynamicCache(), DynamicCache())
 
 
-def _cache_argument(model: PreTrainedModel) -> str:
-    """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
-    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
-
-
 @torch.no_grad()
 def beam_hypotheses(
     model: PreTrainedModel,
@@ -337,7 +332,7 @@ def beam_hypotheses(
     with warnings.catch_warnings():
         # Penalties depend on the caption only, not on the prefix, as we document.
         warnings.filterwarnings("ignore", message="Passing `.*` with `inputs_embeds`")
-        beside = {} if encoded is None else {**encoded.arguments(), _cache_argument(model): _new_cache(encoded)}
+        beside = {} if encoded is None else {**encoded.arguments(), cache_argument(model): _new_cache(encoded)}
         there = torch.ones(prefix.shape[:2], dtype=torch.bool, device=prefix.device) if mask is None else mask
         output: Any = model.generate(  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
             inputs_embeds=prefix,

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from sys import maxsize
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from common.characters import one_line
@@ -27,6 +28,7 @@ GENERIC = {*PretrainedConfig().to_dict(), "use_cache"} - {
 ROTARY = ("rope_theta", "rope_scaling")  # names that transformers < 5 has for parts of rope_parameters
 # They would choose code: of a download, of the Hub's kernels, or of a quantizer.
 CODE = {"auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "quantization_config"}
+CACHE_TOLERANCE = 1e-3  # of logits, relative: rounding in float32 makes 1e-6, a cache that is not read 1e-2
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
 
 
@@ -128,23 +130,54 @@ def describe(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def check_causal(model: PreTrainedModel) -> None:
-    """Raise ValueError for a model whose first word depends on later ones, or that cannot continue embeddings."""
-    embedding: Any = model.get_input_embeddings()
-    rows = torch.randn(1, 3, embedding.embedding_dim, generator=torch.Generator().manual_seed(0)).to(model.dtype)
-    rows.requires_grad_()
-    training, kind = model.training, model.config.model_type
+    """Raise ValueError for a model that cannot continue embeddings, whose first word depends on later ones, that gives
+    more logits than it is asked for, or that writes otherwise with a cache than without, as models without keys and
+    values do."""
+    training, dtypes = model.training, [weights.dtype for weights in model.parameters()]
     model.eval()
+    for weights in model.parameters():  # in half precision, rounding would look like another cache
+        weights.data = weights.data.float()
+    try:
+        _check_steps(model)
+    finally:
+        model.train(training)
+        for weights, dtype in zip(model.parameters(), dtypes, strict=True):
+            weights.data = weights.data.to(dtype)
+
+
+def _check_steps(model: PreTrainedModel) -> None:
+    """`check_causal` of a model in float32 whose dropout is off."""
+    embedding: Any = model.get_input_embeddings()
+    rows = torch.randn(1, 3, embedding.embedding_dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    kind, other = model.config.model_type, "name another model, such as a gpt2, llama or qwen3"
     try:
         logits = model(inputs_embeds=rows, use_cache=False, logits_to_keep=3).logits  # (1, 3, V)
     except Exception as error:
-        raise ValueError(f"a {kind} cannot continue embeddings ({one_line(error)}): name another model") from error
-    model.train(training)
-    gradient = torch.autograd.grad(logits[0, 0].float().sum(), rows)[0]  # (1, 3, W); half precision may overflow
-    if gradient[:, 1:].nan_to_num().any():
+        raise ValueError(f"a {kind} cannot continue embeddings ({one_line(error)}): {other}") from error
+    gradient = torch.autograd.grad(logits[0, 0].sum(), rows)[0]  # (1, 3, W)
+    if gradient[:, 1:].any():
         raise ValueError(
             f"it is a {kind} whose words depend on those after them, and so is no causal language model: name one "
             "that writes from left to right"
         )
+    cache = {cache_argument(model): DynamicCache()}  # as captions are written
+    try:
+        with torch.no_grad():
+            first, second = (  # (1, 1, V) each
+                model(inputs_embeds=part, use_cache=True, logits_to_keep=1, **cache).logits
+                for part in rows.split([2, 1], dim=1)
+            )
+    except Exception as error:
+        raise ValueError(f"a {kind} cannot go on from a cache ({one_line(error)}): {other}") from error
+    if first.shape[1] != 1:
+        raise ValueError(f"a {kind} gives logits of {first.shape[1]} words where those of 1 are asked for: {other}")
+    if (second[0, 0] - logits[0, 2]).norm() > CACHE_TOLERANCE * logits[0, 2].norm():
+        raise ValueError(f"a {kind} writes otherwise with its cache than without: {other}")
+
+
+def cache_argument(model: PreTrainedModel) -> str:
+    """The cache's name: `past_key_values` in older versions of transformers, `cache` in newer ones."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 def positions(model: PreTrainedModel) -> int:

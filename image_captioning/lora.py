@@ -57,12 +57,15 @@ def add_lora(
 
 
 def merged_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of the same model without adapters, with each adapter's product added to its layer's weights."""
+    """The state dict of the same model without adapters, with each adapter's product added to its layer's weights.
+
+    The sums are in float32: half precision would round most of a small product away.
+    """
     weights = {name.replace(WRAPPED, "."): value for name, value in model.state_dict().items() if ADAPTER not in name}
     for name, layer in model.named_modules():
         if hasattr(layer, "get_delta_weight"):
             change = layer.get_delta_weight("default")  # pyright: ignore[reportCallIssue]
-            weights[f"{name}.weight"] = weights[f"{name}.weight"] + change.to(weights[f"{name}.weight"].dtype)
+            weights[f"{name}.weight"] = weights[f"{name}.weight"].float() + change.float()
     return weights
 
 

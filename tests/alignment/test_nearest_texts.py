@@ -72,6 +72,16 @@ def test_no_text_is_among_its_neighbors_nor_is_a_copy_of_it():
     )
 
 
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_a_text_of_which_the_memory_has_copies_alone_stays_as_it_is(options):
+    step = NearestTexts(**options, rows=3, dim=3)
+    middle, left, right = F.normalize(torch.tensor([[1.0, 0, 0], [1.0, 0.04, 0], [1.0, -0.04, 0]]), dim=-1)
+    step.memory.copy_(torch.stack([left, middle, right]))
+    assert left @ right < COPY < middle @ left  # so that the others have another text
+    rows = step.training_side(torch.stack([left, middle]), seeded())
+    torch.testing.assert_close(rows, torch.stack([right, middle]))
+
+
 def test_images_are_projected_as_by_decaps_memory_where_all_texts_are_averaged(make_store):
     store = make_store()
     both = chain_of(store, neighbors=None, temperature=0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +59,24 @@ def test_realign_is_the_papers_equations_row_by_row(make_store):
     assert distances[0] < distances[1] < distances[2]
     plain = chain.inference_side(store.images("test"))
     torch.testing.assert_close(plain, F.normalize(store.images("test"), dim=-1))
+
+
+def test_statistics_are_of_parts_of_which_few_are_in_memory(make_store, monkeypatch):
+    store, living, most = make_store(), weakref.WeakSet(), []
+    at_once, normalize = chain_of(store).state_dict(), F.normalize
+
+    def followed(rows, **options):
+        unit = normalize(rows, **options)
+        living.add(unit)
+        most.append(len(living))
+        return unit
+
+    monkeypatch.setattr("alignment.realign.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(F, "normalize", followed)
+    in_parts = chain_of(store).state_dict()
+    assert len(most) > 20 and max(most) <= 4
+    for name, values in at_once.items():
+        torch.testing.assert_close(in_parts[name], values, atol=1e-6, rtol=0)
 
 
 def test_it_comes_back_from_a_checkpoint_and_reads_no_pairs(make_store):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.cli import fail
-from common.errors import MissingModel, NeedsEmbeddings, NeedsTables
+from common.errors import MissingFolder, MissingModel, NeedsEmbeddings, NeedsTables
 from common.hints import with_hint
 from common.processes import Processes
 from embedding_space.errors import MissingPatches, MissingStore, MissingTables
@@ -46,6 +46,17 @@ def test_the_command_line_adds_the_command_that_helps(error, hint, capsys, monke
 
 def test_an_error_without_a_hint_is_as_it_is():
     assert with_hint(ValueError("bad")) == "bad"
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gpt2", "viecap"])
+def test_a_missing_folder_of_a_pretrained_decoder_is_fetched(name):
+    assert with_hint(MissingFolder(Path("decoders") / name)).endswith(f"run python scripts/download.py decoder={name}")
+
+
+@pytest.mark.parametrize("name", ["demo", "photos", "decap", "pcm_net", "causal_lm", "nothing"])
+def test_there_is_nothing_to_fetch_for_a_decoder_from_scratch(name):
+    error = MissingFolder(Path("decoders") / name)
+    assert with_hint(error) == str(error)
 
 
 def test_the_other_processes_are_told_with_the_hint(monkeypatch, capsys):

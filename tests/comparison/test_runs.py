@@ -13,6 +13,10 @@ from comparison.runs import MethodRuns
 from evaluation.captions.scoring_options import Scoring
 
 FROM_PAIRS = {"alignment": "c3_auto", "captioner": ["alignment.estimate.data=pairs", "alignment.estimate.split=chosen"]}
+COVARIANCE_OF_PAIRS = {
+    "alignment": "gaussian_full",
+    "captioner": ["alignment.covariance=pairs", "alignment.covariance_split=chosen"],
+}
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,8 @@ FROM_PAIRS = {"alignment": "c3_auto", "captioner": ["alignment.estimate.data=pai
         (["diffusion_bridge"], {"ddpm": ["validation_split=other"]}, ["corpus", "other", "test", "val"]),
         (["c3_auto"], {}, ["corpus", "test", "val"]),
         (["from_pairs"], {}, ["chosen", "corpus", "test", "val"]),
+        (["covariance_of_pairs"], {}, ["chosen", "corpus", "test", "val"]),
+        (["gaussian_full"], {}, ["corpus", "test", "val"]),
     ],
 )
 @pytest.mark.parametrize("oracles", [[], ["oracle_pairs"]])
@@ -31,7 +37,7 @@ def test_the_texts_of_pairs_are_not_read_and_those_of_validations_are(tmp_path, 
         name="tiny",
         runs_dir=str(tmp_path),
         store=Path("data/tiny/words"),
-        methods=find_methods(methods, oracles, {"from_pairs": FROM_PAIRS}),
+        methods=find_methods(methods, oracles, {"from_pairs": FROM_PAIRS, "covariance_of_pairs": COVARIANCE_OF_PAIRS}),
         decodings={},
         split="test",
         scoring=Scoring(("CIDEr",), str(tmp_path)),

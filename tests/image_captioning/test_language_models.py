@@ -19,7 +19,7 @@ from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
 from image_captioning.data import CaptionTokens
 from image_captioning.generation import Decoding, generate
-from image_captioning.language_models import describe, make_language_model, positions
+from image_captioning.language_models import check_causal, describe, make_language_model, positions
 from image_captioning.tokenizer import load_tokenizer
 from image_captioning.training_run import train
 
@@ -190,6 +190,23 @@ def test_half_precision_of_the_decoder_leaves_adapters_and_mapper_in_full(write_
     assert len(captioner.caption_images(rows(2), Decoding("beam"), progress=False)) == 2
 
 
+def test_small_changes_by_adapters_are_merged_in_full_precision():
+    pytest.importorskip("peft")
+    decoder = {"model_type": "llama", **WIDE, "vocab_size": 40, "pad_token_id": 0, "dtype": "bf16"}
+    lora = {"rank": 2, "target_modules": ["q_proj"]}
+    captioner = Captioner(8, {"kind": "linear"}, decoder, [{"step": "Normalize"}], {}, lora=lora)
+    captioner.tokenizer = PreTrainedTokenizerFast(tokenizer_object=train_bytes())
+    layer = captioner.decoder.model.layers[0].self_attn.q_proj
+    torch.nn.init.constant_(layer.base_layer.weight, 1.0)
+    torch.nn.init.normal_(layer.lora_B["default"].weight, std=1e-4)
+    whole = captioner.whole().decoder
+    assert {weights.dtype for weights in whole.parameters()} == {torch.float32}
+    change = layer.get_delta_weight("default")
+    assert 0 < change.abs().max() < 2**-9  # half of what bfloat16 can add to 1
+    merged = whole.model.layers[0].self_attn.q_proj.weight
+    torch.testing.assert_close(merged - 1, change, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_decoder_from_scratch_is_trained_whole(kind, config, tmp_path):
     options = ",".join(f"{name}: {str(value).lower()}" for name, value in FAMILIES[kind].items())
@@ -280,6 +297,61 @@ def test_models_that_do_not_write_from_left_to_right_are_refused(write_decoder, 
     (tmp_path / "gpt2" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"gpt2.*cannot be loaded \(option decoder\.pretrained\)"):
         build(pretrained=str(tmp_path / "gpt2"))
+
+
+HEADS = {name: value for name, value in WIDE.items() if name not in ("head_dim", "num_key_value_heads")}
+CHECKED = {
+    **FAMILIES,
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "opt": {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 48, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "max_position_embeddings": 64},
+    "gpt_neox": HEADS,
+    "gemma2": WIDE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", CHECKED)
+def test_models_that_write_the_same_with_a_cache_pass_and_stay_as_they_are(kind, dtype):
+    options = {"model_type": kind, **CHECKED[kind], "vocab_size": 40, "pad_token_id": 0, "dtype": dtype}
+    model = make_language_model(options)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    check_causal(model)
+    after = model.state_dict()
+    assert model.training and {name: values.dtype for name, values in after.items()} == {
+        name: values.dtype for name, values in before.items()
+    }
+    assert all(torch.equal(after[name], values) for name, values in before.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("rwkv", {"hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}, "a rwkv writes otherwise"),
+        ("openai-gpt", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "a openai-gpt writes otherwise"),
+        ("recurrent_gemma", {**HEADS, "num_hidden_layers": 3, "num_key_value_heads": 1}, "gemma writes otherwise"),
+        ("mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}, "a mamba cannot go on from a cache"),
+        ("xlstm", {"hidden_size": 64, "num_blocks": 2, "num_heads": 4}, "a xlstm .*: name another model"),
+    ],
+)
+def test_models_that_write_otherwise_with_a_cache_are_refused(kind, options, message):
+    options = {name: value for name, value in options.items() if name != "max_position_embeddings"}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options, vocab_size=40))
+    with pytest.raises(ValueError, match=message):
+        check_causal(model)
+
+
+def test_a_model_that_gives_more_logits_than_asked_for_is_refused(monkeypatch):
+    model = make_language_model({"model_type": "llama", **WIDE, "vocab_size": 40, "pad_token_id": 0})
+    forward = model.forward
+
+    def all_logits(cache=None, logits_to_keep=0, **inputs):
+        return forward(cache=cache, **inputs)
+
+    monkeypatch.setattr(model, "forward", all_logits)
+    with pytest.raises(ValueError, match="a llama gives logits of 2 words where those of 1 are asked for"):
+        check_causal(model)
 
 
 @pytest.mark.parametrize(
