@@ -45,7 +45,7 @@ TINY = [
     *("ddpm.workers=0", "captioner.workers=0"),
     "captions.overrides=" + str([*DECODER, "+decoder.config.initializer_range=0.2"]),
     f"pcm_net.overrides={PCM_NET}",
-    *("pcm_net.dim=8", "pcm_net.patches=4", "pcm_net.patch_width=6", "image_captioning.concepts=5", "pcm_net.words=60"),
+    *("pcm_net.dim=8", "pcm_net.patches=4", "pcm_net.patch_width=6", "pcm_net.concepts=5", "pcm_net.words=60"),
     *("pcm_net.captions=9", "pcm_net.batch_size=4", "pcm_net.warmup=1", "pcm_net.steps=2", "pcm_net.workers=0"),
     *("pcm_net.rows=5", "pcm_net.caption_batch_size=3", "pcm_net.rows_single=3"),
     "drawing.overrides=['size=16','network.channels=[16,32]','network.layers=1','network.head_channels=16']",
