@@ -221,7 +221,8 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         """Captions of raw image embeddings (N, D): `caption` of their aligned rows, and of what its parts read of them.
 
         Args:
-            encoder, memory: for a `decoding` with weights of CLIP or of a consensus, see `reranker`.
+            encoder: embeds hypotheses for `decoding.clip_weight`; by default the embeddings' encoder is loaded.
+            memory: makes the training captions for `decoding.consensus_weight`.
 
         Raises:
             ValueError: see `align_images` and `caption`.
