@@ -76,5 +76,5 @@ def test_frames_that_do_not_fill_their_picture_are_refused():
     for size, frames in ((128, 3), ([64, 64], 3), ([64, 128], 4)):
         with pytest.raises(ValueError, match=rf"of model.frames={frames}"):
             frame_side("motion", size, frames)
-    with pytest.raises(ValueError, match="'gird' must be grid or motion"):
-        frame_side("gird", 128, 4)
+    with pytest.raises(ValueError, match="'rows' must be grid or motion"):
+        frame_side("rows", 128, 4)
