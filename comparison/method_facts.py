@@ -9,6 +9,7 @@ from alignment.chain import Alignment
 from alignment.row_memory import RowMemory
 from embedding_space.media import Medium
 from image_captioning.captioning_model import CaptioningModel
+from image_captioning.prefix_parts.rules import make_rule
 
 SELECTED = "selected on pairs"
 # What a class calls the pictures that a captioner learned from (`synthetic_images.provenance.Provenance.images`).
@@ -44,7 +45,7 @@ def method_class(
         or (provenance.get("init_from") or {}).get("uses_pairs", False)
     )
     used = ["pairs" if pairs else "text"]
-    if any(isinstance(step, RowMemory) for step in alignment.steps) or _searches(provenance):
+    if any(isinstance(step, RowMemory) for step in alignment.steps) or searches_captions(provenance):
         used.append("text memory")
     if not pairs and pictures:
         used.append(_PICTURES.get(pictures, f"pictures of {pictures} origin"))
@@ -54,10 +55,10 @@ def method_class(
     return (" + ".join(used) if len(used) > 1 or pairs else "text only") + chosen
 
 
-def _searches(provenance: Mapping[str, Any]) -> bool:
+def searches_captions(provenance: Mapping[str, Any]) -> bool:
     """Whether parts of the prefix search the training captions."""
     parts = provenance.get("prefix_parts") or {}
-    return bool(parts.get("retrieval")) or (parts.get("source") or {}).get("kind") in ("frequent", "merged")
+    return bool(parts.get("retrieval") or (parts.get("source") and make_rule(parts["source"]).captions))
 
 
 def memory_bytes(captioner: CaptioningModel, alignment: Alignment) -> int:

@@ -14,7 +14,7 @@ from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
-from comparison.method_facts import memory_bytes, method_class, trained_parameters
+from comparison.method_facts import memory_bytes, method_class, searches_captions, trained_parameters
 from comparison.methods import Method
 from comparison.stages import Stage, StageClock, with_seed
 from comparison.trainings import KINDS, TrainingStage, stage_config
@@ -278,10 +278,5 @@ def learned_from_images(runs: Sequence[MethodResult]) -> list[str]:
 
 def search_captions(runs: Sequence[MethodResult]) -> list[str]:
     """A sentence on the methods whose prefix parts read training captions at inference, if there are any."""
-    parts = {run.method: run.result.provenance.get("prefix_parts") or {} for run in runs}
-    searching = [
-        method
-        for method, options in parts.items()
-        if options.get("retrieval") or (options.get("source") or {}).get("kind") in ("frequent", "merged")
-    ]
+    searching = list(dict.fromkeys(run.method for run in runs if searches_captions(run.result.provenance)))
     return [f"Search the training captions at inference, too: {', '.join(searching)}."] if searching else []

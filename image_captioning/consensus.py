@@ -28,6 +28,7 @@ from alignment.steps import BASIC_STEPS
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.training_text import TrainingSource
 from evaluation.captions.words import bare_words
+from image_captioning.nearest_rows import nearest_rows
 
 NGRAMS = (1, 2, 3, 4)
 ROWS_AT_ONCE = 1024
@@ -99,7 +100,8 @@ class ConsensusMemory:
         """
         with torch.autocast(self.rows.device.type, enabled=False):  # half precision mixes up near captions
             aligned = self.chain.inference_side(images.to(self.rows.device).float())
-            cosines, nearest = (aligned @ self.rows.T).topk(min(count, len(self.rows)), dim=-1)
+            nearest = nearest_rows(aligned, self.rows, min(count, len(self.rows)))  # (N, count)
+            cosines = torch.einsum("nd,ncd->nc", aligned, self.rows[nearest])
         weights = (cosines / temperature).softmax(dim=-1).cpu().numpy()
         columns, starts = nearest.cpu().numpy().ravel(), np.arange(0, weights.size + 1, weights.shape[1])
         shape = (len(images), len(self.rows))

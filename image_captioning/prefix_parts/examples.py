@@ -13,8 +13,9 @@ from alignment.step import NormalSampler
 from common.randomness import seeded_normal
 from evaluation.captions.words import bare_words
 from image_captioning.data import CaptionTokens
+from image_captioning.nearest_rows import nearest_rows
 from image_captioning.prefix_parts.inputs import PrefixInputs
-from image_captioning.prefix_parts.memory import CaptionMemory, nearest_rows
+from image_captioning.prefix_parts.memory import CaptionMemory
 from image_captioning.prefix_parts.parts import PrefixParts, RetrievalOptions
 from image_captioning.prefix_parts.words import caption_words, masked_and_shuffled, training_words
 from image_captioning.selection import CaptionSelection

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from alignment.memory import TextMemory
 from embedding_space.store import EmbeddingStore
+from image_captioning.nearest_rows import nearest_rows
 from image_captioning.prefix_parts.words import caption_words
-
-SIMILARITIES_AT_ONCE = 2**26
 
 
 class CaptionMemory(nn.Module):
@@ -87,21 +86,3 @@ class CaptionMemory(nn.Module):
     def nearest(self, queries: Tensor, count: int) -> Tensor:
         """(N, count) int64: the captions that are most similar to unit rows (N, D), the most similar first."""
         return nearest_rows(queries, self.rows, count)
-
-
-def nearest_rows(
-    queries: Tensor, rows: Tensor, count: int, groups: Tensor | None = None, row_groups: Tensor | None = None
-) -> Tensor:
-    """(N, count) int64: the `rows` (M, D) that are most similar to each of the queries (N, D), the most similar first.
-
-    Args:
-        groups, row_groups: (N,) and (M,); no row of a query's group is taken.
-    """
-    part, rows = max(SIMILARITIES_AT_ONCE // len(rows), 1), rows.float()
-    chosen = []
-    for numbers in torch.arange(len(queries), device=rows.device).split(part):
-        similarities = queries[numbers].float() @ rows.T  # (B, M)
-        if groups is not None and row_groups is not None:
-            similarities.masked_fill_(groups[numbers, None] == row_groups, -torch.inf)
-        chosen.append(similarities.topk(count, dim=1).indices)
-    return torch.cat(chosen) if chosen else torch.empty(0, count, dtype=torch.long, device=rows.device)

@@ -43,7 +43,7 @@ def memory():
         ([NearestTexts(rows=3, dim=4)], {}, {}, "text + text memory"),
         ([], {"prefix_parts": {"retrieval": {"neighbors": 5}}}, {}, "text + text memory"),
         ([], {"prefix_parts": {"source": {"kind": "merged"}}}, {}, "text + text memory"),
-        ([], {"prefix_parts": {"source": {"kind": "entities"}, "retrieval": None}}, {}, "text only"),
+        ([], {"prefix_parts": {"source": {"kind": "similar"}, "retrieval": None}}, {}, "text only"),
         ([Center(4)], {}, {}, "text + unpaired images"),
         ([Center(4)], {}, {"medium": "sound"}, "text + unpaired sounds"),
         ([Realign(4)], {}, {}, "text + unpaired images"),

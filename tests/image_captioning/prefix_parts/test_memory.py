@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from alignment.memory import TextMemory
-from image_captioning.prefix_parts import memory as room
-from image_captioning.prefix_parts.memory import CaptionMemory, nearest_rows
+from image_captioning import nearest_rows as room
+from image_captioning.nearest_rows import nearest_rows
+from image_captioning.prefix_parts.memory import CaptionMemory
 
 NAMES = ["dog", "cat", "boat", "hill"]
 
