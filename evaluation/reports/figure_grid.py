@@ -34,21 +34,24 @@ def save_figure_grid(path: str | Path, examples: Sequence[Example], columns: int
     texts = [[_caption_lines(example) for example in row] for row in rows]
     line, width, gap = 0.19, 3.1, 0.25  # inches
     heights = [max(len(lines) for lines in row) * line + 0.1 for row in texts]
-    total = sum(heights) + len(rows) * (width + gap) + gap
+    pictures = [[shown(example, PIXELS) for example in row] for row in rows]
+    # A row of film strips is no higher than they are; of tall pictures it is as high as wide.
+    tall = [width * min(1.0, max(picture.height / picture.width for picture in row)) for row in pictures]
+    total = sum(heights) + sum(tall) + len(rows) * gap + gap
     figure = Figure(figsize=(columns * (width + gap) + gap, total), facecolor="white")
     full = figure.get_size_inches()
     top = total - gap
-    for row, row_texts, height in zip(rows, texts, heights, strict=True):
-        for n, (example, lines) in enumerate(zip(row, row_texts, strict=True)):
+    for row, row_texts, height, side in zip(pictures, texts, heights, tall, strict=True):
+        for n, (picture, lines) in enumerate(zip(row, row_texts, strict=True)):
             left = gap + n * (width + gap)
-            plot = figure.add_axes((left / full[0], (top - width) / full[1], width / full[0], width / full[1]))
-            plot.imshow(shown(example, PIXELS), interpolation="lanczos")
+            plot = figure.add_axes((left / full[0], (top - side) / full[1], width / full[0], side / full[1]))
+            plot.imshow(picture, interpolation="lanczos")
             plot.set_anchor("S")
             plot.axis("off")
             for k, (text, style) in enumerate(lines):
-                y = top - width - 0.1 - (k + 0.7) * line
+                y = top - side - 0.1 - (k + 0.7) * line
                 figure.text(left / full[0], y / full[1], text, fontsize=9.5, va="baseline", **style)
-        top -= width + height + gap
+        top -= side + height + gap
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
 

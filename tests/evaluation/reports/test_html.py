@@ -204,6 +204,13 @@ def test_figure_grid(pictures):
     save_figure_grid(pictures / "grid.png", cards, columns=3, dpi=40)
     with Image.open(pictures / "grid.png") as grid:
         assert grid.format == "PNG" and grid.width > 300
+    Image.new("RGB", (300, 100)).save(pictures / "wide.png")
+    sizes = []
+    for name in ("photo.jpg", "wide.png"):
+        save_figure_grid(pictures / "grid.png", [Example(pictures / name, "1", ["a"])], dpi=40)
+        with Image.open(pictures / "grid.png") as grid:
+            sizes.append(grid.height)
+    assert sizes[1] < sizes[0] - 30  # no empty space above what is wide
     with pytest.raises(FileNotFoundError):
         save_figure_grid(pictures / "grid.png", [Example(pictures / "gone.jpg", "1", [])])
     with pytest.raises(ValueError, match="no examples"):
