@@ -94,13 +94,16 @@ class _Numbers(NamedTuple):
 
 
 class _Memo(list):
-    """What the unpickler may be asked for again. Storages' bytes never are: holding them would hold the whole file."""
+    """What the unpickler may be asked for again. Storages' bytes never are: holding them would hold the whole file.
+
+    A single byte is kept: NumPy's `_reconstruct` is called with b"b", and an array of that one byte refers to it.
+    """
 
     def __setitem__(self, index: int, value: Any) -> None:
         if index > len(self):  # a pickler counts up; a list would have to be filled up to a number of the file's choice
             raise Refusal(f"its memo goes from {len(self)} to {index}")
         parts = value if type(value) is tuple else (value,)
-        if any(isinstance(part, (bytes, bytearray, _Numbers)) for part in parts):
+        if any(isinstance(part, (bytes, bytearray, _Numbers)) and part != b"b" for part in parts):
             value = None
         if index == len(self):
             self.append(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -51,6 +51,7 @@ ARRAYS = st.sampled_from(KINDS).flatmap(
 
 
 @settings(deadline=None, max_examples=150)
+@example(array=np.array(98, np.int8), protocol=2, fortran=False, old=False)  # its one byte is _reconstruct's b"b"
 @given(array=ARRAYS, protocol=st.integers(2, 5), fortran=st.booleans(), old=st.booleans())
 def test_every_array_of_plain_numbers_comes_back(path, array, protocol, fortran, old):
     array = np.asfortranarray(array) if fortran and array.ndim else array
