@@ -101,7 +101,7 @@ class ConsensusMemory:
         with torch.autocast(self.rows.device.type, enabled=False):  # half precision mixes up near captions
             aligned = self.chain.inference_side(images.to(self.rows.device).float())
             nearest = nearest_rows(aligned, self.rows, min(count, len(self.rows)))  # (N, count)
-            cosines = torch.einsum("nd,ncd->nc", aligned, self.rows[nearest])
+            cosines = torch.einsum("qd,qkd->qk", aligned, self.rows[nearest])
         weights = (cosines / temperature).softmax(dim=-1).cpu().numpy()
         columns, starts = nearest.cpu().numpy().ravel(), np.arange(0, weights.size + 1, weights.shape[1])
         shape = (len(images), len(self.rows))
