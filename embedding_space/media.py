@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,20 @@ ENDINGS: Mapping[Medium, tuple[str, ...]] = {
 }
 
 GIF = ".gif"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file that is inside another one, such as a tar.
+
+    name: that it goes by in messages, with its ending where that is known.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def medium_of(path: str | Path) -> Medium | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.warn import warn_once
+from embedding_space.media import Packed
 
 PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
 SIGNED, WHITE_IS_ZERO = 2, 0
@@ -16,8 +18,8 @@ SCALED_BY_PILLOW = ("PPM", "JPEG2000")  # whatever their range was, to that of 1
 REMEDY = "save it with 8 bits per channel"
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """A whole picture file as RGB with 8 bits per channel, rotated the way its camera was held.
+def open_picture(path: str | Path | Packed) -> Image.Image:
+    """A whole picture as RGB with 8 bits per channel, rotated the way its camera was held.
 
     Transparent parts are put over white. Of an animation or of several pages, the first is read. CMYK becomes RGB
     without its color profile. Values are scaled by the range of the file's numbers: 16 bits are 0 to 65,535 and
@@ -29,7 +31,7 @@ def open_picture(path: str | Path) -> Image.Image:
         FileNotFoundError: there is no such file.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(BytesIO(path.content) if isinstance(path, Packed) else path) as opened:
             deep = any(";16" in str(tile) for tile in getattr(opened, "tile", ()))  # Pillow keeps the upper 8 bits
             opened.load()
             picture = _upright(opened)

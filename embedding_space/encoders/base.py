@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from common.device import announce, autocast, best_device, checked_device, choose_precision
 from common.warn import warn_once
-from embedding_space.media import NAMES, Medium
+from embedding_space.media import NAMES, Medium, Packed
 from embedding_space.pictures import open_picture
 
 FLOAT16 = torch.finfo(torch.float16)
@@ -31,6 +31,17 @@ class EncodedImages(NamedTuple):
     patch_features: Tensor | None  # (K, P, W) float16, as the image tower gave them, with `patches`
     kept: list[int]  # the K files' positions
     reasons: list[str]  # why each other file could not be read, in order
+
+
+class Loaded(NamedTuple):
+    """A batch of files, of which K could be read."""
+
+    pictures: Tensor | None  # (K, ...); None for no file
+    kept: list[int]  # the K files' positions
+    reasons: list[str]  # why each other file could not be read, in order
+
+
+Attempt = tuple[Tensor | None, str]  # a loaded file, or None and the reason
 
 
 class Encoder:
@@ -236,23 +247,37 @@ class Encoder:
             for shard in shards
             for start in range(0, len(shard), self.batch_size)
         ]
-        loader = iter(
-            DataLoader(
-                _Files(paths, self.load),
-                batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any sequence of row numbers
-                num_workers=self.workers,
-                collate_fn=_readable,
-                pin_memory=self.device.type == "cuda",
-            )
+        loader = DataLoader(
+            _Files(paths, self.load),
+            batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any sequence of row numbers
+            num_workers=self.workers,
+            collate_fn=collate_readable,
+            pin_memory=self.device.type == "cuda",
         )
+        yield from self.encode_loaded(iter(loader), map(len, shards), patches, done)
+
+    @torch.inference_mode()
+    def encode_loaded(
+        self,
+        batches: Iterator[Loaded],
+        sizes: Iterable[int],
+        patches: bool = False,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> Iterator[EncodedImages]:
+        """As `encode_image_shards`, of files that something else loads.
+
+        Args:
+            batches: by `collate_readable`, of `batch_size` files each but for the last of a shard.
+            sizes: how many files each shard has.
+        """
         encode = self.patch_features if patches else lambda pictures: (self.image_features(pictures), None)
-        for shard in shards:
+        for size in sizes:
             rows = [torch.empty(0, self.dims["images"])]
             grids, headed = [], []  # (B, P, W) and (B, P, D) float16
             kept, reasons = [], []
-            for start in range(0, len(shard), self.batch_size):
-                pictures, positions, unreadable = next(loader)
-                if positions:
+            for start in range(0, size, self.batch_size):
+                pictures, positions, unreadable = next(batches)
+                if pictures is not None:
                     features, grid = self._run(encode, pictures.to(self.device, non_blocking=True))
                     rows.append(F.normalize(features.float(), dim=-1).cpu())
                     if grid is not None:
@@ -314,13 +339,13 @@ class Encoder:
 
 
 class LoadPicture:
-    """A picture file as an encoder reads it: opened, and preprocessed."""
+    """A picture as an encoder reads it: opened, and preprocessed."""
 
     def __init__(self, preprocess: Callable[[Image.Image], Tensor]):
         self.preprocess = preprocess
 
-    def __call__(self, path: Path) -> Tensor:
-        """A file -> (3, H, W). Raises as `open_picture`."""
+    def __call__(self, path: Path | Packed) -> Tensor:
+        """A file, or the content of one -> (3, H, W). Raises as `open_picture`."""
         return self.preprocess(open_picture(path))
 
 
@@ -331,16 +356,21 @@ class _Files(Dataset):
     def __len__(self):
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor | None, str]:
-        try:
-            return self.load(self.paths[index]), ""
-        except (ValueError, FileNotFoundError) as error:
-            return None, str(error)
+    def __getitem__(self, index: int) -> Attempt:
+        return attempt(self.load, self.paths[index])
 
 
-def _readable(items: list[tuple[Tensor | None, str]]) -> tuple[Tensor | None, list[int], list[str]]:
-    """Collate what could be read: (K, ...) or None, the positions in the batch, and the others' reasons."""
+def attempt(load: Callable[[Any], Tensor], file: Any) -> Attempt:
+    """`load(file)`, or why it cannot be read."""
+    try:
+        return load(file), ""
+    except (ValueError, FileNotFoundError) as error:
+        return None, str(error)
+
+
+def collate_readable(items: Sequence[Attempt]) -> Loaded:
+    """Collate what could be read of a batch."""
     loaded = [item for item, _ in items if item is not None]
     positions = [position for position, (item, _) in enumerate(items) if item is not None]
     reasons = [reason for item, reason in items if item is None]
-    return torch.stack(loaded) if loaded else None, positions, reasons
+    return Loaded(torch.stack(loaded) if loaded else None, positions, reasons)
