@@ -14,7 +14,7 @@ from alignment.chain import Alignment
 from alignment.options import expand_steps, step_entries, training_side
 from alignment.steps import BASIC_STEPS
 from common.plain import plain
-from comparison.method_facts import memory_bytes, method_class, searches_captions, trained_parameters
+from comparison.method_facts import memory_bytes, trained_parameters
 from comparison.methods import Method
 from comparison.stages import Stage, StageClock, with_seed
 from comparison.trainings import KINDS, TrainingStage, stage_config
@@ -26,6 +26,7 @@ from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs
+from image_captioning.method_class import method_class, searches_captions
 from pcm_net.load import load_captioner
 from training.run_folder import NOT_PART_OF_THE_RUN
 

@@ -17,9 +17,10 @@ from alignment.noise_across_gap import GaussianNoiseAcrossGap
 from alignment.realign import Realign
 from alignment.step import Step
 from alignment.steps import Center, GaussianNoise, Normalize
-from comparison.method_facts import memory_bytes, method_class, trained_parameters
+from comparison.method_facts import memory_bytes, trained_parameters
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
+from image_captioning.method_class import method_class
 
 TEXT = {"train_on": "text", "validate_on": "text", "uses_pairs": False}
 
