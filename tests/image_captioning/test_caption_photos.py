@@ -5,33 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
-from embedding_space.encoders.base import Encoder
 from image_captioning import caption_photos
 from image_captioning.caption_photos import caption, find_files, keep_earlier
-
-
-class BytesEncoder(Encoder):
-    """Files of any medium as their first eight bytes."""
-
-    def __init__(self, medium: str):
-        super().__init__(device="cpu")
-        self.medium, self.dims, self.description = medium, {"images": 8, "texts": 8}, {"name": f"{medium} bytes"}
-
-    @property
-    def load(self):
-        return _load
-
-    def image_features(self, pictures):
-        return pictures
-
-
-def _load(path):
-    content = path.read_bytes()
-    if len(content) < 8:
-        raise ValueError(f"{path} cannot be read")
-    return torch.tensor(list(content[:8])).float()
 
 
 @pytest.fixture
@@ -46,12 +22,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def run(make_captioner, compose, tmp_path, monkeypatch):
+def run(make_captioner, bytes_encoder, compose, tmp_path, monkeypatch):
     """Caption paths by a tiny captioner whose encoder reads a medium."""
 
     def caption_by(medium: str, *paths):
         captioner = make_captioner()
-        monkeypatch.setattr(caption_photos, "reload_encoder", lambda *_, **__: BytesEncoder(medium))
+        monkeypatch.setattr(caption_photos, "reload_encoder", lambda *_, **__: bytes_encoder(medium))
         config = compose("caption", f"output_dir={tmp_path}/captions", "precision=fp32", "checkpoint=mine")
         return caption(config, list(paths), lambda _: captioner)
 
