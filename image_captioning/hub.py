@@ -11,10 +11,11 @@ from huggingface_hub.errors import HFValidationError
 from common.characters import one_line
 from common.errors import MissingFolder
 from common.paths import find_local_folder
+from embedding_space.encoders.carried import FOLDER as ENCODER
 
 FILES = [
     "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json",
-    "memory_captions.json.gz",
+    "memory_captions.json.gz", f"{ENCODER}/*",
 ]  # fmt: skip
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.paths import find_local_folder
+from embedding_space.encoders.identity import LOCAL_DIR
 
 # The middle, as a square; all of it, made a square; all of it, with a border that makes it one.
 Fit = Literal["crop", "squash", "pad"]
@@ -22,8 +23,8 @@ def picture_fit(description: Mapping[str, Any]) -> Fit:
         tower = description.get("image_tower") or _read(description["heads"], "config.json").get("image_tower", {})
         return "squash" if tower.get("resize") == "squash" else "crop"
     model, pretrained = str(description.get("model", "")), description.get("pretrained")
-    if model.startswith("local-dir:"):
-        way = _read(model.removeprefix("local-dir:"), "open_clip_config.json").get("preprocess_cfg", {})
+    if model.startswith(LOCAL_DIR):
+        way = _read(model.removeprefix(LOCAL_DIR), "open_clip_config.json").get("preprocess_cfg", {})
     else:
         from open_clip import get_pretrained_cfg  # imported here: it brings torchvision and timm
 

@@ -12,6 +12,7 @@ DEPENDS_ON = (
     "crop", "short", "medium",
 )  # fmt: skip
 NESTED = "of"  # the encoder that another one is made of
+LOCAL_DIR = "local-dir:"  # how open_clip calls a model in a folder
 
 
 def is_same_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -29,6 +30,8 @@ def _identity(encoder: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: encoder[key] for key in DEPENDS_ON if encoder.get(key) is not None}
     if "sha256" in known:
         known.pop("pretrained", None)
+        if str(known.get("model")).startswith(LOCAL_DIR):
+            known["model"] = LOCAL_DIR
     if NESTED in known:
         known[NESTED] = _identity(known[NESTED])
     return known

@@ -23,11 +23,11 @@ from common.extras import require
 from common.files import file_sha256
 from common.paths import find_local_folder
 from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.identity import LOCAL_DIR
 from embedding_space.encoders.quick_gelu import OPENAI_KEYS, check_activation, check_folder, is_torchscript
 from embedding_space.encoders.weight_files import read_weights
 from embedding_space.mel import model_mel
 
-LOCAL = "local-dir:"
 BIG_VISION = (".npz", ".npy")  # SigLIP's own files, which open_clip converts
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")  # of a tag, in open_clip's words
 
@@ -65,7 +65,7 @@ class OpenClipEncoder(Encoder):
         super().__init__(**options)
         located = _locate(model)
         _check_weights(located, pretrained)
-        folder = Path(located.removeprefix(LOCAL)) if located.startswith(LOCAL) else None
+        folder = Path(located.removeprefix(LOCAL_DIR)) if located.startswith(LOCAL_DIR) else None
         self.mel = model_mel(folder, sound, f"encoder.model={model}")
         try:
             self.model, self._transform = _load(located, pretrained)
@@ -225,13 +225,13 @@ def _preprocessing(model: str) -> dict[str, Any]:
 
 
 def _locate(model: str) -> str:
-    if not model.startswith(LOCAL):
+    if not model.startswith(LOCAL_DIR):
         return model
-    folder = find_local_folder(model.removeprefix(LOCAL))
+    folder = find_local_folder(model.removeprefix(LOCAL_DIR))
     if not (folder / "open_clip_model.safetensors").exists():
         raise FileNotFoundError(f"No open_clip model in {folder} (option encoder.model={model})")
     check_folder(folder, f"encoder.model={model}")
-    return f"{LOCAL}{folder}"
+    return f"{LOCAL_DIR}{folder}"
 
 
 def _check_weights(model: str, pretrained: str | None) -> None:

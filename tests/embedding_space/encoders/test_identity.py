@@ -20,6 +20,7 @@ TOWERS = {"name": "photo", "kind": "towers", "image_tower": {"model": "vit"}, "t
         (CLIP, {"sha256": None}),
         (HEADS, {"heads": "elsewhere"}),
         ({**CLIP, "pretrained": "a/weights.pt", "sha256": "1"}, {"pretrained": "b/weights.pt"}),
+        ({**CLIP, "model": "local-dir:a", "sha256": "1"}, {"model": "local-dir:/b/encoder"}),
         (TOWERS, {"precision": "fp16"}),
     ],
 )
@@ -34,6 +35,8 @@ def test_what_embeddings_do_not_depend_on_makes_no_other_encoder(encoder, change
         (CLIP, {"pretrained": "laion2b"}),
         (CLIP, {"sha256": "1"}),
         (HEADS, {"sha256": "2" * 64}),
+        ({**CLIP, "model": "local-dir:a", "sha256": "1"}, {"sha256": "2"}),
+        ({**CLIP, "model": "local-dir:a"}, {"model": "local-dir:b"}),
         (TOWERS, {"text_tower": {"model": "gpt"}}),
         (TOWERS, {"image_tower": {"model": "vit", "resize": "pad"}}),
     ],

@@ -1,0 +1,69 @@
+"""An encoder of one's own goes with a captioner; what the repository or the Hub has does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.paths import PRETRAINED
+from embedding_space.encoders.carried import SHIPPED, carry_files, placed
+from embedding_space.encoders.load import described_medium
+
+DEMO_CLIP = {"name": "demo_clip", "model": "local-dir:pretrained/demo_clip", "pretrained": None, "sha256": "1"}
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "resume.pt"):
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize("option", ["heads", "model"])
+def test_a_folder_is_copied_and_found_again_elsewhere(own, tmp_path, option):
+    value = f"local-dir:{own}" if option == "model" else str(own)
+    video = {"name": "frames", "kind": "video", "of": {"name": "mine", option: value, "sha256": "1"}}
+    carried = carry_files(video, tmp_path / "export")
+    copies = tmp_path / "export" / "encoder"
+    assert sorted(path.name for path in copies.iterdir()) == ["config.json", "model.safetensors"]
+    assert str(tmp_path) not in str(carried) and video["of"][option] == value
+    (tmp_path / "export").rename(tmp_path / "moved")
+    found = placed(carried, tmp_path / "moved")["of"][option]
+    assert found.removeprefix("local-dir:") == str(tmp_path / "moved" / "encoder")
+    assert carry_files(placed(carried, tmp_path / "moved"), tmp_path / "moved") == carried  # exported in place
+
+
+def test_a_file_of_weights_is_copied(tmp_path):
+    (tmp_path / "weights.pt").write_text("weights")
+    clip = {"name": "clip", "model": "ViT-B-32-quickgelu", "pretrained": str(tmp_path / "weights.pt")}
+    carried = carry_files(clip, tmp_path / "export")
+    assert carried["pretrained"] == "checkpoint:encoder/weights.pt" and carried["model"] == clip["model"]
+    assert placed(carried, tmp_path / "export")["pretrained"] == str(tmp_path / "export" / "encoder" / "weights.pt")
+
+
+@pytest.mark.parametrize("description", [DEMO_CLIP, {"name": "clip", "model": "ViT-B-32", "pretrained": "openai"}])
+def test_what_others_have_stays_there(tmp_path, monkeypatch, description):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai").mkdir()  # a folder of the tag's name is not meant
+    assert carry_files(description, tmp_path / "export") == description == placed(description, tmp_path)
+    assert not (tmp_path / "export").exists()
+
+
+def test_shipped_encoders_are_there_and_named_by_their_place_in_the_repository(tmp_path):
+    for name in SHIPPED:
+        carried = carry_files({"heads": str(PRETRAINED / name)}, tmp_path / "export")
+        assert carried == {"heads": f"pretrained/{name}"} and any((PRETRAINED / name).glob("*.safetensors"))
+
+
+def test_a_description_says_what_its_encoder_reads():
+    media = {
+        "image": DEMO_CLIP,
+        "sound": {**DEMO_CLIP, "sound": {"mels": 64}},
+        "video": {"kind": "video", "of": DEMO_CLIP},
+    }
+    assert {medium: described_medium(description) for medium, description in media.items()} == dict(
+        zip(media, media, strict=True)
+    )
+    assert described_medium({"kind": "imagebind", "medium": "video"}) == "video"
+    assert described_medium({"kind": "clap"}) == "sound"
