@@ -21,6 +21,7 @@ from common.checkpoint import load_checkpoint
 from common.device import announce, autocast, best_device, choose_precision
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.carried import placed
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.checkpoints import HINT, find_checkpoint
@@ -356,14 +357,24 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
         model.restore()
-        model.folder = folder
+        model.folder, model.encoder_description = folder, placed(model.encoder_description, folder)
         return model.to(best_device())
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **values):
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ):
+        """`load`, under the name and with the options that other libraries have."""
         # The mixin's version would load non-strictly, without the tokenizer, and fall back on pickles.
         return cls.load(
-            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            pretrained_model_name_or_path, revision=revision, cache_dir=cache_dir, force_download=force_download,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
 

@@ -16,12 +16,15 @@ from alignment.chain import Alignment
 from alignment.row_memory import RowMemory
 from common.config import drop_nulls
 from common.files import file_sha256, write_json
+from common.plain import plain
 from common.provenance import run_facts
+from embedding_space.encoders.carried import carry_files
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
 from image_captioning.checkpoints import checkpoint_sha256
 from image_captioning.inference_inputs import named_training_source
 from image_captioning.memory_captions import save_memory_captions
+from image_captioning.model_card import CardOptions, read_card, write_card
 from training.run_folder import first_difference
 
 
@@ -31,21 +34,25 @@ def export(config: DictConfig) -> Path:
     A decoder that the checkpoint names and does not hold is copied, and adapters are merged into it. The weights and a
     text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
     small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
-    the folder needs no store.
+    the folder needs no store. An encoder of one's own is copied into `encoder/`.
 
     Raises:
         FileNotFoundError: no captioner to load, or no evaluation of it.
         ValueError: they do not belong together, or the folder holds a captioner already.
     """
     to = Path(config.to)
+    if config.card_only:
+        return renew_card(config, to)
     if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
         raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
+    captioner.encoder_description = carry_files(captioner.encoder_description, to)
     captioner.parts = captioner.parts and captioner.parts.self_contained()
     captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
+    before = read_card(to)
     captioner.save_pretrained(to)
     if config.training_store is not None:
         save_memory_captions(captioner, named_training_source(config.training_store, captioner), to)
@@ -57,8 +64,35 @@ def export(config: DictConfig) -> Path:
         "scores": scores and scores.to_json(),
     }
     write_json(to / "manifest.json", manifest)
+    write_card(to, captioner, manifest, scores, CardOptions(**plain(config.card)), before)
     print_size(captioner, to)
     return to
+
+
+def renew_card(config: DictConfig, folder: Path) -> Path:
+    """Write the model card of a folder that was exported before, from what is in it.
+
+    Raises:
+        FileNotFoundError: no captioner, or no manifest.
+        ValueError: options that only an export has.
+    """
+    captioner = Captioner.load(config.checkpoint)
+    if captioner.folder is None or captioner.folder.resolve() != folder.resolve():
+        raise ValueError(
+            f"card_only=true writes the card of checkpoint={config.checkpoint}, which is not to={folder}: name it twice"
+        )
+    extra = [name for name in ("evaluation", "training_store") if config[name] is not None]
+    extra += [f"image_side.{name}" for name in drop_nulls(config.image_side)]
+    if extra:
+        raise ValueError(f"card_only=true leaves weights and manifest as they are, and {extra[0]} changes them")
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"No manifest.json in {folder}: export it again, without card_only=true")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    scores = manifest.get("scores")
+    known = EvaluationResult.from_json(scores) if scores else None
+    write_card(folder, captioner, manifest, known, CardOptions(**plain(config.card)), read_card(folder))
+    return folder
 
 
 def self_contained(alignment: Alignment) -> Alignment:

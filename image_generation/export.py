@@ -45,6 +45,9 @@ def export_generator(config: DictConfig) -> Path:
     if image_side := drop_nulls(config.image_side):
         option = f"image_side.{next(iter(image_side))}"
         raise ValueError(f"{option} is of captioners, and {config.checkpoint} draws pictures: leave it out")
+    described = [f"card.{name}" for name, value in config.card.items() if value]
+    if described := described + ["card_only"] * config.card_only:
+        raise ValueError(f"{described[0]} is of captioners, and {config.checkpoint} draws pictures: leave it out")
     generator = ImageGenerator.load(config.checkpoint).cpu()
     sha256 = file_sha256(cast(Path, generator.folder) / "model.safetensors")
     scores = _scores(config, sha256) if config.evaluation else None

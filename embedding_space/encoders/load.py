@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embedding_space.encoders.base import Encoder
+from embedding_space.media import Medium
 
 KINDS = ("open_clip", "towers", "video", "clap", "imagebind", "imported")
 
@@ -56,6 +57,14 @@ def load_encoder(name: str, kind: str = "open_clip", sha256: str | None = None, 
             f"{sha256[:12]} then): bring those back, or prepare the data and train the captioner again"
         )
     return encoder
+
+
+def described_medium(description: Mapping[str, Any]) -> Medium:
+    """What the encoder of a description reads, without loading it."""
+    kind = description.get("kind", "open_clip")
+    if kind == "clap" or description.get("sound"):
+        return "sound"
+    return "video" if kind == "video" else description.get("medium", "image")
 
 
 def reload_encoder(description: Mapping[str, Any], **options: Any) -> Encoder:
