@@ -106,7 +106,8 @@ NUMBERS = {
 }  # fmt: skip
 # Lists by what they hold, where the default's own items do not say it.
 LISTS = {
-    "seeds": FROM_0, "few_captions": POSITIVE, "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
+    "seeds": FROM_0, "few_captions": POSITIVE, "few_pairs": POSITIVE,
+    "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
