@@ -97,7 +97,9 @@ def read_table(name: str, folder: Path = FOLDER) -> PublishedTable:
     """
     path = look_up(name, {path.stem: path for path in sorted(folder.glob("*.yaml"))}, "table", "table")
     try:
-        content = json.dumps({"name": name, **plain(OmegaConf.load(path))})  # of JSON, strict types take objects
+        content = json.dumps(
+            {"name": name, **plain(OmegaConf.load(path), resolve=False)}
+        )  # of JSON, strict types take objects
         return TypeAdapter(PublishedTable).validate_json(content)
     except ValidationError as error:
         raise ValueError(f"{path}: {readable(error)}") from error

@@ -49,12 +49,12 @@ def test_comparisons_train_what_the_table_reports():
 
 
 def test_an_unknown_table_or_stage_is_named_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"Unknown table 'c3' \(option table\); known: .*c3_coco.*did you mean"):
+    with pytest.raises(ValueError, match=r"Unknown table 'c3' \(option table\); known: c3_coco, "):
         read_table("c3")
     table = read_table("c3_coco")
     with pytest.raises(ValueError, match=r"ddpm=\['loop\.steps=3'\]: table=c3_coco has no such stage, only prepare_d"):
         plan_stages(table, [0], {"ddpm": ["loop.steps=3"]})
-    with pytest.raises(ValueError, match="There is no option nosuchoption"):
+    with pytest.raises(ValueError, match="Could not override 'nosuchoption'"):
         plan_stages(table, [0], {"prepare_data": ["nosuchoption=1"]})
     with pytest.raises(ValueError, match=r"seeds=\[1, 1\] must name at least one, each once"):
         plan_stages(table, [1, 1], {})

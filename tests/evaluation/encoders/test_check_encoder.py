@@ -69,9 +69,9 @@ def tables(root, write: bool = True):
     for number in range(6):
         coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((80, 70)).save(root / f"{number}.png")
-        images.append({"image_id": str(number), "path": f"{number}.png", "split": "val"})
+        images.append({"image_id": str(number), "path": f"{number}.png", "split": "train"})
         for caption in ("first", "second"):
-            row = {"caption_id": f"{number}{caption}", "image_row": number, "split": "val"}
+            row = {"caption_id": f"{number}{caption}", "image_row": number, "split": "train"}
             captions.append({**row, "caption": f"the {caption} caption of {number}"})
     if write:
         write_tables(root, images, captions)
@@ -90,7 +90,7 @@ def test_the_right_weights_pass_and_what_is_left_out_is_said(compose, known, opt
 
 def test_another_activation_fails_by_its_name_and_by_each_probe(compose, known, options, tmp_path):
     with pytest.raises(
-        ValueError, match=r"4 of 13 checks of the encoder tiny failed \(activation: GELU, not QuickGELU; CLIP"
+        ValueError, match=r"4 of 12 checks of the encoder tiny failed \(activation: GELU, not QuickGELU; CLIP"
     ):
         check_encoder(compose("check_encoder", "encoder.model=tiny", *options))
     failed = {name for name, state in written(tmp_path).items() if state == "failed"}
@@ -104,7 +104,7 @@ def test_a_damaged_file_fails(compose, known, options, tiny_file, tmp_path):
     state["visual.proj"][:, 0] = 0
     torch.save(state, damaged)
     options = ["encoder.model=tiny-quickgelu", *options, f"encoder.pretrained={damaged}", "known=tiny.published"]
-    with pytest.raises(ValueError, match=r"3 of 12 checks of .* failed \(CLIP\.png: .*fetch them again"):
+    with pytest.raises(ValueError, match=r"3 of 11 checks of .* failed \(CLIP\.png: .*fetch them again"):
         check_encoder(compose("check_encoder", *options))
     assert written(tmp_path)["SHA-256 of the file"] == "not checked"
     damaged.write_bytes(tiny_file.read_bytes()[:-5000])
@@ -116,7 +116,7 @@ def test_pictures_that_are_not_there_leave_their_probes_unchecked(compose, known
     check_encoder(compose("check_encoder", "encoder.model=tiny-quickgelu", *options, "pictures=none"))
     states = written(tmp_path)
     assert states["CLIP.png"] == states["two pictures"] == "not checked" and states["texts"] == "passed"
-    assert "CLIP.png: CLIP.png is not there: run python scripts/check_encoder.py" in capsys.readouterr().out
+    assert "CLIP.png: from here; CLIP.png is not there: run python scripts/check_encoder.py" in capsys.readouterr().out
     check_encoder(compose("check_encoder", "encoder.model=tiny-quickgelu", *options, "pictures=fetch"))
     printed = capsys.readouterr().out
     assert "127.0.0.1:9 cannot be reached" in printed and "in a folder and give pictures=FOLDER" in printed
@@ -138,7 +138,7 @@ def test_bad_options_are_refused_before_anything_is_loaded(compose, options):
 
 
 def test_rows_of_a_store_and_of_tables(compose, known, options, tmp_path, tiny_file):
-    run = ["encoder.model=tiny-quickgelu", *options, "sample=4"]
+    run = ["encoder.model=tiny-quickgelu", *options, "sample=4", "split=train"]
     root = tmp_path / "data"
     tables(root)
     with pytest.raises(ValueError, match="captions are no nearer"):  # the tower is random
@@ -146,7 +146,7 @@ def test_rows_of_a_store_and_of_tables(compose, known, options, tmp_path, tiny_f
     states = written(tmp_path)
     assert states["lengths of rows"] == states["gap of the means"] == states["cosine of pairs"] == "passed"
     encoder = OpenClipEncoder("tiny", "tiny-quickgelu", str(tiny_file), device="cpu")
-    write_store(root, encoder, "tiny", "val", None)
+    write_store(root, encoder, "tiny", "train", None)
     check_of = {check.name: check for check in _checks(compose, run)}
     assert check_of["rows of the store again"].state == "passed"
     assert "4 images of" in check_of["lengths of rows"].source
@@ -185,11 +185,11 @@ def test_preparing_a_data_set_stops_at_weights_that_fail(compose, known, tiny_fi
     root = tmp_path / "data"
     tables(root)
     run = [
-        "dataset=tables", "dataset.name=mine", f"dataset.root={root}", "dataset.text_split=val",
+        "dataset=tables", "dataset.name=mine", f"dataset.root={root}", "dataset.text_split=train",
         "dataset.image_mean_split=null", "encoder=clip_vit_b32", "encoder.name=tiny", "encoder.workers=0",
         f"encoder.pretrained={tiny_file}", f"probes_dir={tmp_path}/cache", f"output_dir={tmp_path}/out",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match=r"2 of 11 checks .*activation.*check_encoder=false encodes nevertheless"):
+    with pytest.raises(ValueError, match=r"2 of 10 checks .*activation.*check_encoder=false encodes nevertheless"):
         prepare(compose("prepare_data", *run, "encoder.model=tiny"))
     assert not (root / "tiny").exists()
     store = prepare(compose("prepare_data", *run, "encoder.model=tiny", "check_encoder=false"))
