@@ -5,6 +5,7 @@ The work behind `scripts/reproduce.py`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,11 @@ def reproduce(config: DictConfig) -> Reproduction | None:
         ValueError: no such table, an option that a stage refuses, a folder of another run, or something that is needed
             is missing.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "reproduce.py is one process: run it alone with dry_run=true, run the stages that it shows behind "
+            "torchrun, then run it again, which skips them"
+        )
     facts, table = run_facts(), read_table(config.table)
     overrides = {name: list(config[name]) for name in RUN if config[name]}
     stages = plan_stages(table, list(config.seeds), overrides)
@@ -112,6 +118,7 @@ def _plan(table: PublishedTable, stages: Sequence[PlannedStage], needs: Sequence
         Table(steps).text(),
         Table(fetched).text(),
         Table(needed).text() if needed else "Nothing more is needed.",
+        "\n".join(["Each stage by hand:", *(f"    {stage.command}" for stage in stages)]),
         f"Hours in all: {_hours(total)}, estimates (docs/scaling.md). By going on you accept these licenses and terms.",
     ]
     return "\n\n".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from comparison.reproduce.table import PublishedTable, StageOptions
 from comparison.trainings import TRAIN, TrainingStage
 from embedding_space.errors import MissingStore
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.metrics import NAMES
 from evaluation.captions.result import EvaluationResult
 from evaluation.reports.comparison_result import ComparisonResult
 from image_captioning.eval_coco import evaluate
@@ -54,9 +56,13 @@ CAPTIONERS = ("image_captioning", "pcm_net")
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with its config. options: as the table has it. seed: None where one run serves all seeds."""
+    """A stage with its config.
+
+    options: as the table has it. arguments: of its command. seed: None where one run serves all seeds.
+    """
 
     options: StageOptions
+    arguments: tuple[str, ...]
     config: DictConfig
     seed: int | None = None
 
@@ -86,9 +92,9 @@ class PlannedStage:
 
     @property
     def command(self) -> str:
-        """The command line that runs this stage alone."""
+        """The command line that runs this stage alone, which is then recognized as done."""
         program = f"-m {self.name}.train" if self.name in TRAIN else f"scripts/{self.name}.py"
-        return " ".join(["python", program, *(f"'{o}'" if set(o) & set("[]{}$ ") else o for o in self.options.options)])
+        return f"python {program} {shlex.join(self.arguments)}"
 
     def is_done(self) -> bool:
         """Whether what it makes is there.
@@ -108,9 +114,12 @@ class PlannedStage:
         config = self._earlier_config()
         if config is None:
             return False
-        if difference := first_difference(config, plain(self.config)):
+        difference = first_difference(config, plain(self.config))
+        if self.name in COMPARISONS:  # which reuse their runs, and refuse those of others, for themselves
+            return difference is None
+        if difference:
             raise self._other(difference)
-        return self.name in COMPARISONS or self._is_scored()
+        return self._is_scored()
 
     @property
     def measures(self) -> bool:
@@ -180,7 +189,7 @@ def plan_stages(
         overrides: {stage: options after the table's}.
 
     Raises:
-        ValueError: a stage has no such option, the table has no such stage, or it has a row that no stage measures.
+        ValueError: a stage has no such option, the table has no such stage, or it reports a metric that is unknown here.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds={list(seeds)} must name at least one, each once")
@@ -188,6 +197,11 @@ def plan_stages(
     for stage, options in overrides.items():
         if options and stage not in names:
             raise ValueError(f"{stage}={list(options)}: table={table.name} has no such stage, only {', '.join(names)}")
+    known = {*(metric for metrics in NAMES.values() for metric in metrics), *SIMILARITY.values()}
+    if unknown := {metric for row in table.rows for metric in row.reported} - known:
+        raise ValueError(
+            f"table={table.name} reports {min(unknown)}, which is not measured here; known: {sorted(known)}"
+        )
     planned: list[PlannedStage] = []
     trained = dict.fromkeys(seeds, "")
     for options in table.stages:
@@ -195,14 +209,15 @@ def plan_stages(
         if options.stage in COMPARISONS:
             chosen.append(f"seeds=[{','.join(map(str, seeds))}]")
         if options.stage not in (*TRAIN, "eval_coco"):
-            planned.append(PlannedStage(options, compose_config(options.stage, *chosen)))
+            planned.append(PlannedStage(options, tuple(chosen), compose_config(options.stage, *chosen)))
             continue
         for seed in seeds:
             checkpoint = [override("checkpoint", trained[seed])] if options.stage == "eval_coco" else []
-            config = compose_config(options.stage, *chosen, f"seed={seed}", *checkpoint)
+            arguments = (*chosen, f"seed={seed}", *checkpoint)
+            config = compose_config(options.stage, *arguments)
             if options.stage in CAPTIONERS:
                 trained[seed] = config.output_dir
-            planned.append(PlannedStage(options, config, seed))
+            planned.append(PlannedStage(options, arguments, config, seed))
     return planned
 
 

@@ -101,7 +101,8 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(compose, calls, tmp_path, ca
     assert run.reproduce(compose("reproduce", TABLE, "dry_run=true")) is None
     assert not calls and sorted(tmp_path.rglob("*")) == before
     printed = capsys.readouterr().out
-    for words in ("to do", "0.5 to 6", "Hours in all: 2.1 to 12.5", "a GPU of 12 GB", "GB free in", "MIT", "CC BY 4.0"):
+    for words in ("to do", "0.5 to 6", "Hours in all: 2.1 to 12.5", "a GPU of 12 GB", "GB free in", "MIT", "CC BY 4.0",
+                  "python -m image_captioning.train experiment=prefix_parts_coco encoder=clip_rn50x4"):  # fmt: skip
         assert words in printed
 
 
@@ -118,6 +119,12 @@ def test_what_is_missing_is_refused_before_anything_runs(compose, calls, monkeyp
     with pytest.raises(ValueError, match=r"decoder\.pretrained=gpt2 \(there is: neither on disk nor, offline"):
         run.reproduce(compose("reproduce", TABLE, "check_machine=false"))
     assert not calls
+
+
+def test_several_processes_are_sent_to_the_stages(compose, calls, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    with pytest.raises(ValueError, match=r"reproduce\.py is one process: .* behind torchrun"):
+        run.reproduce(compose("reproduce", TABLE))
 
 
 def test_disk_counts_what_is_there_already(compose, calls, tmp_path, monkeypatch):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from common.files import write_json
 from common.plain import plain
-from comparison.reproduce.stages import COMPARISONS, RUN, plan_stages
+from comparison.reproduce.stages import COMPARISONS, RUN, gather, plan_stages
 from comparison.reproduce.table import FOLDER, read_table
 from image_captioning.run_names import run_name
 
@@ -78,6 +81,35 @@ def test_a_table_that_lacks_something_is_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_table("mine", tmp_path)
     assert "mine.yaml" in str(caught.value)
+
+
+def test_a_metric_that_is_not_measured_is_refused():
+    table = read_table("ced_coco")
+    row = replace(table.rows[0], reported={"Sim_txt": 0.5})
+    with pytest.raises(ValueError, match="reports Sim_txt, which is not measured here; known: .*sim_txt"):
+        plan_stages(replace(table, rows=[row]), [0], {})
+
+
+@pytest.mark.parametrize("name", ["c3_coco", "ced_coco"])
+def test_results_of_comparisons_are_read_and_more_seeds_are_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = read_table(name)
+    comparison = plan_stages(table, [0], {})[-1]
+    assert not comparison.is_done()
+    scores = {"recall_at_1": 0.1, "recall_at_5": 0.2, "recall_at_10": 0.3, "median_rank": 9.0, "queries": 5}
+    directions = {name: {**scores, "similarity": 0.8} for name in ("image_to_text", "text_to_image")}
+    runs = [
+        {"method": row.name, "seed": 0, "decoding_name": "greedy", "metrics": {"CIDEr": 50.0, "METEOR": None}}
+        if name == "c3_coco"
+        else {"row": row.name, "seed": 0, "seconds": 1.0, "chosen": {}, **directions}
+        for row in table.rows
+    ]
+    content = {"config": plain(comparison.config), "seeds": [0], "split": "test", "runs": runs}
+    write_json(comparison.folder / "results.json", content)
+    assert comparison.is_done() and not plan_stages(table, [0, 1], {})[-1].is_done()
+    measured = gather(table, [comparison])
+    for row in table.rows:
+        assert set(row.reported) <= set(measured[row.name]) and "METEOR" not in measured[row.name]
 
 
 def test_evaluations_of_seeds_have_folders_of_their_own():
