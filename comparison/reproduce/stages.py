@@ -14,6 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
+from alignment.options import expand_steps, step_entries
+from alignment.steps import BASIC_STEPS
 from common.config import compose_config, override
 from common.plain import plain
 from comparison.compare_methods import compare as compare_methods
@@ -27,6 +29,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.metrics import NAMES
 from evaluation.captions.result import EvaluationResult
 from evaluation.reports.comparison_result import ComparisonResult
+from image_captioning.alignments import STEPS
 from image_captioning.eval_coco import evaluate
 from pcm_net.load import load_captioner
 from synthetic_images.provenance import FILE as PAINTED
@@ -189,7 +192,7 @@ def plan_stages(
         overrides: {stage: options after the table's}.
 
     Raises:
-        ValueError: a stage has no such option, the table has no such stage, or it reports a metric that is unknown here.
+        ValueError: a stage has no such option, the table has no such stage, or it reports a metric unknown here.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds={list(seeds)} must name at least one, each once")
@@ -214,11 +217,20 @@ def plan_stages(
         for seed in seeds:
             checkpoint = [override("checkpoint", trained[seed])] if options.stage == "eval_coco" else []
             arguments = (*chosen, f"seed={seed}", *checkpoint)
-            config = compose_config(options.stage, *arguments)
+            config = _as_recorded(compose_config(options.stage, *arguments))
             if options.stage in CAPTIONERS:
                 trained[seed] = config.output_dir
             planned.append(PlannedStage(options, arguments, config, seed))
     return planned
+
+
+def _as_recorded(config: DictConfig) -> DictConfig:
+    """The config as a run folder records it, changed in place: steps with their options."""
+    if "prefix" in config:
+        config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)
+    if "alignment" in config:
+        expand_steps(config.alignment, STEPS)
+    return config
 
 
 def gather(table: PublishedTable, stages: Sequence[PlannedStage]) -> Measured:

@@ -86,7 +86,7 @@ def test_a_table_that_lacks_something_is_refused(tmp_path, change, message):
 def test_a_metric_that_is_not_measured_is_refused():
     table = read_table("ced_coco")
     row = replace(table.rows[0], reported={"Sim_txt": 0.5})
-    with pytest.raises(ValueError, match="reports Sim_txt, which is not measured here; known: .*sim_txt"):
+    with pytest.raises(ValueError, match=r"reports Sim_txt, which is not measured here; known: .*sim_txt"):
         plan_stages(replace(table, rows=[row]), [0], {})
 
 
