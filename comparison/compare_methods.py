@@ -16,8 +16,10 @@ from common.config import compose_config
 from common.files import write_whole
 from common.plain import plain
 from common.provenance import run_facts
+from comparison.few_pairs import FROM_SCRATCH, TEXT_ONLY, check_startable, run_with_pairs, with_pairs
 from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
+from comparison.parts import Part, parts_of
 from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
 from comparison.trainings import experiment_override
 from comparison.tuning import Tuning
@@ -27,6 +29,7 @@ from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
 from evaluation.reports.comparison_tables import cider_intervals, pairwise_ciders
+from evaluation.reports.gap_plot import gaps_of_methods, plot_gaps, prediction
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
 from evaluation.reports.statistics import RESAMPLES
@@ -50,8 +53,9 @@ def compare(config: DictConfig) -> ComparisonResult:
     _check_references(config, method_runs, store)
     elsewhere = _on_other_data(config, method_runs, store)
     fewer = _with_fewer_captions(config, method_runs, store)
-    for _, runs_of_part in fewer.values():
+    for runs_of_part in fewer.values():
         replace(runs_of_part, methods=untried).check(config.seeds)
+    pairs = _pairs_to_add(config, replace(method_runs, methods=untried), store)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     methods, tries = tuning.run(method_runs.methods)
@@ -59,19 +63,27 @@ def compare(config: DictConfig) -> ComparisonResult:
         tuned = {"methods": methods, "tried": tuning.runs.methods}
         method_runs = replace(method_runs, **tuned)
         elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
-        fewer = {name: (percent, replace(others, **tuned)) for name, (percent, others) in fewer.items()}
-        for each in (method_runs, *(others for _, others in fewer.values())):
+        fewer = {part: replace(others, **tuned) for part, others in fewer.items()}
+        for each in (method_runs, *fewer.values()):
             each.check(config.seeds)
+        _pairs_to_add(config, method_runs, store)
     runs = list(method_runs.run(config.seeds))
     cross_domain = [
         replace(run, tested_on=name) for name, others in elsewhere.items() for run in others.run(config.seeds)
     ]
     few_captions = [
-        replace(run, share=name, percent=percent)
-        for name, (percent, others) in fewer.items()
+        replace(run, share=part.label, percent=part.percent)
+        for part, others in fewer.items()
         for run in others.run(config.seeds)
     ]
+    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in runs] if pairs else []
+    for part in pairs:
+        few_pairs += run_with_pairs(method_runs, part, config.seeds, *_pairs_overrides(config))
+    plots = [_plot_parts(few_captions, output_dir, "few_captions", "captions")] if fewer else []
+    if pairs:
+        plots.append(_plot_parts(few_pairs, output_dir, "few_pairs", "pairs"))
     images = f"{runs[0].result.images:,} {store.manifest.medium}s"
+    plots += _plot_gaps(runs, output_dir)
     result = ComparisonResult(
         facts=facts,
         title=f"Captioning methods on {config.dataset.name}",
@@ -89,8 +101,9 @@ def compare(config: DictConfig) -> ComparisonResult:
         runs=runs,
         cross_domain=cross_domain,
         few_captions=few_captions,
+        few_pairs=few_pairs,
         tries=tries,
-        plots=[_plot_few_captions(few_captions, output_dir)] if fewer else [],
+        plots=plots,
         minutes=round((time.perf_counter() - started) / 60, 1),
         notes=[
             *_notes(config, images, [*runs, *cross_domain]),
@@ -143,38 +156,58 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
     return others
 
 
-def _with_fewer_captions(
-    config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore
-) -> dict[str, tuple[float, MethodRuns]]:
-    """{share of the captions: (it in per cent, the same methods trained on it)}."""
-    everything, fewer = len(store.tables.caption_rows(store.text_split)), {}
-    for value in config.few_captions:
-        share = isinstance(value, float) or value == 1
-        if not isinstance(value, int | float) or value <= 0 or value > (1 if share else everything):
-            raise ValueError(
-                f"few_captions={list(config.few_captions)} must be shares up to 1 or numbers of captions up to "
-                f"{everything:,}, not {value!r}"
-            )
-        label, name = (f"{100 * value:g} %", f"{100 * value:g}pct") if share else (f"{value:,}", f"{value}captions")
-        if value == 1:
-            fewer[label] = 100.0, method_runs
-            continue
-        count = max(1, round(everything * value)) if share else int(value)
-        runs = replace(method_runs, name=f"{config.name}_{name}", corpus_captions=count)
-        fewer[label] = round(100 * count / everything, 3), runs
-    return fewer
+def _with_fewer_captions(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[Part, MethodRuns]:
+    """{part of the captions: the same methods trained on it}."""
+    everything = len(store.tables.caption_rows(store.text_split))
+    parts = parts_of("few_captions", config.few_captions, everything, "captions")
+    return {part: method_runs if part.is_everything else _on_captions(method_runs, part) for part in parts}
 
 
-def _plot_few_captions(runs: list[MethodResult], output_dir: Path) -> Plot:
-    option = "% of the training captions"
+def _on_captions(method_runs: MethodRuns, part: Part) -> MethodRuns:
+    kind = "" if part.name.endswith("pct") else "captions"
+    return replace(method_runs, name=f"{method_runs.name}_{part.name}{kind}", corpus_captions=part.count)
+
+
+def _pairs_to_add(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> list[Part]:
+    """The parts of the pairs that text-only captioners go on with. Refuses what cannot, before anything trains."""
+    if not config.few_pairs:
+        return []
+    check_startable(method_runs.methods)
+    everything = len(store.tables.caption_rows(config.dataset.pairs_split))
+    parts = parts_of("few_pairs", config.few_pairs, everything, "pairs")
+    for part in parts:
+        for seed in config.seeds:
+            with_pairs(method_runs, part, seed, *_pairs_overrides(config)).check([seed])
+    return parts
+
+
+def _pairs_overrides(config: DictConfig) -> tuple[list[str], list[str]]:
+    return list(config.few_pairs_captioner), list(config.fine_tuning)
+
+
+def _plot_parts(runs: list[MethodResult], output_dir: Path, name: str, kind: str) -> Plot:
+    option = f"% of the training {kind}"
     rows = [
         {"method": run.method, option: run.percent, "CIDEr": run.cider}
         for run in runs
         if run.decoding_name == runs[0].decoding_name and run.cider is not None
     ]
-    save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, "few_captions")
-    caption = "CIDEr after training on a part of the captions; mean ± standard deviation over seeds."
-    return Plot("few_captions.svg", caption)
+    save_plot(plot_lines(DataFrame(rows), option, "CIDEr", "method"), output_dir, name)
+    caption = f"CIDEr after training on a part of the {kind}; mean ± standard deviation over seeds."
+    return Plot(f"{name}.svg", caption)
+
+
+def _plot_gaps(runs: list[MethodResult], output_dir: Path) -> list[Plot]:
+    methods = gaps_of_methods(runs)
+    if not (fits := prediction(methods)):
+        return []
+    save_plot(plot_gaps(methods), output_dir, "gaps")
+    shares = ", ".join(f"{name.replace('_', ' ')} {r2:.2f}" for name, (r2, _) in fits.items())
+    caption = (
+        f"What the alignments leave of the gap, and CIDEr: {len(methods)} methods, means over seeds. Share of CIDEr's "
+        f"variance (R²) that a line explains: {shares}. Texts are aligned without noise."
+    )
+    return [Plot("gaps.svg", caption)]
 
 
 def runs_of(config: DictConfig) -> MethodRuns:
@@ -228,6 +261,12 @@ def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[st
         notes.append(
             "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "
             "mean know no others. All have the same number of training steps and the same validation captions."
+        )
+    if config.few_pairs:
+        notes.append(
+            f"With pairs: captioners that learned from text alone go on with image-text pairs of the split "
+            f"{config.dataset.pairs_split}, drawn by the seed, from images as each method reads them; {FROM_SCRATCH} "
+            "learns from the same pairs alone. All of these use pairs."
         )
     if config.test_on:
         notes.append(

@@ -47,8 +47,10 @@ def _files(runs: Sequence[MethodResult]) -> Iterator[tuple[str, Path]]:
 
 
 def _share(run: MethodResult) -> str:
-    """`_5pct` or `_2000captions`: the part of the captions that it was trained on."""
-    if run.share is None:
+    """`_5pct`, `_2000captions` or `_5pct_pairs`: the part of the captions or pairs that it was trained on."""
+    share = run.share or run.pairs_share
+    if share is None:
         return ""
-    count, _, percent = run.share.replace(",", "").partition(" ")
-    return f"_{count}{'pct' if percent else 'captions'}"
+    count, _, percent = share.replace(",", "").partition(" ")
+    kind = f"{'pct' if percent else ''}_pairs" if run.pairs_share else "pct" if percent else "captions"
+    return f"_{count}{kind}"

@@ -198,7 +198,9 @@ class MethodRuns:
     def _training_key(self, method: Method, seed: int) -> str:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
         config = self._nameless_config(method, seed)
-        steps = training_side(config.pop("alignment")["steps"], STEPS)
+        steps = config.pop("alignment")["steps"]
+        if "pairs" not in (config.get("train_on"), config.get("validate_on")):  # images are read by the other side
+            steps = training_side(steps, STEPS)
         return json.dumps([method.captioner, steps, config], sort_keys=True)
 
     def settings(self, method: Method, seed: int) -> str:

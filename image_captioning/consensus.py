@@ -24,11 +24,11 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from alignment.chain import Alignment
+from alignment.nearest_rows import nearest_rows
 from alignment.steps import BASIC_STEPS
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.training_text import TrainingSource
 from evaluation.captions.words import bare_words
-from image_captioning.nearest_rows import nearest_rows
 
 NGRAMS = (1, 2, 3, 4)
 ROWS_AT_ONCE = 1024

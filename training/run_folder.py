@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -86,6 +87,11 @@ def finish_run(output_dir: str | Path, summary: dict) -> None:
     (folder / RESUME).unlink(missing_ok=True)
 
 
+def _are_entries(value: object) -> TypeGuard[list]:
+    """Whether this is a list of groups of options."""
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+
 def first_difference(before: object, now: object, key: str = "") -> str | None:
     """`seed was 0 there and is 1 now`: the first option in which two configurations differ, None when they do not."""
     if isinstance(before, dict) and isinstance(now, dict):
@@ -97,6 +103,10 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
             if difference:
                 return difference
         return None
+    if _are_entries(before) and _are_entries(now) and len(before) == len(now):  # such as the steps of an alignment
+        pairs = enumerate(zip(before, now, strict=True))
+        found = (first_difference(one, other, f"{key}[{n}]") for n, (one, other) in pairs)
+        return next((difference for difference in found if difference), None)
     # `auto` accepts any earlier precision, since the hardware decides it; a requested precision does not accept an
     # earlier `auto`. fp32 was called "no".
     same_precision = now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))

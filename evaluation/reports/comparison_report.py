@@ -180,6 +180,9 @@ def comparison_tables(result: ComparisonResult) -> dict[str, tuple[str, Table]]:
     if result.few_captions:
         spread = spread_table(result.few_captions, attrgetter("share"))
         tables["few_captions"] = "CIDEr after training on some of the captions", spread
+    if result.few_pairs:
+        spread = spread_table(result.few_pairs, attrgetter("pairs_share"))
+        tables["few_pairs"] = "CIDEr after going on with some image-text pairs", spread
     if result.tries:
         methods = list(dict.fromkeys(run.method for run in result.runs))
         split = result.config.get("tune_split", "another split")

@@ -62,7 +62,8 @@ class ComparisonResult:
     runs: of methods, each of a seed and a decoding. translations: such rows of a comparison of translations, which has
         no `runs`; both are `runs` in the file.
     pairwise: tests between every two methods.
-    cross_domain: further runs, on other data sets. few_captions: likewise, of training on some of the captions.
+    cross_domain: further runs, on other data sets. few_captions, few_pairs: further ones, of training on some of the
+        captions, and of going on with some image-text pairs.
     tries: what chose the methods' settings.
     """
 
@@ -81,6 +82,7 @@ class ComparisonResult:
     translations: list[TranslationResult] = field(default_factory=list)
     cross_domain: list[MethodResult] = field(default_factory=list)
     few_captions: list[MethodResult] = field(default_factory=list)
+    few_pairs: list[MethodResult] = field(default_factory=list)
     tries: list[TryResult] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     minutes: float | None = None
@@ -95,7 +97,7 @@ class ComparisonResult:
     @property
     def all_runs(self) -> list[MethodResult]:
         """The runs of all tables."""
-        return [*self.runs, *self.cross_domain, *self.few_captions]
+        return [*self.runs, *self.cross_domain, *self.few_captions, *self.few_pairs]
 
     @property
     def baseline(self) -> str | None:
@@ -112,6 +114,7 @@ class ComparisonResult:
             "runs": translations or self.runs,
             "cross_domain": self.cross_domain,
             "few_captions": self.few_captions,
+            "few_pairs": self.few_pairs,
         }
         content |= {name: [row.to_json() for row in of_name] for name, of_name in rows.items()}
         return {**facts, **content, **{name: [asdict(entry) for entry in content[name]] for name in ("plots", "tries")}}
@@ -134,7 +137,7 @@ class ComparisonResult:
         known["pairwise"] = [PairTest.from_json(entry) for entry in content.get("pairwise", ())]
         if "row" in rows[0]:
             known |= {"runs": [], "translations": [TranslationResult.from_json(row) for row in rows]}
-        for name in ("runs", "cross_domain", "few_captions"):
+        for name in ("runs", "cross_domain", "few_captions", "few_pairs"):
             known[name] = [MethodResult.from_json(row) for row in known.get(name, ())]
         facts = {name: value for name, value in content.items() if name not in names}
         return TypeAdapter(cls).validate_python(known | {"facts": facts})

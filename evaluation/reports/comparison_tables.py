@@ -169,6 +169,7 @@ def gathered_warnings(runs: Sequence[MethodResult]) -> list[str]:
         missing = [f"{name} could not run: {reason}" for name, reason in run.result.unavailable.items()]
         which = f" on {run.tested_on}" if run.tested_on else ""
         which += f", {run.share} of the captions" if run.share else ""
+        which += f", pairs: {run.pairs_share}" if run.pairs_share else ""
         for text in (*run.result.warnings, *missing):
             concerned.setdefault(text, []).append(f"{run.method} seed {run.seed} {run.decoding_name}{which}")
     return [f"{_shortened(names)}: {text}" for text, names in concerned.items()]

@@ -17,7 +17,8 @@ class MethodResult:
     trained_as: the method whose training made its captioner, and training_device the device of that.
     trained_parameters: of its trainings. memory_bytes: of the text memories that captioning reads.
     method_class: what it has learned from and reads. encoder_name: of the embeddings of the images.
-    tested_on: another data set than that of the training. share, percent: of the captions that it was trained on.
+    tested_on: another data set than that of the training. share: of the captions that it was trained on.
+    pairs_share: of the image-text pairs that it went on with. percent: one of both, as a number.
     """
 
     result: EvaluationResult
@@ -35,6 +36,7 @@ class MethodResult:
     encoder_name: str | None = None
     tested_on: str | None = None
     share: str | None = None
+    pairs_share: str | None = None
     percent: float | None = None
 
     def to_json(self) -> dict[str, Any]:

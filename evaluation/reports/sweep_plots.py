@@ -29,8 +29,8 @@ def in_order(values: Iterable[Value]) -> pd.Categorical:
 def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None = None) -> Figure:
     """The metric against an option: means over the seeds, ± one standard deviation.
 
-    Numbers are at their places, on a logarithmic axis if the largest is at least 20 times the smallest. Words are side
-    by side.
+    Numbers are at their places, on a logarithmic axis if the largest is at least 20 times the smallest; a 0 is then at
+    its left, as far as the axis is from linear. Words are side by side.
 
     Args:
         runs: one row per run.
@@ -60,8 +60,10 @@ def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None =
                 [places[value] for value in points.index], points["mean"], spread,
                 color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
             )  # fmt: skip
-        if numeric and values[0] > 0 and values[-1] >= 20 * values[0]:
-            plot.set_xscale("log")
+        above_0 = [value for value in values if value != 0] if numeric else []
+        if above_0 and above_0[0] > 0 and above_0[-1] >= 20 * above_0[0]:
+            with_0 = len(above_0) < len(values)
+            plot.set_xscale("symlog", linthresh=above_0[0]) if with_0 else plot.set_xscale("log")
             plot.xaxis.set_minor_locator(NullLocator())
         if len(values) <= 12:
             plot.set_xticks([places[value] for value in values], [_shown(value) for value in values])

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.chain import Alignment
+from alignment.nearest_rows import nearest_rows
 from alignment.step import NormalSampler
 from common.randomness import seeded_normal
 from evaluation.captions.words import bare_words
 from image_captioning.data import CaptionTokens
-from image_captioning.nearest_rows import nearest_rows
 from image_captioning.prefix_parts.inputs import PrefixInputs
 from image_captioning.prefix_parts.memory import CaptionMemory
 from image_captioning.prefix_parts.parts import PrefixParts, RetrievalOptions

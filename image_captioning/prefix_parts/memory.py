@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignment.memory import TextMemory
+from alignment.nearest_rows import nearest_rows
 from embedding_space.store import EmbeddingStore
-from image_captioning.nearest_rows import nearest_rows
 from image_captioning.prefix_parts.words import caption_words
 
 

@@ -21,6 +21,7 @@ from scripts.benchmarks.drawing import benchmark_drawing
 from scripts.benchmarks.encoding import benchmark_encode
 from scripts.benchmarks.generation import benchmark_captions
 from scripts.benchmarks.hardware import benchmark_hardware
+from scripts.benchmarks.memory import benchmark_memory
 from scripts.benchmarks.pcm_net import benchmark_pcm_net
 from scripts.benchmarks.scoring import benchmark_scoring
 from scripts.benchmarks.translation import benchmark_translation
@@ -34,10 +35,11 @@ BENCHMARKS = {
     "captions": benchmark_captions,
     "pcm_net": benchmark_pcm_net,
     "drawing": benchmark_drawing,
+    "memory": benchmark_memory,
     "scoring": benchmark_scoring,
     "translation": benchmark_translation,
 }
-DIGITS = {"million parameters": 2, "cosine": 4, "same captions": 2}
+DIGITS = {"million parameters": 2, "cosine": 4, "lowest cosine": 4, "neighbors found": 3, "same captions": 2}
 
 
 def run_benchmarks(config: DictConfig) -> dict[str, list[dict]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alignment.cell_index import CellIndex
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
+from alignment.nearest_rows import nearest_rows
 from alignment.steps import Normalize
 from embedding_space.store import EmbeddingStore
 
@@ -78,3 +81,71 @@ def test_a_memory_of_images_projects_texts_and_is_fetched_from_the_images_again(
     rebuilt = Alignment.from_options(json.loads(json.dumps(chain.options())), STEPS)
     rebuilt.load_state_dict(chain.state_dict())
     assert torch.allclose(rebuilt.restore().inference_side(texts), projected, atol=1e-5)
+
+
+def test_few_neighbors_weigh_the_nearest_texts_alone(make_store):
+    store = make_store(texts=60)
+    entry = {"step": "TextMemory", "temperature": 0.05}
+    memory, images = (F.normalize(rows, dim=-1) for rows in (store.texts("train"), store.images("test")))
+    few = Alignment.from_store([NORMALIZE, {**entry, "neighbors": 5}, NORMALIZE], STEPS, store)
+    for image, projected in zip(images, few.inference_side(images), strict=True):
+        similarities = memory @ image
+        nearest = similarities.argsort(descending=True)[:5]
+        slow = (similarities[nearest] / 0.05).softmax(0) @ memory[nearest]
+        assert torch.allclose(projected, slow / slow.norm(), atol=1e-5)
+    every = Alignment.from_store([NORMALIZE, {**entry, "neighbors": 99}, NORMALIZE], STEPS, store)
+    whole = Alignment.from_store([NORMALIZE, entry, NORMALIZE], STEPS, store)
+    assert torch.allclose(every.inference_side(images), whole.inference_side(images), atol=1e-5)
+    assert "neighbors" not in whole.options()[1]  # the hashes of earlier chains stay
+    assert Alignment.from_options(few.options(), STEPS).steps[1].neighbors == 5
+
+
+def test_all_cells_hold_what_an_exact_search_finds_and_few_hold_most_of_it():
+    generator = torch.Generator().manual_seed(0)
+    centers = F.normalize(torch.randn(40, 16, generator=generator), dim=1)
+    rows = F.normalize(centers.repeat(100, 1) + 0.1 * torch.randn(4000, 16, generator=generator), dim=1)
+    queries = F.normalize(rows[::97] + 0.02 * torch.randn(42, 16, generator=generator), dim=1)
+    exact, index = nearest_rows(queries, rows, 10), CellIndex(rows)
+    assert index.cells == 102
+    everywhere, nearby = index.nearest(queries, 10, probes=10_000), index.nearest(queries, 10, probes=16)
+    assert torch.equal(everywhere[:, 0], exact[:, 0])
+    recalls = [
+        sum(len({*a} & {*b}) for a, b in zip(found.tolist(), exact.tolist(), strict=True)) / 420
+        for found in (everywhere, nearby)
+    ]
+    assert recalls[0] > 0.98 and recalls[1] > 0.85  # float16 swaps near ties
+    assert torch.equal(CellIndex(rows).nearest(queries, 10, 16), nearby)
+
+    step = TextMemory(temperature=0.05, neighbors=10, rows=4000, dim=16)
+    step.memory = rows
+    approximate = step.with_inference_options(probes=16)
+    assert F.cosine_similarity(step.inference_side(queries), approximate.inference_side(queries)).min() > 0.99
+    assert approximate.settings() == {"temperature": 0.05, "neighbors": 10, "probes": 16}
+    copied = copy.deepcopy(approximate)
+    assert torch.equal(copied.inference_side(queries), approximate.inference_side(queries))
+
+
+def test_fewer_rows_than_neighbors_in_the_cells_searched_count_for_what_they_are():
+    rows = F.normalize(torch.randn(400, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    step = TextMemory(temperature=0.05, neighbors=300, probes=1, rows=400, dim=4)
+    step.memory = rows
+    found = step.nearest(rows[:5])
+    assert (found < 0).any() and torch.isfinite(step.inference_side(rows[:5])).all()
+
+
+def test_an_approximate_search_needs_to_know_how_many_and_its_library(monkeypatch):
+    with pytest.raises(ValueError, match=r"alignment\.probes=4 .* alignment\.neighbors"):
+        TextMemory(temperature=0.1, probes=4, rows=2, dim=2)
+    monkeypatch.setattr("common.extras.find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r"faiss is not installed: pip install -e \"\.\[search\]\""):
+        TextMemory(temperature=0.1, neighbors=2, probes=4, rows=2, dim=2)
+
+
+def test_memory_does_not_grow_with_images_times_texts(monkeypatch):
+    monkeypatch.setattr("alignment.memory.SIMILARITIES_AT_ONCE", 200)
+    step, seen = TextMemory(temperature=0.1, rows=50, dim=4), []
+    step.memory = F.normalize(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    project = step._project
+    monkeypatch.setattr(step, "_project", lambda rows: seen.append(len(rows)) or project(rows))
+    rows = F.normalize(torch.randn(11, 4, generator=torch.Generator().manual_seed(1)), dim=1)
+    assert torch.allclose(step.inference_side(rows), project(rows)) and seen == [4, 4, 3]

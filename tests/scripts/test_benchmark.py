@@ -52,6 +52,7 @@ TINY = [
     *("drawing.dim=16", "drawing.files=9", "drawing.file_size=20", "drawing.batch_size=4", "drawing.warmup=1"),
     *("drawing.steps=2", "drawing.workers=0", "drawing.pictures=3", "drawing.drawing_batch_size=2"),
     *("drawing.solver_steps=[1,3]", "drawing.steps_single=3", "drawing.pictures_single=2"),
+    *("memory.rows=2000", "memory.dim=8", "memory.queries=6", "memory.neighbors=20", "memory.probes=[1,100]"),
     "scoring.captions=12",
     "translation.overrides=['model.cdim.denoiser.width=8','model.cdim.denoiser.depth=1','loop.batch_size=8']",
     *("translation.image_dim=8", "translation.text_dim=6", "translation.train_rows=20", "translation.train_steps=2"),
@@ -84,6 +85,9 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
     same = {row["captions"]: row["same captions"] for row in results["captions"]}
     assert len(same) == 6 and all(share == 1 for name, share in same.items() if "bf16" not in name)
     assert [row["pcm_net"].split(",")[0] for row in results["pcm_net"] if row["ratio"] == 1] == ["training", "captions"]
+    memory = {row["memory"]: row for row in results["memory"]}
+    assert memory["the nearest, of all"]["neighbors found"] == 1 and memory["the nearest, 100 cells"]["cosine"] > 0.9
+    assert list(memory)[-1] == "all rows (reference)" and memory["all rows (exact)"]["cosine"] == pytest.approx(1)
     assert [row["drawing"].split(",")[0] for row in results["drawing"] if row["ratio"] == 1] == ["training", "drawing"]
     same = {row["pcm_net"]: row["same captions"] for row in results["pcm_net"] if row["pcm_net"].startswith("captions")}
     assert len(same) >= 3 and all(share == 1 for name, share in same.items() if "bf16" not in name)

@@ -7,9 +7,18 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from evaluation.embeddings import retrieval
-from evaluation.embeddings.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
+from evaluation.embeddings.retrieval import (
+    centroid_distance,
+    distribution_gap,
+    image_to_text,
+    pair_distance,
+    paired_cosine,
+    remaining_gap,
+    text_to_image,
+)
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -92,6 +101,24 @@ def test_perfect_embeddings():
 def test_half_precision_stores_are_accepted():
     images, texts, rows = unit(20, 64).half(), unit(60, 64, seed=1).half(), torch.arange(60) % 20
     assert image_to_text(images, texts, rows) == image_to_text(images.float(), texts.float(), rows)
+
+
+def test_the_distribution_gap_is_what_centering_leaves_of_the_pairs_distance():
+    generator = torch.Generator().manual_seed(0)
+    texts = F.normalize(torch.randn(40, 8, generator=generator), dim=1)
+    image_rows = torch.arange(40) // 2
+    images = F.normalize(torch.randn(20, 8, generator=generator), dim=1)
+    slow = [float((images[row] - text).norm()) for row, text in zip(image_rows.tolist(), texts, strict=True)]
+    assert pair_distance(images, texts, image_rows) == pytest.approx(sum(slow) / 40, rel=1e-6)
+    moved = images + torch.full((8,), 3.0)  # a shift is a centroid gap, and no distribution gap
+    assert distribution_gap(moved, texts, image_rows) == pytest.approx(
+        distribution_gap(images, texts, image_rows), rel=1e-5
+    )
+    assert distribution_gap(texts + 1, texts, torch.arange(40)) == pytest.approx(0, abs=1e-6)
+    assert pair_distance(texts + 1, texts, torch.arange(40)) == pytest.approx(8**0.5, rel=1e-6)
+    gap = remaining_gap(images, texts, image_rows)
+    assert gap.pair_distance == pair_distance(images, texts, image_rows)
+    assert gap.distribution_gap == distribution_gap(images, texts, image_rows)
 
 
 def test_paired_cosine_weighs_images_equally(monkeypatch):

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alignment import nearest_rows as room
 from alignment.memory import TextMemory
-from image_captioning import nearest_rows as room
-from image_captioning.nearest_rows import nearest_rows
+from alignment.nearest_rows import nearest_rows
 from image_captioning.prefix_parts.memory import CaptionMemory
 
 NAMES = ["dog", "cat", "boat", "hill"]

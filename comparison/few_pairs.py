@@ -1,0 +1,70 @@
+"""Semi-supervised training: captioners that learned from text alone go on with some image-text pairs.
+
+The semi-supervised setting of C³ (arXiv 2401.08567), whose baseline learns from the same pairs without such a start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from comparison.methods import Method
+from comparison.parts import Part
+from comparison.runs import MethodRuns
+from evaluation.reports.method_result import MethodResult
+
+FROM_SCRATCH = "from_scratch"  # ClipCap with its image rows as they are: nothing was learned from text before
+TEXT_ONLY = "none"  # the column of captioners that saw no pair
+
+
+def check_startable(methods: Sequence[Method]) -> None:
+    """Refuse methods whose captioners cannot go on with pairs.
+
+    Raises:
+        ValueError: a PCM-Net, prefix parts, or a method of the baseline's name.
+    """
+    for method in methods:
+        parts = [text for text in method.overrides.get("image_captioning", ()) if text.startswith("parts=")]
+        if method.captioner != "image_captioning" or parts:
+            why = f"has {parts[0]}" if parts else "is a PCM-Net"
+            raise ValueError(
+                f"few_pairs goes on with captioners of image_captioning.train without prefix parts, and {method.name} "
+                f"{why}: leave it out of methods"
+            )
+        if method.name == FROM_SCRATCH:
+            raise ValueError(f"methods names {FROM_SCRATCH}, which few_pairs calls its baseline: rename the variant")
+
+
+def run_with_pairs(
+    runs: MethodRuns, part: Part, seeds: Sequence[int], of_all: Sequence[str], fine_tuning: Sequence[str]
+) -> Iterator[MethodResult]:
+    """Train every method's text-only captioner on some pairs, and the baseline from nothing; evaluate all.
+
+    Args:
+        runs: of the text-only captioners, which are trained already.
+        of_all, fine_tuning: overrides of these trainings, and of those that have a start.
+    """
+    for seed in seeds:
+        for result in with_pairs(runs, part, seed, of_all, fine_tuning).run([seed]):
+            yield replace(result, pairs_share=part.label, percent=part.percent)
+
+
+def with_pairs(
+    runs: MethodRuns, part: Part, seed: int, of_all: Sequence[str], fine_tuning: Sequence[str]
+) -> MethodRuns:
+    """The trainings of one seed on some pairs, drawn by that seed, in folders of their own."""
+    count = [] if part.is_everything else [f"train_captions={part.count}"]
+
+    def on_pairs(method: Method, *overrides: str) -> Method:
+        own = (*method.overrides.get("image_captioning", ()), *of_all, *count, *overrides)
+        return replace(method, train_on="pairs", overrides={**method.overrides, "image_captioning": own})
+
+    started = [
+        on_pairs(method, *fine_tuning, f"init_from={runs.captioner_dir(method, seed)}")
+        for method in runs.methods
+        if method.train_on == "text" and method.caption_from == "images"
+    ]
+    scratch = on_pairs(Method(FROM_SCRATCH, "c1", FROM_SCRATCH))
+    # Methods that share a text-only captioner part here: each learns from images as it reads them itself.
+    own = [replace(method, trained=method.name) for method in (*started, scratch)]
+    return replace(runs, name=f"{runs.name}_{part.name}_pairs", methods=own, tried=())

@@ -1,0 +1,73 @@
+"""Which gap predicts the captions: CIDEr of all methods against what their alignments leave of the modality gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from pandas import DataFrame
+from scipy.stats import linregress, spearmanr
+
+from evaluation.reports.comparison_tables import ORACLES
+from evaluation.reports.method_result import MethodResult
+from evaluation.reports.plots import BLUE, GRAY, STYLE
+
+# Of `Gap`: the raw gap's two usual measures, and the gap that TPC-CMA (arXiv 2604.00279) finds to predict captions.
+MEASURES = {
+    "centroid_distance": "distance of the means",
+    "pair_distance": "distance of pairs",
+    "distribution_gap": "distance of pairs, centered",
+}
+FEWEST = 4  # methods: a line goes through two, and nearly through three
+
+
+def gaps_of_methods(runs: Sequence[MethodResult]) -> DataFrame:
+    """CIDEr and gaps of each method with the first decoding, means over its seeds; oracles are no methods.
+
+    Methods without a gap or CIDEr, as in results of earlier versions, are left out.
+    """
+    rows = []
+    for run in runs:
+        gap = run.result.gap
+        known = gap is not None and gap.distribution_gap is not None and run.cider is not None
+        if known and run.method not in ORACLES and run.decoding_name == runs[0].decoding_name:
+            measured = {name: getattr(gap, name) for name in MEASURES}
+            rows.append({"method": run.method, "CIDEr": run.cider, **measured})
+    if not rows:
+        return DataFrame(columns=["method", "CIDEr", *MEASURES])
+    return DataFrame(rows).groupby("method", sort=False).mean().reset_index()
+
+
+def prediction(methods: DataFrame) -> Mapping[str, tuple[float, float]]:
+    """{measure: (R² of a line, Spearman's rank correlation) of CIDEr with it}; none of fewer than `FEWEST` methods."""
+    if len(methods) < FEWEST:
+        return {}
+    ciders = methods["CIDEr"].to_numpy(float)
+    values = {name: methods[name].to_numpy(float) for name in MEASURES}
+    return {
+        name: (float(linregress(x, ciders).rvalue ** 2), float(spearmanr(x, ciders).statistic))
+        for name, x in values.items()
+        if np.ptp(x) > 0 and np.ptp(ciders) > 0
+    }
+
+
+def plot_gaps(methods: DataFrame) -> Figure:
+    """A panel for each measure: a point for each method, and the line whose R² the title has."""
+    fits = prediction(methods)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.2 * len(fits), 4.4), layout="constrained")
+        panels = figure.subplots(1, len(fits), sharey=True, squeeze=False)[0]
+        for panel, (name, (r2, rank)) in zip(panels, fits.items(), strict=True):
+            x, ciders = methods[name].to_numpy(float), methods["CIDEr"].to_numpy(float)
+            line = linregress(x, ciders)
+            ends = np.array([x.min(), x.max()])
+            panel.plot(ends, line.intercept + line.slope * ends, color=GRAY, linewidth=1, linestyle="--")
+            panel.scatter(x, ciders, color=BLUE, s=22)
+            for method, place, cider in zip(methods["method"], x, ciders, strict=True):
+                panel.annotate(method, (place, cider), (3, 3), textcoords="offset points", fontsize=6, color="#333333")
+            panel.set_xlabel(MEASURES[name])
+            panel.set_title(f"R² {r2:.2f}, rank correlation {rank:+.2f}")
+        panels[0].set_ylabel("CIDEr")
+    return figure
