@@ -45,7 +45,7 @@ def compare(config: DictConfig) -> ComparisonResult:
         raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={list(config.methods)}")
     if "CIDEr" not in config.metrics:
         raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
-    method_runs = _method_runs(config)
+    method_runs = runs_of(config)
     tuning = Tuning.of(config, method_runs)
     untried = tuning.untried(method_runs.methods)
     replace(method_runs, methods=untried).check(config.seeds)
@@ -210,7 +210,8 @@ def _plot_gaps(runs: list[MethodResult], output_dir: Path) -> list[Plot]:
     return [Plot("gaps.svg", caption)]
 
 
-def _method_runs(config: DictConfig) -> MethodRuns:
+def runs_of(config: DictConfig) -> MethodRuns:
+    """What the comparison trains and evaluates. Raises ValueError for unknown methods or decodings."""
     options = plain(config)
     if not options["decodings"] or len(set(options["decodings"])) != len(options["decodings"]):
         raise ValueError(f"decodings={options['decodings']} must name at least one, each once")

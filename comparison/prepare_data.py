@@ -15,11 +15,13 @@ from common.plain import plain
 from common.processes import Processes
 from embedding_space.datasets import make_tables
 from embedding_space.datasets.download import download
+from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from embedding_space.peers.importer import SPLITS, import_files
 from embedding_space.peers.synth_img_cap import import_synth_img_cap
 from embedding_space.store import EmbeddingStore
 from embedding_space.write_store import check_training_splits, write_store
+from evaluation.encoders.check_encoder import check_before_encoding
 
 DOWNLOAD = (None, False, True, "only")
 
@@ -45,7 +47,7 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     processes.run_on_main(lambda: _make_tables(dataset))
     if not config.encode:
         return None
-    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
+    encoder = _load_encoder(config, processes)
     store = write_store(
         dataset.root,
         encoder,
@@ -60,6 +62,14 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     if processes.rank == 0:
         print(_summary(store))
     return store
+
+
+def _load_encoder(config: DictConfig, processes: Processes) -> Encoder:
+    """The encoder, once its weights give the values that are known of them."""
+    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
+    if config.check_encoder:
+        processes.run_on_main(lambda: check_before_encoding(encoder, config.probes_dir))
+    return encoder
 
 
 def _fetch(config: DictConfig) -> None:
@@ -83,7 +93,7 @@ def _import_features(config: DictConfig, processes: Processes) -> EmbeddingStore
             f"encoder={config.encoder.name} encodes nothing, and the captions of features={config.features} must be "
             "encoded: choose the encoder that made the features, such as encoder=clip_vit_b32"
         )
-    encoder = processes.run_everywhere(lambda: load_encoder(**config.encoder))
+    encoder = _load_encoder(config, processes)
     splits = (dataset.text_split, dataset.image_mean_split)
     store = import_synth_img_cap(
         dataset.root, files, config.features, config.vocabulary, encoder, *splits, processes=processes

@@ -17,22 +17,11 @@ from torch import Tensor
 
 from common.text_files import numbered_lines
 from embedding_space.encoders.base import Encoder
+from embedding_space.encoders.prompts import PROMPTS
 from embedding_space.peers.npz import read_npz
 from embedding_space.peers.unpickle import load_plain
 from evaluation.captions.nouns import count_nouns
 
-PROMPTS = {
-    "single": ("A photo of {}",),  # PCM-Net's paper
-    "ensemble": (  # CLIP's seven best for ImageNet, as in ViECap
-        "itap of a {}.",
-        "a bad photo of the {}.",
-        "a origami {}.",
-        "a photo of the large {}.",
-        "a {} in a video game.",
-        "art of the {}.",
-        "a photo of the small {}.",
-    ),
-}
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 

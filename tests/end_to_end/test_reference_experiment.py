@@ -69,6 +69,14 @@ def test_each_stage_finds_the_one_before_for_another_data_set_too():
     assert captioner.alignment.image_timestep == 400
 
 
+@pytest.mark.parametrize("experiment", ["diffusion_bridge_coco", "diffusion_bridge_reference"])
+def test_other_alignments_take_the_experiments_decoder(experiment):
+    bridge = compose_config("image_captioning", f"experiment={experiment}")
+    for name in ("c1", "c2_collapse", "c2_corrupt", "c3", "decap_memory"):
+        config = compose_config("image_captioning", f"experiment={experiment}", f"alignment={name}")
+        assert config.alignment.name == name and config.loop == bridge.loop and config.decoder == bridge.decoder
+
+
 @pytest.fixture
 def gpt2_folder(tmp_path):
     folder = tmp_path / "gpt2"

@@ -1,0 +1,1 @@
+"""Published tables run again: what each needs, its stages, and its numbers beside ours."""

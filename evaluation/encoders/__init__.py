@@ -1,0 +1,1 @@
+"""Encoders checked: whether loaded weights give the values that others published for them."""
