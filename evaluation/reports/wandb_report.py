@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import wandb
-import wandb_workspaces.reports.v2 as wr  # pyright: ignore[reportMissingImports]
+import wandb_workspaces.reports.v2
 from omegaconf import DictConfig
 
 from training.tracking import has_wandb_key
 
+wr: Any = wandb_workspaces.reports.v2  # its names are not marked as exported
 LOSSES = ("text_loss", "paired_validation_loss", "validation_loss")
 COMPARISON_TABLES = ("results", "intervals", "runs", "gallery")
 WIDE, HALF = 24, 12  # of W&B's grid
