@@ -2,8 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-DOCS_READY := $(VENV)/.docs_ready
+LOWEST := .venv_lowest
+# LOCKED=1: exactly the versions of constraints.txt, those that the stated numbers and the tests were last run with.
+STAMP := $(if $(LOCKED),.locked,.ready)
+READY := $(VENV)/$(STAMP)
+DOCS_READY := $(READY)_docs
+EXTRAS := demo,photos,dev
+
+# TORCH=cpu: torch for machines without a GPU, some 200 MB in place of 6 GB. TORCH_INDEX=: another index of torch's builds,
+# such as a mirror, or https://download.pytorch.org/whl/cu126 for older drivers.
+ifneq ($(filter-out cpu,$(TORCH)),)
+$(error TORCH=$(TORCH) must be cpu, or be left away for the CUDA build of PyPI; TORCH_INDEX= names another index)
+endif
+TORCH_INDEX ?= $(if $(TORCH),https://download.pytorch.org/whl/cpu)
+# Of equal versions pip takes that with a local part, such as 2.9.1+cpu, so that the index's builds win over PyPI's.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(if $(LOCKED),--constraint constraints.txt)
+SIZE := $(if $(TORCH),about 2 GB,about 6 GB with torch's CUDA build)
 
 # Idle threads soon sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -13,35 +28,42 @@ export GOMP_SPINCOUNT ?= 1000
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-all coverage lint types docs clean
+.PHONY: demo test test-all coverage lint types docs lock lowest torch-is-right clean
 .DEFAULT_GOAL := demo
 
 # torch and torchvision must match, so one resolver run installs everything.
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(if $(LOCKED),constraints.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "Installing what pyproject.toml asks for (about 6 GB with torch's CUDA build; minutes) ..."
-	$(BIN)/python -m pip install --quiet --editable ".[demo,photos,dev]"
+	@echo "Installing what pyproject.toml asks for ($(SIZE); minutes) ..."
+	$(PIP_INSTALL) --editable ".[$(EXTRAS)]"
 	touch $(READY)
 
+# An environment of before keeps its torch, so that TORCH=cpu would change nothing: then it says so.
+torch-is-right: $(READY)
+ifeq ($(TORCH),cpu)
+	@$(BIN)/python -c 'import torch; exit(torch.version.cuda and 1)' || \
+	{ echo "TORCH=cpu: $(VENV) has torch with CUDA from before. Remove the environment, rm -r $(VENV), and try again"; exit 1; }
+endif
+
 $(DOCS_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(PIP_INSTALL) --editable ".[docs]"
 	touch $(DOCS_READY)
 
 # Captions of pictures; or `make demo modality=sound`, `make demo modality=video`.
 modality ?= image
 
-demo: $(READY)
+demo: torch-is-right
 	$(BIN)/python scripts/demo.py modality=$(modality)
 
-test: $(READY)
+test: torch-is-right
 	$(PYTEST) -m "not slow and not gpu"
 
-test-all: $(READY)
+test-all: torch-is-right
 	$(PYTEST)
 
 # The same tests, with the share of lines that they run, in total and per file.
-coverage: $(READY)
+coverage: torch-is-right
 	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term
 
 lint: $(READY)
@@ -56,6 +78,18 @@ types: $(READY)
 # The site, into site/. A broken link is an error.
 docs: $(DOCS_READY)
 	$(BIN)/mkdocs build --strict
+
+# constraints.txt: what is installed here, and for other systems and versions of Python what goes with it.
+lock: $(READY)
+	$(BIN)/python -m pip list --format freeze --exclude-editable --exclude pip > constraints.txt
+	$(BIN)/uv pip compile pyproject.toml $(foreach extra,demo photos dev docs,--extra $(extra)) --universal --python-version 3.10 \
+		--no-annotate --quiet --custom-compile-command "make lock" --output-file constraints.txt
+
+# The lower bounds of pyproject.toml are true: the tests with the oldest versions that they allow.
+lowest: $(READY)
+	$(BIN)/uv venv --quiet --clear --python 3.10 $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[$(EXTRAS)]"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 -m "not slow and not gpu"
 
 clean:
 	rm -rf outputs site data/demo*

@@ -17,9 +17,12 @@ EXTRAS = {
     "pandas": "report",
     "peft": "lora",
     "pycocoevalcap": "metrics",
+    "tensorboard": "tensorboard",
     "textblob": "metrics",
     "torch_fidelity": "pictures",
+    "trackio": "trackio",
     "wandb": "wandb",
+    "wandb_workspaces": "wandb",
 }
 
 

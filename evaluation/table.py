@@ -100,7 +100,9 @@ def _column_cells(values: Sequence[Value], competing: Sequence[bool], column: Co
     whole = all(isinstance(value, int) for value in values if value is not None)  # counts: no digits after the point
     digits = 0 if whole else column.digits
     # Values are compared as printed: a difference that the table does not show gives no mark.
-    shown = [None if (mean := _mean(value)) is None else float(f"{mean:.{digits}f}") for value in values]
+    shown = [
+        None if (mean := mean_and_deviation(value)[0]) is None else float(f"{mean:.{digits}f}") for value in values
+    ]
     ranked = [s for s, competes in zip(shown, competing, strict=True) if competes and s is not None and s == s]
     best = None
     if column.better is not None and len(ranked) > 1:
@@ -111,10 +113,14 @@ def _column_cells(values: Sequence[Value], competing: Sequence[bool], column: Co
     ]
 
 
-def _mean(value: Value) -> float | None:
-    """The mean of a value's numbers, or None without numbers or if one of them is None."""
+def mean_and_deviation(value: Value) -> tuple[float | None, float | None]:
+    """Mean and standard deviation (of the sample) of a value's numbers.
+
+    Both are None without numbers or if one of them is None; the deviation is None for a single number, too.
+    """
     numbers = _numbers(value)
-    return statistics.fmean(numbers) if numbers else None
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return (statistics.fmean(numbers) if numbers else None), deviation
 
 
 def _numbers(value: Value) -> list[float]:
@@ -128,11 +134,10 @@ def _numbers(value: Value) -> list[float]:
 def _text(value: Value, digits: int) -> str:
     if isinstance(value, str):
         return " ".join(value.split())
-    numbers = _numbers(value)
-    if not numbers:
+    mean, deviation = mean_and_deviation(value)
+    if mean is None:
         return MISSING
-    spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
-    return f"{statistics.fmean(numbers):.{digits}f}{spread}"
+    return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
 def _markdown(text: str) -> str:

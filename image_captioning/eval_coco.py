@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
@@ -31,7 +30,8 @@ from image_captioning.generation import Decoding
 from image_captioning.inference_inputs import InferenceInputs, as_trained_on
 from modality_translation.step import ModalityTranslation, check_encoder
 from modality_translation.translation import load_translation
-from training.tracking import Tracker, start_tracker
+from training.run_folder import run_options
+from training.tracking import Tracker, send_results
 
 
 def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captioner.load) -> EvaluationResult:
@@ -100,12 +100,14 @@ def _other_alignment(config: DictConfig, captioner: CaptioningModel) -> Alignmen
 
 
 def _track(config: DictConfig, result: EvaluationResult, output_dir: Path) -> None:
+    """Send the scores, with the options of the evaluation and, under `training`, of its captioner's training."""
     tracker = Tracker(**config.tracker)
     if tracker.name == "none":
         return
-    accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, output_dir, plain(config))
+    options = plain(config)
+    if config.checkpoint and (training := run_options(config.checkpoint)):
+        options["training"] = training
     known = {name: value for name, value in result.metrics.items() if value is not None}
-    accelerator.log(known | {k: v for part in (result.diversity, result.gap) if part for k, v in asdict(part).items()})
-    tracker.log_tables(accelerator, {"metrics": (["metric", "value"], [list(item) for item in known.items()])}, step=0)
-    accelerator.end_training()
+    numbers = known | {k: v for part in (result.diversity, result.gap) if part for k, v in asdict(part).items()}
+    table = ["metric", "value"], [list(item) for item in known.items()]
+    send_results(tracker, output_dir, options, "evaluation", numbers, {"metrics": table})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -210,3 +211,62 @@ def tiny_models(tmp_path_factory) -> None:
         config = {"embed_dim": 24, "quick_gelu": quick, "vision_cfg": tower, "text_cfg": text}
         (folder / f"{name}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
+
+
+@pytest.fixture
+def read_wandb(tmp_path, monkeypatch) -> Callable[[Path], dict]:
+    """A reader of the one offline run in a folder: its job type, its options, and the last value of each metric.
+
+    `tables` are {name: (columns, rows)}, each as it was sent last, and `pictures` the files of their pictures.
+    """
+    pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb_data"))
+
+    def records(path: Path):
+        """Of LevelDB's log format: blocks of 32 KiB, in which parts of records have headers of 7 bytes."""
+        content, position, whole = path.read_bytes(), 7, b""
+        while position + 7 <= len(content):
+            left = 32768 - position % 32768
+            if left < 7:
+                position += left
+                continue
+            length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
+            whole += content[position + 7 : position + 7 + length]
+            position += 7 + length
+            if kind in (1, 4):  # a whole record, or the last part of one
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(whole)
+                yield record
+                whole = b""
+
+    def read(folder: Path) -> dict:
+        [run] = (folder / "wandb").glob("offline-run-*")
+        [file] = run.glob("*.wandb")
+        found: dict = {"kind": None, "options": {}, "metrics": {}, "tables": {}, "pictures": []}
+        ends = time.monotonic() + 60
+        while not any(record.WhichOneof("record_type") == "exit" for record in records(file)):  # written by a process
+            assert time.monotonic() < ends, f"{file} has no end"
+            time.sleep(0.1)
+        for record in records(file):
+            found["kind"] = record.run.job_type or found["kind"]
+            for item in (*record.run.config.update, *record.config.update):
+                found["options"][item.key or item.nested_key[0]] = json.loads(item.value_json)
+            for entry in record.artifact.manifest.contents:
+                if entry.path.endswith(
+                    ".table.json"
+                ):  # with pictures; the run's folder has the words and numbers alone
+                    table = json.loads(Path(entry.local_path).read_text())
+                    found["tables"][entry.path.removesuffix(".table.json")] = (table["columns"], table["data"])
+                else:
+                    found["pictures"].append(entry.path)
+            for item in record.history.item:
+                *outer, last = item.nested_key or [item.key]
+                value = found["metrics"]
+                for name in outer:
+                    value = value.setdefault(name, {})
+                value[last] = json.loads(item.value_json)
+        return found
+
+    return read

@@ -28,9 +28,9 @@ from common.randomness import mixed_seed
 from training.batches import StepRandom
 from training.compiler import check_compiler
 from training.loop_config import LoopConfig
-from training.run_folder import METRICS, RESUME, TABLES, finish_run
+from training.run_folder import METRICS, RESUME, TABLES, finish_run, run_options
 from training.schedule import learning_rate_factor, parameter_groups
-from training.tracking import Tracker, finish_trackers, start_tracker
+from training.tracking import Tracker, finish_trackers, start_tracker, tracker_arguments
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Loop:
             mixed_precision="no" if self.precision == "fp32" else self.precision,
             # Else accelerate does not join torchrun's processes on a machine without a GPU: each would run alone.
             cpu=device.type == "cpu",
-            log_with="wandb" if tracker and tracker.name == "wandb" else None,
+            **tracker_arguments(tracker, output_dir),
             # Our buffers (means, schedules, memories) never change while training: nothing to send around.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
@@ -138,7 +138,8 @@ class Loop:
                 for name in (METRICS, TABLES):
                     _drop_lines_after(self.output_dir / name, state.step)
             accelerator.wait_for_everyone()
-        start_tracker(accelerator, self.tracker, self.output_dir, asdict(config))
+        options = run_options(self.output_dir) or {"loop": asdict(config)}
+        start_tracker(accelerator, self.tracker, self.output_dir, options, "training")
         try:
             metrics = self._train(wrapped, prepared, task, state)
         finally:
@@ -255,7 +256,7 @@ class Loop:
             tables = {name: {"columns": columns, "rows": rows} for name, (columns, rows) in evaluation.tables.items()}
             self._append(TABLES, {"step": step, **tables})
             if self.tracker:
-                self.tracker.log_tables(self.accelerator, evaluation.tables, step)
+                self.tracker.log_samples(self.accelerator, evaluation.tables, step, self.output_dir)
         return evaluation.metrics
 
     def _keep(self, model: nn.Module, task: Task[Any], metrics: dict[str, float], step: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,6 +16,7 @@ from common.files import write_whole
 FINISHED = "finished.json"
 RESUME = "resume.pt"
 METRICS = "metrics.jsonl"  # a line {"step", metric: number, ...} for each logged step and each evaluation
+TENSORBOARD = "tensorboard"  # a folder, with tracker=tensorboard
 TABLES = "tables.jsonl"  # a line {"step", table: {"columns", "rows"}, ...} for each evaluation that made tables
 
 CAME_LATER = {"modality": "texts"}  # options that earlier versions lacked, and what these did
@@ -49,6 +51,7 @@ def open_run(
     if state == "new":
         for name in (FINISHED, RESUME, METRICS, TABLES):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)  # curves of both runs would be drawn as one
     elif difference := first_difference(before, resolved):
         raise ValueError(
             f"{folder} holds a run of another configuration ({difference}): "
@@ -57,6 +60,24 @@ def open_run(
     if before != resolved:
         write_whole(path, OmegaConf.to_yaml(OmegaConf.create(resolved)))
     return state
+
+
+def run_options(folder: str | Path) -> dict[str, Any]:
+    """The options of the run or evaluation in a folder, as its `config.yaml` has them; none without this file."""
+    path = Path(folder) / "config.yaml"
+    return plain(OmegaConf.load(path), resolve=False) if path.is_file() else {}
+
+
+def tables_over_time(output_dir: str | Path) -> dict[str, tuple[list[str], list[list[Any]]]]:
+    """{name: (columns, rows)}: a run's tables of all its evaluations, one below the other, the first column `step`."""
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
+    with (Path(output_dir) / TABLES).open() as file:
+        for line in map(json.loads, file):
+            step = line.pop("step")
+            for name, table in line.items():
+                rows = tables.setdefault(name, (["step", *table["columns"]], []))[1]
+                rows += [[step, *row] for row in table["rows"]]
+    return tables
 
 
 def difference_from(output_dir: str | Path, config: DictConfig) -> str | None:

@@ -17,6 +17,8 @@ from evaluation.reports.plots import footnote, save_plot
 from evaluation.reports.sweep_plots import plot_heat_map, plot_lines
 from evaluation.reports.sweeps import Evaluation, read_evaluation, sweep_points, sweep_runs, sweep_table, swept_options
 
+SWEEP_JSON, SWEEP_PNG = "sweep.json", "sweep.png"
+
 
 def plot_sweep(config: DictConfig) -> Path:
     """Plot `sweep` of `configs/report.yaml`; returns the folder of its files."""
@@ -48,7 +50,7 @@ def plot_sweep(config: DictConfig) -> Path:
     output_dir = Path(config.output or "outputs/sweeps/sweep")
     save_plot(figure, output_dir, "sweep")
     results = {**facts, "metric": config.metric, "options": options, "points": points}
-    write_json(output_dir / "sweep.json", results)
+    write_json(output_dir / SWEEP_JSON, results)
     table = sweep_table(points, config.metric)
     write_whole(output_dir / "sweep.md", table.markdown() + "\n")
     print(f"{table.text()}\n\nFigure (PNG, SVG), sweep.md and sweep.json: {output_dir}")

@@ -7,52 +7,60 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accelerate import Accelerator
 from omegaconf import DictConfig
+from PIL import Image
 
+from evaluation.reading import read_object
 from evaluation.reports.comparison_report import (
     comparison_examples,
-    comparison_tables,
     read_comparison,
     results_file,
     write_comparison_report,
 )
+from evaluation.reports.dashboard_tables import comparison_dashboard, comparison_numbers, sweep_dashboard
 from evaluation.reports.example import Example
-from evaluation.reports.plot_sweep import plot_sweep
+from evaluation.reports.plot_sweep import SWEEP_JSON, SWEEP_PNG, plot_sweep
 from evaluation.reports.previews import thumbnail
-from training.tracking import Tracker, start_tracker
+from training.tracking import Tracker, send_results
 
 
 def report(config: DictConfig) -> Path:
     """Write the report, or a sweep's plot, as `configs/report.yaml` says; returns where it is."""
+    tracker = Tracker(**config.tracker)
     if config.sweep:
-        return plot_sweep(config)
+        folder = plot_sweep(config)
+        _track_sweep(tracker, folder)
+        return folder
     options = (config.output, config.pictures, config.picture_side, config.decoding)
     path = write_comparison_report(config.comparison, *options)
     print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    _track(config)
+    _track(tracker, config)
     return path
 
 
-def _track(config: DictConfig) -> None:
-    tracker = Tracker(**config.tracker)
+def _track(tracker: Tracker, config: DictConfig) -> None:
     if tracker.name == "none":
         return
     result = read_comparison(config.comparison)
-    tables = {}
-    # Comparisons share these names, so that a dashboard shows the tables of several side by side.
-    for name, (_, table) in comparison_tables(result).items():
-        cells = [[cell.text for cell in row] for row in table.cells()]
-        tables[name] = ([column.name for column in table.header()], cells)
+    tables = comparison_dashboard(result)
     examples, _ = comparison_examples(result, config.pictures, config.decoding)
     if examples:
         methods = list(examples[0].captions)
         columns = ["image", "id", "references", *(f"{name}{of}" for name in methods for of in ("", " CIDEr"))]
         tables["gallery"] = (columns, [_gallery_row(example, config.picture_side) for example in examples])
-    accelerator = Accelerator(log_with=tracker.name)
-    start_tracker(accelerator, tracker, results_file(config.comparison).parent, result.config)
-    tracker.log_tables(accelerator, tables, step=0)
-    accelerator.end_training()
+    folder = results_file(config.comparison).parent
+    send_results(tracker, folder, result.config, "comparison", comparison_numbers(result), tables)
+
+
+def _track_sweep(tracker: Tracker, folder: Path) -> None:
+    if tracker.name == "none":
+        return
+    sweep = read_object(folder / SWEEP_JSON, "sweep")
+    table = sweep_dashboard(sweep["points"], sweep["metric"])
+    with Image.open(folder / SWEEP_PNG) as picture:
+        picture.load()
+    options = {"metric": sweep["metric"], "options": sweep["options"]}
+    send_results(tracker, folder, options, "sweep", tables={"sweep": table}, pictures={"sweep_figure": picture})
 
 
 def _gallery_row(example: Example, side: int) -> list:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from pandas import DataFrame
 
-from common.plain import plain
 from evaluation.captions.result import EvaluationResult
 from evaluation.reading import read_object
 from evaluation.reports.sweep_plots import in_order
 from evaluation.table import Column, Table
+from training.run_folder import run_options
 
 # Paths that a run reads and writes; what it read is in its other options.
 _NOT_COMPARED = {
@@ -77,11 +76,11 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     result = EvaluationResult.from_json(read_object(folder / "scores.json", "evaluations"))
     if result.unfinished:
         raise ValueError(f"{folder} (option evaluations) holds an evaluation that was stopped: run its command again")
-    inputs, config = result.inputs or {}, _config(folder)
+    inputs, config = result.inputs or {}, run_options(folder)
     checkpoint = result.checkpoint or config.get("checkpoint")
-    training = _config(Path(checkpoint)) if checkpoint else {}
+    training = run_options(checkpoint) if checkpoint else {}
     diffusion = training.get("alignment", {}).get("diffusion")
-    options = _flat(training) | _flat({"ddpm": _config(Path(diffusion)) if diffusion else {}})
+    options = _flat(training) | _flat({"ddpm": run_options(diffusion) if diffusion else {}})
     kept = ("split", "caption_from", "image_mean_from", "precision")
     options |= {key: inputs[key] for key in kept if key in inputs}
     options |= _flat({"decoding": result.decoding or {}})
@@ -187,11 +186,6 @@ def _named(option: str, varying: Collection[str], known: Collection[str]) -> str
         what = "is ambiguous" if len(matches) > 1 else "does not differ among the evaluations"
         raise ValueError(f"options: {option} {what}; what differs: {', '.join(varying) or 'nothing'}")
     return matches[0]
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
-    return plain(OmegaConf.load(path), resolve=False) if path.is_file() else {}
 
 
 def _flat(config: Mapping, before: str = "") -> dict[str, Any]:

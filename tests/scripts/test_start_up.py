@@ -34,4 +34,4 @@ for name in {COMMANDS}:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split("\n")[:-1] == COMMANDS, done.stdout + done.stderr
-    assert len(COMMANDS) == 27
+    assert len(COMMANDS) == 28

@@ -1,19 +1,18 @@
-"""Run folders, command-line errors, trackers."""
+"""Run folders, command-line errors."""
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 
 import hydra
 import pytest
-from accelerate import Accelerator
 from omegaconf import OmegaConf
 
 from common.cli import command, quote_paths
 from common.config import compose_config
-from training.run_folder import RESUME, finish_run, first_difference, open_run
-from training.tracking import Tracker, start_tracker
+from training.run_folder import RESUME, TABLES, finish_run, first_difference, open_run, tables_over_time
 
 
 def test_a_folder_is_new_then_unfinished_then_finished(tmp_path):
@@ -125,21 +124,14 @@ def test_every_option_that_is_a_path_takes_any_name(tmp_path, monkeypatch, key):
     assert OmegaConf.select(config, key) == "my folder (1)/a=b"
 
 
-def test_an_unknown_tracker_is_refused():
-    with pytest.raises(ValueError, match=r"tracker\.name='tensorboard' must be 'none' or 'wandb'"):
-        Tracker("tensorboard")
-
-
-def test_wandb_runs_offline_into_the_run_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    accelerator = Accelerator(log_with="wandb")
-    tracker = Tracker("wandb", run_name="try")
-    start_tracker(accelerator, tracker, tmp_path, {"steps": 1})
-    accelerator.log({"loss": 1.0}, step=1)
-    tracker.log_tables(accelerator, {"samples": (["reference", "caption"], [["a dog", "a cat"]])}, step=1)
-    accelerator.end_training()
-    assert list((tmp_path / "wandb").glob("offline-run-*"))
+def test_tables_of_all_evaluations_are_one_below_the_other(tmp_path):
+    for step, captions in ((5, [["a dog", "a"], ["a cat", "the"]]), (10, [["a dog", "a dog"], ["a cat", "a cat"]])):
+        with (tmp_path / TABLES).open("a") as file:
+            line = {"step": step, "samples": {"columns": ["reference", "caption"], "rows": captions}}
+            file.write(json.dumps(line) + "\n")
+    columns, rows = tables_over_time(tmp_path)["samples"]
+    assert columns == ["step", "reference", "caption"]
+    assert rows[0] == [5, "a dog", "a"] and rows[3] == [10, "a cat", "a cat"] and len(rows) == 4
 
 
 @pytest.mark.parametrize(("before", "now"), [("bf16", "auto"), ("fp32", "auto"), ("no", "fp32"), ("fp32", "no")])

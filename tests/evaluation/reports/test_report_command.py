@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-import evaluation.reports.report_command
 from evaluation.captions.prediction_files import write_predictions
 from evaluation.reports.report_command import report
 
@@ -45,34 +42,33 @@ def test_the_report_of_a_folder(folder, compose, capsys):
             report(compose("report", f"comparison={folder}", option))
 
 
-def test_the_dashboard_gets_the_table_and_the_gallery(folder, compose, monkeypatch):
-    logged = {}
-
-    class Dashboard:
-        def __init__(self, log_with):
-            assert log_with == "wandb"
-
-        def init_trackers(self, project, config, init_kwargs):
-            logged["mode"] = init_kwargs["wandb"]["mode"]
-
-        def get_tracker(self, name):
-            return self
-
-        def log_table(self, name, columns, data, step):
-            logged[name] = (columns, data)
-
-        def end_training(self):
-            logged["ended"] = True
-
-    monkeypatch.setattr(evaluation.reports.report_command, "Accelerator", Dashboard)
-    monkeypatch.setitem(
-        sys.modules, "wandb", SimpleNamespace(__spec__=True, Image=lambda image: ("picture", image.size))
-    )
+def test_the_dashboard_gets_numbers_and_the_gallery(folder, compose, read_wandb):
     report(compose("report", f"comparison={folder}", "picture_side=45", "tracker=wandb", "tracker.mode=offline"))
-    assert logged["mode"] == "offline" and logged["ended"]
-    columns, rows = logged["results"]
-    assert columns[:2] == ["method", "CIDEr"] and rows[0][:2] == ["c3", "50.0"]
-    columns, rows = logged["gallery"]
+    tables = read_wandb(folder)["tables"]
+    columns, rows = tables["results"]
+    assert columns[:2] == ["method", "CIDEr"] and rows[0][:2] == ["c3", 50.0]
+    columns, rows = tables["runs"]
+    assert dict(zip(columns, rows[0], strict=True)) == {
+        "method": "c3", "seed": 0, "decoding": "greedy", "CIDEr": 50.0, "seconds": 1.0, "captions/s": None,
+    }  # fmt: skip
+    columns, rows = tables["gallery"]
     assert columns == ["image", "id", "references", "c3", "c3 CIDEr"] and len(rows) == 4
-    assert rows[0][0] == ("picture", (45, 30)) and rows[0][1] == "test_0" and rows[0][3:] == ["a dog", 50.0]
+    picture = rows[0][0]
+    assert (picture["width"], picture["height"]) == (45, 30) and rows[0][1] == "test_0" and rows[0][3:] == ["a dog", 50]
     assert rows[3][0] is None  # a picture that is not there
+
+
+def test_the_dashboard_gets_a_sweeps_table_and_figure(compose, tmp_path, read_wandb):
+    for steps in (1, 5):
+        scores = {
+            "metrics": {"CIDEr": 100.0 / steps},
+            "inputs": {"image_side": {"image_steps": steps}, "split": "test"},
+        }
+        (tmp_path / f"steps{steps}").mkdir()
+        (tmp_path / f"steps{steps}/scores.json").write_text(json.dumps(scores))
+    options = (f"sweep={tmp_path}/steps*", f"output={tmp_path}/out", "tracker=wandb", "tracker.mode=offline")
+    folder = report(compose("report", *options))
+    columns, rows = read_wandb(folder)["tables"]["sweep"]
+    assert columns == ["alignment.image_steps", "CIDEr", "CIDEr sd", "seeds"]
+    assert rows == [[1, 100.0, None, 1], [5, 20.0, None, 1]]
+    assert list((folder / "wandb").glob("offline-run-*/files/media/images/sweep_figure*.png"))
