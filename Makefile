@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs_ready
+WEB_READY := $(VENV)/.web_ready
 
 # Idle threads soon sleep, so that other programs on the same cores lose nothing (common/process_setup.py).
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -13,7 +14,7 @@ export GOMP_SPINCOUNT ?= 1000
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-all coverage lint types docs clean
+.PHONY: demo web test test-all coverage lint types docs clean
 .DEFAULT_GOAL := demo
 
 # torch and torchvision must match, so one resolver run installs everything.
@@ -23,6 +24,13 @@ $(READY): pyproject.toml
 	@echo "Installing what pyproject.toml asks for (about 6 GB with torch's CUDA build; minutes) ..."
 	$(BIN)/python -m pip install --quiet --editable ".[demo,photos,dev]"
 	touch $(READY)
+
+# With what the page needs alone: no metrics, no tests.
+$(WEB_READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the web page needs (about 6 GB with torch's CUDA build; minutes) ..."
+	$(BIN)/python -m pip install --quiet --editable ".[web]"
+	touch $(WEB_READY)
 
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
@@ -34,15 +42,22 @@ modality ?= image
 demo: $(READY)
 	$(BIN)/python scripts/demo.py modality=$(modality)
 
+# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000`.
+checkpoint ?= photos
+port ?= 7860
+
+web: $(WEB_READY)
+	$(BIN)/python scripts/web.py checkpoint=$(checkpoint) port=$(port)
+
 test: $(READY)
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu and not browser"
 
 test-all: $(READY)
 	$(PYTEST)
 
 # The same tests, with the share of lines that they run, in total and per file.
 coverage: $(READY)
-	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term
+	$(PYTEST) -m "not slow and not gpu and not browser" --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .

