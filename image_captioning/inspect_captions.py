@@ -97,7 +97,7 @@ def _words(captioner: CaptioningModel, ids: list[int], log_probabilities: list[f
         text = str(captioner.tokenizer.decode(ids[:place]))
         piece = text[len(before) :] if text.startswith(before) else text.rpartition(" ")[2]
         before = text
-        if words and words[-1].text and not piece[:1].isspace():
+        if words and not piece[:1].isspace():  # also after a token of white space alone
             last = words.pop()
             words.append(Word(last.text + piece, last.log_probability + value))
         else:

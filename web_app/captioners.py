@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from common.registry import look_up
 from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.encoders.load import reload_encoder
@@ -18,6 +20,7 @@ from image_captioning.consensus import ConsensusMemory
 from image_captioning.generation import Decoding
 from image_captioning.inspect_captions import Beam, beams
 from image_captioning.memory_captions import consensus_memory
+from image_captioning.reranking import Reranker
 from web_app.methods import Method, methods_of
 
 
@@ -53,6 +56,10 @@ class Answering:
         of = f" of {data}" if data else ""
         return f"trained on {trained}{of}{alone}, as {known.get('alignment', 'its configuration says')}"
 
+    def method(self, name: object) -> Method:
+        """A method by its name. Raises ValueError with the known ones."""
+        return look_up(name, self.methods, f"method of checkpoint={self.name}", "method")
+
     @property
     def whole(self) -> Method:
         """The method that the checkpoint was trained for."""
@@ -65,18 +72,31 @@ class Answering:
         return self.captioner.with_alignment(method.chain).encoded_inputs(encoded)
 
     def captions(self, encoded: EncodedImages, method: Method) -> list[str]:
-        """A caption of each encoded file by greedy search, or by the consensus. Raises ValueError as the chain does."""
-        inputs, decoding = self.inputs(encoded, method), self.consensus if method.consensus else Decoding()
-        memory = self.memory
-        reranker = self.captioner.reranker(encoded.rows, decoding, self.encoder, memory and (lambda: memory))
+        """A caption of each encoded file. Raises ValueError as the chain does."""
+        inputs = self.inputs(encoded, method)
+        if not method.consensus:
+            return self.caption_inputs(inputs)
+        reranker = self._reranker(encoded)
         return self.captioner.caption(
-            inputs, decoding, progress=False, precision=self.precision, reranker=reranker if method.consensus else None
+            inputs, self.consensus, progress=False, precision=self.precision, reranker=reranker
         )
 
-    def beams(self, encoded: EncodedImages, method: Method) -> list[Beam]:
-        """The hypotheses of one encoded file, best first."""
-        options = Decoding(strategy="beam", beams=self.consensus.beams)
-        return beams(self.captioner, self.inputs(encoded, method), options, self.precision)[0]
+    def caption_inputs(self, inputs: Any) -> list[str]:
+        """Captions of N inputs by greedy search."""
+        return self.captioner.caption(inputs, progress=False, precision=self.precision)
+
+    def beams(self, inputs: Any) -> list[Beam]:
+        """The hypotheses of one input, best first."""
+        return beams(self.captioner, inputs, Decoding("beam", beams=self.consensus.beams), self.precision)[0]
+
+    def choose(self, encoded: EncodedImages, hypotheses: list[str], scores: Tensor) -> str:
+        """The hypothesis of one encoded file that the captions near it prefer; scores (1, K) are the decoder's."""
+        reranker = self._reranker(encoded)
+        return hypotheses[0] if reranker is None else reranker.choose(hypotheses, scores, 0)[0]
+
+    def _reranker(self, encoded: EncodedImages) -> Reranker | None:
+        memory = self.memory
+        return self.captioner.reranker(encoded.rows, self.consensus, self.encoder, memory and (lambda: memory))
 
 
 @dataclass
@@ -138,8 +158,3 @@ def load_all(loader: Loader, checkpoint: str, others: Sequence[str]) -> list[Ans
             raise ValueError(f"checkpoints={list(others)}: {other} reads {reads}, and checkpoint={checkpoint} {wanted}")
         answering[added.name] = added
     return list(answering.values())
-
-
-def find_method(answering: Answering, name: object) -> Method:
-    """A method by its name. Raises ValueError with the known ones."""
-    return look_up(name, answering.methods, f"method of checkpoint={answering.name}", "method")

@@ -16,7 +16,8 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from common.characters import one_line
-from web_app.desk import Bridge, Busy, Desk
+from web_app.desk import Busy, Desk
+from web_app.look import Bridge
 from web_app.uploads import Limits, Upload, check_upload, in_its_name, temporary_files
 
 FIELDS = ("files", "method", "timestep", "steps")
@@ -48,8 +49,7 @@ def caption_batch(desk: Desk, batch: Batch, limits: Limits) -> dict[str, Any]:
     """
     try:
         name = batch.method or desk.main.whole.name
-        asked = desk.method(name)
-        method = asked.with_bridge(batch.bridge.timestep, batch.bridge.steps)
+        method = desk.main.method(name).with_bridge(batch.bridge.timestep, batch.bridge.steps)
     except ValueError as error:
         raise Refused(422, str(error)) from error
     entries: list[dict[str, str]] = [{"name": upload.label} for upload in batch.uploads]

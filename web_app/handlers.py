@@ -8,8 +8,9 @@ from pathlib import Path
 from embedding_space.media import NAMES, Medium
 from web_app import markup
 from web_app.captioners import Answering
-from web_app.desk import Bridge, Desk, Encoded
+from web_app.desk import Desk
 from web_app.links import PageState
+from web_app.look import Bridge, Encoded
 from web_app.painting import Painter
 from web_app.previews import preview
 from web_app.uploads import Limits, check_upload, in_its_name, renamed, shown_name
@@ -96,10 +97,10 @@ class Handlers:
             return Shown(f"<p>{ASK[self.desk.medium]}</p>", steps=steps)
         bridge = Bridge(state.timestep, steps) if state.timestep else Bridge()
         with self.desk.turnstile.models():
-            answers = self.desk.captions(encoded, bridge)
-            captions = markup.captions(answers, self.main.name)
+            look = self.desk.look(encoded, bridge)
+            captions = markup.captions(look.answers(), self.main.name)
             try:
-                inside = self.desk.inside(encoded, state.method, bridge)
+                inside = look.inside(state.method)
             except ValueError as error:
                 return Shown(captions, markup.problem(str(error)), steps=steps)
             medium = self.desk.medium

@@ -9,6 +9,7 @@ from common.characters import whole_characters
 
 SENTENCE_LENGTH = 300  # characters of a sentence to draw
 LARGEST_SEED = 2**31 - 1
+MOST_STEPS = 50  # of denoising, on the page: every step costs time
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def read_query(
     """
     problems: list[str] = []
     timestep = _whole(query, "timestep", usual.timestep, 1, timesteps, problems) if timesteps else 0
-    steps = _whole(query, "steps", min(usual.steps, timestep), 1, timestep, problems) if timesteps else 0
+    most = min(timestep, MOST_STEPS)
+    steps = _whole(query, "steps", min(usual.steps, most), 1, most, problems) if timesteps else 0
     if not timesteps and {"timestep", "steps"} & set(query):
         problems.append("timestep and steps do nothing here: this checkpoint has no diffusion step")
     method = query.get("method", usual.method)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from embedding_space.media import Medium
 from web_app.charts import path_chart, way_chart
-from web_app.desk import Answer, Inside
+from web_app.look import Answer, Inside
 from web_app.painting import Drawing
 from web_app.previews import Preview, of_picture
 

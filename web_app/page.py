@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.themes import Default
 
 from embedding_space.media import ENDINGS, GIF
 from web_app.handlers import Handlers, Shown
-from web_app.links import LARGEST_SEED, SENTENCE_LENGTH, PageState, read_query
+from web_app.links import LARGEST_SEED, MOST_STEPS, SENTENCE_LENGTH, PageState, read_query
 from web_app.markup import TEMPLATES, problem
+from web_app.painting import Painter
 
 SWEEP_SECONDS, AGE_SECONDS = 15, 60  # how often files of visitors are deleted, and how old they are then
 SESSION_SECONDS = 3600  # after which a session's embeddings are forgotten
@@ -21,15 +23,6 @@ KEPT = (
     "it.** Your {medium} is deleted from this server about a minute after it was read; its embedding is forgotten when "
     "you leave."
 )
-
-
-class Photo(gr.Image):
-    """An image component that hands the file over unopened: it is checked before anything decodes it."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        return None if payload is None else payload.path
 
 
 def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
@@ -52,7 +45,7 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
                         info=f"of {handlers.timesteps:,}: where the {medium} enters the reverse diffusion",
                     )  # fmt: skip
                     steps = gr.Slider(
-                        1, 50, usual.steps or 1, step=1, visible=bridged, label="Denoising steps (image_steps)",
+                        1, MOST_STEPS, usual.steps or 1, step=1, visible=bridged, label="Denoising steps (image_steps)",
                         info="at most as many as the injection step",
                     )  # fmt: skip
                 with gr.Column(scale=3, min_width=300):
@@ -66,7 +59,7 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
                         beams = gr.HTML()
                     with gr.Accordion("Nearest texts", open=False):
                         near = gr.HTML()
-            drawn = _drawing(handlers) if handlers.painter is not None else ()
+            drawn = () if handlers.painter is None else _drawing(handlers, handlers.painter)
         gr.Markdown(KEPT.format(medium="photo" if medium == "image" else medium))
         sentence, seed = drawn[:2] if drawn else (gr.State(""), gr.State(0))
         parts = [captions, words, way, beams, near]
@@ -90,18 +83,22 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
             settings = [state.method, state.timestep or 1, state.steps or 1]
             return [said, *settings, *([state.sentence, state.seed] if drawn else [])]
 
-        settings, hidden = [method, timestep, steps], {"api_visibility": "private", "show_progress": "hidden"}
-        given.input(
+        settings = [method, timestep, steps]
+        hidden: Any = {"api_visibility": "private", "show_progress": "hidden"}
+        # A file component knows no other event for a new file.
+        new_file = given.upload if medium == "video" else given.input
+        new_file(
             on_file, [given, *settings], [given, session, shown, steps, *parts],
             api_visibility="private", show_progress="minimal", show_progress_on=captions,
         )  # fmt: skip
         for component in settings:
             component.input(on_settings, [session, *settings], [steps, *parts], trigger_mode="always_last", **hidden)
         link = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-        linked = [*settings, sentence, seed]
+        nothing = gr.State(0)
+        linked = [method, *((timestep, steps) if bridged else (nothing, nothing)), sentence, seed]
         for component in [*settings, *drawn[:2]]:
             component.input(None, linked, None, js=link)
-        page.load(on_load, None, [notice, *linked] if drawn else [notice, *settings], **hidden)
+        page.load(on_load, None, [notice, *settings, *drawn[:2]], **hidden)
     page.queue(max_size=queue_size, api_open=False)
     return page
 
@@ -110,10 +107,12 @@ def _input(handlers: Handlers) -> Any:
     """The component that takes the medium's files."""
     medium = handlers.desk.medium
     if medium == "image":
-        return Photo(
-            type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
+        photo: Any = gr.Image(
+            sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
             label="A photo: drop, choose, paste or take one",
         )  # fmt: skip
+        photo.preprocess = _path_of  # its own would open the file before it is checked
+        return photo
     if medium == "sound":
         return gr.Audio(
             type="filepath", sources=["upload", "microphone"], label="A sound: drop, choose or record one", buttons=[]
@@ -123,9 +122,12 @@ def _input(handlers: Handlers) -> Any:
     )
 
 
-def _drawing(handlers: Handlers) -> tuple[Any, ...]:
-    painter = handlers.painter
-    assert painter is not None
+def _path_of(payload: Any) -> str | None:
+    """Where gradio put a visitor's file."""
+    return None if payload is None else payload.path
+
+
+def _drawing(handlers: Handlers, painter: Painter) -> tuple[Any, ...]:
     with gr.Tab("Draw a picture"):
         gr.Markdown(painter.knows)
         sentence = gr.Textbox(
@@ -148,7 +150,7 @@ def style() -> str:
 
 def theme() -> Any:
     """Gradio's default look with the reader's own fonts, so that none is fetched."""
-    return gr.themes.Default(
+    return Default(
         font=["system-ui", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"],
         font_mono=["ui-monospace", "Liberation Mono", "monospace"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +67,6 @@ def temporary_files(uploads: Sequence[Upload], medium: Medium) -> Iterator[list[
             path.write_bytes(upload.content)
             paths.append(path)
         yield paths
-
-
-@contextmanager
-def deleted_after(path: Path) -> Iterator[Path]:
-    """A file that is deleted when the block ends, with its folder if that is then empty."""
-    try:
-        yield path
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        with suppress(OSError):
-            path.parent.rmdir()
 
 
 def check_upload(path: Path, name: str, medium: Medium, limits: Limits) -> None:

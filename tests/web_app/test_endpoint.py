@@ -47,7 +47,7 @@ def test_json_and_forms_get_the_captioners_captions_in_order(client, desk, pictu
 def test_a_method_and_the_bridges_values_are_taken(client, desk, picture, tmp_path):
     path = picture(tmp_path / "a.png")
     rows = desk.encode([path])["photos"].rows
-    method = desk.method("bridge").with_bridge(500, 3)
+    method = desk.main.method("bridge").with_bridge(500, 3)
     expected = desk.main.captioner.with_alignment(method.chain).caption_images(rows, progress=False)[0]
     body = {"files": [entry(path)], "method": "bridge", "timestep": 500, "steps": 3}
     answer = client.post("/api/captions", json=body).json()

@@ -9,9 +9,9 @@ import pytest
 
 from image_captioning.inspect_captions import Beam, Word
 from web_app import markup
-from web_app.desk import Answer, Inside, NearText
 from web_app.handlers import Handlers
 from web_app.links import PageState
+from web_app.look import Answer, Inside, NearText
 from web_app.uploads import Limits
 
 EVIL = "<script>alert(1)</script>\"'&"

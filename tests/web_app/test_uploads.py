@@ -86,11 +86,16 @@ def test_temporary_files_have_our_names_and_are_gone_after_errors_too():
         assert [path.name for path in paths] == ["0000.jpg", "0001", "0002"]
         assert [path.read_bytes() for path in paths] == [b"1", b"2", b"3"]
     assert not paths[0].parent.exists()
-    failing = temporary_files(uploads, "image")
-    paths = failing.__enter__()
+    kept = []
+
+    def fail() -> None:
+        with temporary_files(uploads, "image") as paths:
+            kept.extend(paths)
+            raise KeyError
+
     with pytest.raises(KeyError):
-        failing.__exit__(KeyError, KeyError(), None)
-    assert not paths[0].parent.exists()
+        fail()
+    assert not kept[0].parent.exists()
 
 
 def test_errors_have_the_visitors_name(tmp_path):

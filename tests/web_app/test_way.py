@@ -16,21 +16,21 @@ def row(seed: int = 0) -> torch.Tensor:
 
 def test_it_ends_where_the_chain_does(desk):
     for name in ("raw", "collapse", "memory", "bridge", "memory_bridge"):
-        chain = desk.method(name).chain
+        chain = desk.main.method(name).chain
         places = rows_on_the_way(chain, row())
         assert torch.allclose(places[-1][1], chain.inference_side(row()[None])[0], atol=1e-6)
         assert torch.allclose(places[0][1], row())
 
 
 def test_its_stops_are_the_chains_steps(desk):
-    moved = desk.method("memory_bridge").with_bridge(600, 3)
+    moved = desk.main.method("memory_bridge").with_bridge(600, 3)
     names = [name for name, _ in rows_on_the_way(moved.chain, row())]
     assert names == ["as encoded", "− mean", "memory", "t = 400", "t = 200", "t = 0"]
-    assert [name for name, _ in rows_on_the_way(desk.method("raw").chain, row())] == ["as encoded"]
+    assert [name for name, _ in rows_on_the_way(desk.main.method("raw").chain, row())] == ["as encoded"]
 
 
 def test_places_are_principal_components_with_the_image_at_the_left(desk):
-    chain = desk.method("memory_bridge").with_bridge(600, 4).chain
+    chain = desk.main.method("memory_bridge").with_bridge(600, 4).chain
     text, near = row(1), torch.stack([row(seed) for seed in range(2, 12)])
     made = way(chain, row(), text, near)
     path = torch.stack([each for _, each in rows_on_the_way(chain, row())])
