@@ -144,13 +144,17 @@ def _drawing(handlers: Handlers, painter: Painter) -> tuple[Any, ...]:
 
 
 def style() -> str:
-    """The page's own CSS, in gradio's colors, which follow the reader's light or dark mode."""
-    return (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    """The page's own CSS, in gradio's colors, which follow the reader's light or dark mode.
+
+    It is an element of the page's head: gradio rewrites what it is given as `css`, and loses a part of it.
+    """
+    return f"<style>{(TEMPLATES / 'page.css').read_text(encoding='utf-8')}</style>"
 
 
 def theme() -> Any:
-    """Gradio's default look with the reader's own fonts, so that none is fetched."""
+    """Gradio's default look with the reader's own fonts, so that none is fetched, and small print that can be read."""
+    soft = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
     return Default(
         font=["system-ui", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"],
         font_mono=["ui-monospace", "Liberation Mono", "monospace"],
-    )
+    ).set(**soft, **{f"{name}_dark": "*neutral_300" for name in soft})

@@ -14,6 +14,8 @@ from common.config import compose_config, override
 from image_generation.sources import PictureSource, make_sources
 from web_app.links import LARGEST_SEED, SENTENCE_LENGTH
 
+DEMO_WORLD = "this project's world of drawn animals, people, vehicles and things"
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -59,9 +61,10 @@ class Painter:
     @property
     def knows(self) -> str:
         """What it can draw, in one line."""
-        images, data = self.facts.get("images"), self.facts.get("dataset")
+        images, data = self.facts.get("images"), str(self.facts.get("dataset", "one data set"))
         pictures = f"{images:,} pictures" if isinstance(images, int) else "pictures"
-        return f"{self.name} was trained on {pictures} of {data or 'one data set'}. It can draw nothing else."
+        world = f", {DEMO_WORLD}" if data.startswith("demo") else ""
+        return f"{self.name} was trained on {pictures} of {data}{world}. It can draw nothing else."
 
     def draw(self, sentence: str, seed: int) -> Drawing:
         """Draw a sentence.

@@ -158,7 +158,7 @@ def make_app(handlers: Handlers, queue_size: int) -> Any:
     page = make_page(handlers, queue_size)
     gr.mount_gradio_app(
         app, page, "/", footer_links=[], run_history=False, max_file_size=handlers.limits.upload_bytes, ssr_mode=False,
-        show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, theme=theme(), css=style(),
+        show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, theme=theme(), head=style(),
     )  # fmt: skip
     return WithHeaders(app)
 
