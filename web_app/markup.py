@@ -38,7 +38,7 @@ def beams(inside: Inside) -> str:
 
 def near_texts(inside: Inside, medium: Medium) -> str:
     """Texts of the memory near the image, with cosines."""
-    return _render("near.html", near=inside.near, method=inside.method, medium=medium)
+    return _render("near.html", near=inside.near, medium=medium)
 
 
 def words(inside: Inside) -> str:

@@ -66,7 +66,7 @@ class Visit:
     def __init__(self, browser: Any, address: str, query: str = "", **options: Any):
         self.context = browser.new_context(**{"viewport": LAPTOP, **options})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(120_000)  # on a busy machine
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(address + query)
