@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from web_app.handlers import Handlers
 from web_app.painting import Painter
@@ -25,6 +25,7 @@ from web_app.uploads import Limits
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
+expect.set_options(timeout=120_000)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -117,9 +118,9 @@ def test_a_photo_is_captioned_and_sliders_change_the_captions(visit, desk, pictu
 
 def test_a_link_restores_the_settings_and_not_the_picture(visit):
     one = visit("?method=bridge&timestep=300&steps=7&sentence=a+boat&seed=4")
-    assert one.page.get_by_role("radio", name="bridge", exact=True).is_checked()
-    assert one.page.get_by_role("slider", name="image_timestep").input_value() == "300"
-    assert one.page.get_by_role("slider", name="image_steps").input_value() == "7"
+    expect(one.page.get_by_role("radio", name="bridge", exact=True)).to_be_checked()
+    expect(one.page.get_by_role("slider", name="image_timestep")).to_have_value("300")
+    expect(one.page.get_by_role("slider", name="image_steps")).to_have_value("7")
     assert one.page.locator("figure.upload").count() == 0 and one.page.get_by_text("is not in it").count()
     wrong = visit("?timestep=nope")
     wrong.page.get_by_text("timestep='nope' must be a whole number from 1 to 1000").wait_for()
@@ -141,7 +142,7 @@ def test_a_file_that_is_no_picture_is_refused_in_a_sentence(visit, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     one = visit()
     one.page.locator("input[type=file]").first.set_input_files(str(tmp_path / "a.png"))
-    one.page.get_by_role("alert").get_by_text("a.png is no picture that can be read").wait_for()
+    one.page.get_by_role("alert").filter(has_text="a.png is no picture that can be read").wait_for()
 
 
 def test_a_photo_is_taken_with_the_camera(visit):
