@@ -112,7 +112,7 @@ class Handlers:
     def draw(self, sentence: str, seed: object) -> str:
         """A drawn picture, or what is wrong with the sentence."""
         if self.painter is None:
-            return markup.problem("This page draws nothing: it was started with painter=null")
+            return markup.problem("This page draws nothing: it was started with draw_with=null")
         whole = isinstance(seed, int | float) and float(seed).is_integer()
         try:
             if not whole:

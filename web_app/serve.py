@@ -111,7 +111,7 @@ def make_handlers(config: DictConfig) -> Handlers:
         partial(load_captioner, concepts=None), consensus, config.precision, drop_nulls(plain(config.encoder))
     )
     desk = Desk(load_all(loader, config.checkpoint, list(config.checkpoints)), config.queue_size)
-    painter = None if config.painter is None else Painter.load(config.painter, config.precision)
+    painter = None if config.draw_with is None else Painter.load(config.draw_with, config.precision)
     return Handlers(desk, Limits(config.max_upload_mb, config.max_megapixels, config.max_files), painter)
 
 

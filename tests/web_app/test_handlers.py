@@ -92,4 +92,4 @@ def test_a_sound_is_shown_and_can_be_played(load_desk, write_sound, tmp_path):
 
 
 def test_drawing_without_a_painter_says_so(handlers):
-    assert "painter=null" in handlers.draw("a boat", 0)
+    assert "draw_with=null" in handlers.draw("a boat", 0)

@@ -71,7 +71,7 @@ def test_an_address_that_is_taken_is_refused_before_anything_is_loaded():
 
 def test_it_listens_on_this_machine_alone_by_default(web_config):
     config = web_config()
-    assert config.host == "127.0.0.1" and config.checkpoint == "photos" and config.painter == "demo_painter"
+    assert config.host == "127.0.0.1" and config.checkpoint == "photos" and config.draw_with == "demo_painter"
     with pytest.raises(ValueError, match="port=70000 must be"):
         web_config("port=70000")
 
