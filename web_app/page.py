@@ -108,10 +108,12 @@ def _input(handlers: Handlers) -> Any:
     medium = handlers.desk.medium
     if medium == "image":
         photo: Any = gr.Image(
-            sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
+            type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
             label="A photo: drop, choose, paste or take one",
         )  # fmt: skip
-        photo.preprocess = _path_of  # its own would open the file before it is checked
+        # Its own opens the file before it is checked, by the header alone. Gradio makes the component anew for a session
+        # in which a handler changed it, and then its own is back: hence filepath.
+        photo.preprocess = _path_of
         return photo
     if medium == "sound":
         return gr.Audio(
