@@ -111,8 +111,8 @@ def _input(handlers: Handlers) -> Any:
             type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
             label="A photo: drop, choose, paste or take one",
         )  # fmt: skip
-        # Its own opens the file before it is checked, by the header alone. Gradio makes the component anew for a session
-        # in which a handler changed it, and then its own is back: hence filepath.
+        # Its own opens the file before it is checked, by the header alone. For a session in which a handler changed the
+        # component, gradio makes it anew, and its own is back: hence filepath.
         photo.preprocess = _path_of
         return photo
     if medium == "sound":
