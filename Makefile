@@ -7,6 +7,7 @@ LOWEST := .venv_lowest
 STAMP := $(if $(LOCKED),.locked,.ready)
 READY := $(VENV)/$(STAMP)
 DOCS_READY := $(READY)_docs
+WEB_READY := $(READY)_web
 EXTRAS := demo,photos,dev
 
 # TORCH=cpu: torch for machines without a GPU, some 200 MB in place of 6 GB. TORCH_INDEX=: another index of torch's builds,
@@ -28,7 +29,7 @@ export GOMP_SPINCOUNT ?= 1000
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-all coverage lint types docs lock lowest torch-is-right clean
+.PHONY: demo web test test-all coverage lint types docs lock lowest torch-is-right clean
 .DEFAULT_GOAL := demo
 
 # torch and torchvision must match, so one resolver run installs everything.
@@ -46,6 +47,13 @@ ifeq ($(TORCH),cpu)
 	{ echo "TORCH=cpu: $(VENV) has torch with CUDA from before. Remove the environment, rm -r $(VENV), and try again"; exit 1; }
 endif
 
+# With what the page needs alone: no metrics, no tests.
+$(WEB_READY): pyproject.toml $(if $(LOCKED),constraints.txt)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the web page needs ($(SIZE); minutes) ..."
+	$(PIP_INSTALL) --editable ".[web]"
+	touch $(WEB_READY)
+
 $(DOCS_READY): $(READY)
 	$(PIP_INSTALL) --editable ".[docs]"
 	touch $(DOCS_READY)
@@ -56,15 +64,22 @@ modality ?= image
 demo: torch-is-right
 	$(BIN)/python scripts/demo.py modality=$(modality)
 
+# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000`.
+checkpoint ?= photos
+port ?= 7860
+
+web: $(WEB_READY)
+	$(BIN)/python scripts/web.py checkpoint=$(checkpoint) port=$(port)
+
 test: torch-is-right
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu and not browser"
 
 test-all: torch-is-right
 	$(PYTEST)
 
 # The same tests, with the share of lines that they run, in total and per file.
 coverage: torch-is-right
-	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term
+	$(PYTEST) -m "not slow and not gpu and not browser" --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -82,14 +97,14 @@ docs: $(DOCS_READY)
 # constraints.txt: what is installed here, and for other systems and versions of Python what goes with it.
 lock: $(READY)
 	$(BIN)/python -m pip list --format freeze --exclude-editable --exclude pip > constraints.txt
-	$(BIN)/uv pip compile pyproject.toml $(foreach extra,demo photos dev docs,--extra $(extra)) --universal --python-version 3.10 \
+	$(BIN)/uv pip compile pyproject.toml $(foreach extra,demo photos dev docs web,--extra $(extra)) --universal --python-version 3.10 \
 		--no-annotate --quiet --custom-compile-command "make lock" --output-file constraints.txt
 
 # The lower bounds of pyproject.toml are true: the tests with the oldest versions that they allow.
 lowest: $(READY)
 	$(BIN)/uv venv --quiet --clear --python 3.10 $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[$(EXTRAS)]"
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 -m "not slow and not gpu and not browser"
 
 clean:
 	rm -rf outputs site data/demo*

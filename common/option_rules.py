@@ -103,6 +103,7 @@ NUMBERS = {
     "init_logit_scale": Number(), "offset": Number(),
     "vocabulary.count": COUNT_OR_NULL, "mask_share": SHARE, "parts.source.threshold": SHARE, "merge_above": SHARE,
     "parts.source.temperature": POSITIVE, "parts.source.least": COUNT_OR_NULL,
+    "port": Number(whole=True, least=0, most=65_535),
     "parts.source.deviations": NOT_NEGATIVE_OR_NULL, "parts.retrieval.noise_std": NOT_NEGATIVE,
 }  # fmt: skip
 # Lists by what they hold, where the default's own items do not say it.

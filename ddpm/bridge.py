@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,9 +36,28 @@ def reverse_diffusion(
     It is deterministic with `eta` = 0; otherwise every step but the last draws noise from `normal`. An image's state is
     its centered unit row without noise: Diffusion Bridge treats it as a text half-way through its noising.
     """
+    return _clean_rows(reverse_states(diffusion, states, start_timestep, steps, eta, normal))
+
+
+@torch.no_grad()
+def reverse_states(
+    diffusion: TextDiffusion,
+    states: Tensor,
+    start_timestep: int,
+    steps: int,
+    eta: float = 0.0,
+    normal: NormalSampler = torch.randn_like,
+) -> Iterator[tuple[int, Tensor]]:
+    """The states (B, D) of `reverse_diffusion` after each of its steps, with their timesteps, from high ones to 0."""
     for time, next_time in pairwise(ddim_times(start_timestep, steps)):
         states = diffusion.ddim_step(states, time, next_time, eta, normal)
-    return F.normalize(states, dim=-1)
+        yield next_time + 1, states
+
+
+def _clean_rows(states: Iterator[tuple[int, Tensor]]) -> Tensor:
+    """The last of `reverse_states` as unit rows (B, D)."""
+    ((_, rows),) = deque(states, maxlen=1)  # the others are not kept
+    return F.normalize(rows, dim=-1)
 
 
 class DiffusionBridge(Step):
@@ -96,12 +116,16 @@ class DiffusionBridge(Step):
         return rows
 
     def inference_side(self, rows):
+        return _clean_rows(self.inference_states(rows))
+
+    def inference_states(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The way of rows (B, D) through the inference side: states (B, D) and their timesteps, from high ones to 0."""
         generator = torch.Generator().manual_seed(0)
 
         def same_for_all(like: Tensor) -> Tensor:
             return torch.randn(1, like.shape[1], generator=generator).to(like).expand_as(like)
 
-        return reverse_diffusion(self.diffusion, rows, self.image_timestep, self.image_steps, self.eta, same_for_all)
+        return reverse_states(self.diffusion, rows, self.image_timestep, self.image_steps, self.eta, same_for_all)
 
     def options(self):
         return {

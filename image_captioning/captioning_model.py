@@ -291,9 +291,9 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
                 if decoding.reranks and reranker is not None:
                     beams = decoding.beams or 1
                     ids, scores = beam_hypotheses(self.language_model, *limits, beams, *beside)
-                    captions += reranker.choose(self._text(ids), scores, start)
+                    captions += reranker.choose(self.texts_of(ids), scores, start)
                 else:
-                    captions += self._text(generate(self.language_model, *limits, first_row + start, *beside))
+                    captions += self.texts_of(generate(self.language_model, *limits, first_row + start, *beside))
                 bar.update(len(part))
         return captions
 
@@ -319,7 +319,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
                 sums[rows.cpu()] = -losses.cpu().double()  # mps has no float64
         return sums, tokens.lengths.cpu()
 
-    def _text(self, ids: Tensor) -> list[str]:
+    def texts_of(self, ids: Tensor) -> list[str]:
+        """Sentences of token ids (B, T), without special tokens."""
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def restore(self) -> None:

@@ -76,7 +76,7 @@ class ConsensusMemory:
     """
 
     def __init__(self, captions: Sequence[str], rows: Tensor, chain: Alignment):
-        self.rows, self.chain, self.ngrams = rows, chain, NGramVectors(captions)
+        self.captions, self.rows, self.chain, self.ngrams = list(captions), rows, chain, NGramVectors(captions)
 
     @classmethod
     def from_store(cls, store: EmbeddingStore, split: str) -> ConsensusMemory:

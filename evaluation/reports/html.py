@@ -20,7 +20,7 @@ from evaluation.reports.example import Example
 from evaluation.reports.forest import Forest
 from evaluation.reports.gallery import patch_layers, sorting
 from evaluation.reports.pair_matrix import PairMatrix
-from evaluation.reports.previews import sound_source, thumbnail
+from evaluation.reports.previews import data_uri, sound_source, thumbnail
 from evaluation.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,7 +67,7 @@ def write_report(
         paragraphs=[paragraph for paragraph in summary.split("\n\n") if paragraph.strip()],
         facts=facts,
         tables=tables,
-        plots=[(caption, _data_uri(content, "image/svg+xml")) for caption, content in plots],
+        plots=[(caption, data_uri(content, "image/svg+xml")) for caption, content in plots],
         cards=[(example, _picture(example, picture_side)) for example in examples],
         sorting=sorting(examples, versus),
         layers=patch_layers(examples),
@@ -106,10 +106,6 @@ def _picture(example: Example, side: int) -> dict | None:
     drawn = max(picture.size) <= min(DRAWN, side - 1)
     buffer = io.BytesIO()
     picture.save(buffer, **({"format": "PNG"} if drawn else {"format": "JPEG", "quality": 82, "optimize": True}))
-    source = _data_uri(buffer.getvalue(), "image/png" if drawn else "image/jpeg")
+    source = data_uri(buffer.getvalue(), "image/png" if drawn else "image/jpeg")
     sound = sound_source(example) if example.medium == "sound" else None
     return {"source": source, "width": picture.width, "height": picture.height, "sound": sound}
-
-
-def _data_uri(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

@@ -59,7 +59,12 @@ def sound_source(example: Example) -> str | None:
     media_type = SOUND_TYPES.get(path.suffix.lower())
     if media_type is None or path.stat().st_size > SOUND_BYTES:
         return None
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return data_uri(path.read_bytes(), media_type)
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """The address of a file that a page holds itself."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def _film_strip(path: str | Path, count: int, side: int) -> Image.Image:

@@ -7,7 +7,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "torchvision", "timm", "transformers", "open_clip", "matplotlib", "scipy", "wandb", "accelerate")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "open_clip",
+    "matplotlib",
+    "scipy",
+    "wandb",
+    "accelerate",
+    "gradio",
+)
 COMMANDS = sorted(
     [f"scripts.{path.stem}" for path in (ROOT / "scripts").glob("*.py")]
     + [f"{path.parent.name}.train" for path in ROOT.glob("*/train.py")]
@@ -34,4 +45,4 @@ for name in {COMMANDS}:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split("\n")[:-1] == COMMANDS, done.stdout + done.stderr
-    assert len(COMMANDS) == 28
+    assert len(COMMANDS) == 29
