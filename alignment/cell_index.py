@@ -52,6 +52,7 @@ class CellIndex:
         """
         from faiss import SearchParametersIVF
 
-        options = SearchParametersIVF(nprobe=min(probes, self.cells))
+        options = SearchParametersIVF()
+        options.nprobe = min(probes, self.cells)
         _, found = self._index.search(queries.float().cpu().numpy(), count, params=options)
         return torch.from_numpy(found).to(queries.device)

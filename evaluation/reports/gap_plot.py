@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from pandas import DataFrame
-from scipy.stats import linregress, spearmanr
 
 from evaluation.reports.comparison_tables import ORACLES
 from evaluation.reports.method_result import MethodResult
@@ -37,19 +36,21 @@ def gaps_of_methods(runs: Sequence[MethodResult]) -> DataFrame:
             rows.append({"method": run.method, "CIDEr": run.cider, **measured})
     if not rows:
         return DataFrame(columns=["method", "CIDEr", *MEASURES])
-    return DataFrame(rows).groupby("method", sort=False).mean().reset_index()
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    table = DataFrame(rows).set_index("method")
+    means = {name: table.loc[[name]].mean() for name in names}
+    return DataFrame(means).T.rename_axis("method").reset_index()
 
 
 def prediction(methods: DataFrame) -> Mapping[str, tuple[float, float]]:
     """{measure: (R² of a line, Spearman's rank correlation) of CIDEr with it}; none of fewer than `FEWEST` methods."""
     if len(methods) < FEWEST:
         return {}
-    ciders = methods["CIDEr"].to_numpy(float)
-    values = {name: methods[name].to_numpy(float) for name in MEASURES}
+    ciders = methods["CIDEr"]
     return {
-        name: (float(linregress(x, ciders).rvalue ** 2), float(spearmanr(x, ciders).statistic))
-        for name, x in values.items()
-        if np.ptp(x) > 0 and np.ptp(ciders) > 0
+        name: (methods[name].corr(ciders) ** 2, methods[name].corr(ciders, method="spearman"))
+        for name in MEASURES
+        if methods[name].nunique() > 1 and ciders.nunique() > 1
     }
 
 
@@ -61,9 +62,9 @@ def plot_gaps(methods: DataFrame) -> Figure:
         panels = figure.subplots(1, len(fits), sharey=True, squeeze=False)[0]
         for panel, (name, (r2, rank)) in zip(panels, fits.items(), strict=True):
             x, ciders = methods[name].to_numpy(float), methods["CIDEr"].to_numpy(float)
-            line = linregress(x, ciders)
+            slope, intercept = np.polyfit(x, ciders, 1)
             ends = np.array([x.min(), x.max()])
-            panel.plot(ends, line.intercept + line.slope * ends, color=GRAY, linewidth=1, linestyle="--")
+            panel.plot(ends, intercept + slope * ends, color=GRAY, linewidth=1, linestyle="--")
             panel.scatter(x, ciders, color=BLUE, s=22)
             for method, place, cider in zip(methods["method"], x, ciders, strict=True):
                 panel.annotate(method, (place, cider), (3, 3), textcoords="offset points", fontsize=6, color="#333333")
