@@ -128,8 +128,8 @@ class Loader:
         captioner.to(encoder.device).eval()
         make = consensus_memory(captioner, None)
         name = Path(checkpoint).name
-        own = str(captioner.provenance.get("alignment", name))
-        methods = methods_of(captioner, own, encoder.medium, make is not None)
+        alignment = str(captioner.provenance.get("alignment", name))
+        methods = methods_of(captioner, alignment, encoder.medium, make is not None)
         by_name = {method.name: method for method in methods}
         return Answering(name, captioner, encoder, by_name, make and make(), self.consensus, self.precision)
 

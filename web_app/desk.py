@@ -25,21 +25,21 @@ class Turnstile:
     """
 
     def __init__(self, waiting: int):
-        self.waiting, self._inside = waiting, 0
+        self.waiting, self.inside = waiting, 0
         self._count, self._models = threading.Lock(), threading.Lock()
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place in the queue. Raises Busy where there is none."""
         with self._count:
-            if self._inside >= self.waiting:
+            if self.inside >= self.waiting:
                 raise Busy(f"{self.waiting} requests wait already: try again in a few seconds")
-            self._inside += 1
+            self.inside += 1
         try:
             yield
         finally:
             with self._count:
-                self._inside -= 1
+                self.inside -= 1
 
     @contextmanager
     def models(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from common.characters import one_line
+from web_app.bodies import BodyRefused, counted, in_time
 from web_app.desk import Busy, Desk
 from web_app.look import Bridge
 from web_app.uploads import Limits, Upload, check_upload, in_its_name, temporary_files
@@ -115,9 +116,11 @@ async def batch_of_form(request: Request, limits: Limits) -> Batch:
             _check_count(len(files), limits)
             uploads = [Upload(each.filename or "the file", await each.read()) for each in files]
             if twice := [name for name in FIELDS[1:] if len(form.getlist(name)) > 1]:
-                raise Refused(422, f"{twice[0]} is given twice")
+                raise Refused(422, f"{twice[0]} is there twice")
             return _batch(uploads, {name: _number(name, value) for name, value in form.items()})
-    except HTTPException as error:  # starlette's, for a damaged form
+    except HTTPException as error:  # starlette's, for a damaged form, and for one of more files than are counted above
+        if error.detail.startswith("Too many files"):
+            _check_count(limits.files + 1, limits)
         raise Refused(400, f"The form cannot be read: {one_line(error.detail)}") from error
 
 
@@ -154,11 +157,15 @@ def caption_routes(desk: Desk, limits: Limits) -> APIRouter:
     @router.post("/captions")
     async def captions(request: Request) -> JSONResponse:
         try:
-            with desk.turnstile.place():  # before the body is read: waiting requests hold no memory
-                batch = await _read(request, limits)
+            with desk.turnstile.place():  # where there is none, the body is not read
+                pass
+            batch = await in_time(_read(request, limits))  # without a place, which a slow visitor would keep
+            with desk.turnstile.place():
                 return JSONResponse(await run_in_threadpool(_locked, desk, batch, limits))
         except Busy as error:
             return JSONResponse({"error": str(error)}, 503, {"Retry-After": "2"})
+        except BodyRefused as error:  # the rest of the body is not read
+            return JSONResponse({"error": str(error)}, error.status, {"Connection": "close"})
         except Refused as error:
             return JSONResponse({"error": str(error)}, error.status)
 
@@ -187,15 +194,20 @@ def _locked(desk: Desk, batch: Batch, limits: Limits) -> dict[str, Any]:
 
 
 async def _read(request: Request, limits: Limits) -> Batch:
-    """The request's batch. Raises Refused where its size is not stated, too large, or its kind unknown."""
+    """The request's batch.
+
+    Raises:
+        BodyRefused: its size is not stated, or too large.
+        Refused: its kind is unknown, or what it holds is wrong.
+    """
     length = request.headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
-        raise Refused(411, "The request must say its length (Content-Length), which it does not when it is chunked")
+    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
+        raise BodyRefused(411, "The request must say its length (Content-Length), which it does not when it is chunked")
+    limit = f"and max_upload_mb={limits.upload_mb} is the limit: split it"
     if int(length[:15]) > limits.upload_bytes:
-        size = int(length[:15]) / 2**20
-        raise Refused(
-            413, f"The request has {size:.1f} MiB, and max_upload_mb={limits.upload_mb} is the limit: split it"
-        )
+        raise BodyRefused(413, f"The request has {int(length[:15]) / 2**20:.1f} MiB, {limit}")
+    receive = counted(request.receive, limits.upload_bytes, f"The request has more than it says, {limit}")
+    request = Request(request.scope, receive)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         return batch_of_json(await request.body(), limits)

@@ -83,10 +83,12 @@ class Handlers:
                 reasons = encoded[self.main.name].reasons
                 if reasons:
                     raise ValueError(in_its_name(reasons[0], path, label))
+            with renamed(path, label):
                 shown = preview(path, medium)
             parts = self.answer(encoded, state)
-        except ValueError as error:
-            return None, "", Shown(markup.problem(str(error)), steps=state.steps)
+        except (ValueError, FileNotFoundError) as error:
+            gone = f"{label} waited so long for its turn that it was deleted: send it again"
+            return None, "", Shown(markup.problem(str(error) if path.exists() else gone), steps=state.steps)
         described = f"The {NAMES[medium].removesuffix('s')} {label}, whose captions are in the table"
         return encoded, markup.upload(shown, label, described), parts
 

@@ -29,6 +29,11 @@ class PageState:
     seed: int = 0
 
 
+def most_steps(usual: PageState) -> int:
+    """The end of the slider of denoising steps: `MOST_STEPS`, or as many as the checkpoint takes by itself."""
+    return max(MOST_STEPS, usual.steps)
+
+
 def read_query(
     query: Mapping[str, str], usual: PageState, methods: Sequence[str], timesteps: int
 ) -> tuple[PageState, list[str]]:
@@ -42,8 +47,8 @@ def read_query(
     """
     problems: list[str] = []
     timestep = _whole(query, "timestep", usual.timestep, 1, timesteps, problems) if timesteps else 0
-    most = min(timestep, MOST_STEPS)
-    steps = _whole(query, "steps", min(usual.steps, most), 1, most, problems) if timesteps else 0
+    steps = _whole(query, "steps", usual.steps, 1, most_steps(usual), problems) if timesteps else 0
+    steps = min(steps, timestep)  # as the page does when its timestep is made smaller
     if not timesteps and {"timestep", "steps"} & set(query):
         problems.append("timestep and steps do nothing here: this checkpoint has no diffusion step")
     method = query.get("method", usual.method)

@@ -16,13 +16,20 @@ from image_captioning.captioning_model import CaptioningModel
 
 CONSENSUS = "consensus"
 KINDS: dict[str, type[Step]] = {"mean": Center, "memory": RowMemory, "bridge": DiffusionBridge}
-# Which kinds of steps a method keeps, and what it does, in the words of the page.
-VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "raw": ((), "the {medium}'s embedding as it is (C³'s c1)"),
-    "collapse": (("mean",), "− the mean of the {medium}s"),
-    "memory": (("mean", "memory"), "then a weighted mean of similar training texts"),
-    "bridge": (("mean", "bridge"), "− the mean, then denoised by the text diffusion model"),
-    "memory_bridge": (("mean", "memory", "bridge"), "− the mean, memory, then denoised"),
+# Which kinds of steps a method keeps, where the chain has them.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "raw": (),
+    "collapse": ("mean",),
+    "memory": ("mean", "memory"),
+    "bridge": ("mean", "bridge"),
+    "memory_bridge": ("mean", "memory", "bridge"),
+}
+# What a kind does, in the words of the page: before another one, and as the last.
+BEFORE = {"mean": "− the mean", "memory": "memory"}
+LAST = {
+    "mean": "− the mean of the {medium}s",
+    "memory": "a weighted mean of similar training texts",
+    "bridge": "denoised by the text diffusion model",
 }
 
 
@@ -74,10 +81,10 @@ def methods_of(captioner: CaptioningModel, name: str, medium: str, has_memory_ca
     """
     chain = captioner.alignment
     methods = _variants(chain, medium) if isinstance(captioner, Captioner) and chain.translation is None else []
-    own = _visible(chain)
-    whole = next((method for method in methods if _visible(method.chain) == own), None)
+    visible = _visible(chain)
+    whole = next((method for method in methods if _visible(method.chain) == visible), None)
     if whole is None:
-        whole = Method(name, f"all steps of the checkpoint: {', '.join(own) or 'none'}", chain)
+        whole = Method(name, f"all steps of the checkpoint: {', '.join(visible) or 'none'}", chain)
         methods.append(whole)
     else:  # the checkpoint's own object, whose memory is not copied
         methods[methods.index(whole)] = whole = Method(whole.name, whole.does, chain)
@@ -90,12 +97,21 @@ def methods_of(captioner: CaptioningModel, name: str, medium: str, has_memory_ca
 def _variants(chain: Alignment, medium: str) -> list[Method]:
     there = {kind for kind, step_type in KINDS.items() if any(isinstance(step, step_type) for step in chain.steps)}
     methods = []
-    for name, (kinds, does) in VARIANTS.items():
+    for name, kinds in VARIANTS.items():
         needed = set(kinds) - {"mean"} or set(kinds)  # a chain without a mean has its memory without
         if needed <= there:
             kept = [step for step in chain.steps if isinstance(step, tuple(KINDS[kind] for kind in kinds))]
-            methods.append(Method(name, does.format(medium=medium), _chain(kept)))
+            does = _sentence([kind for kind in kinds if kind in there]).format(medium=medium)
+            methods.append(Method(name, does, _chain(kept)))
     return methods
+
+
+def _sentence(kinds: list[str]) -> str:
+    """What a method does that keeps these kinds of steps, for a {medium}."""
+    if not kinds:
+        return "the {medium}'s embedding as it is (C³'s c1)"
+    *before, last = kinds
+    return ", ".join([*(BEFORE[kind] for kind in before), f"then {LAST[last]}" if before else LAST[last]])
 
 
 def _chain(steps: list[Step]) -> Alignment:

@@ -8,19 +8,23 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes import Default
+from gradio.utils import get_upload_folder
 
 from embedding_space.media import ENDINGS, GIF
 from web_app.handlers import Handlers, Shown
-from web_app.links import LARGEST_SEED, MOST_STEPS, SENTENCE_LENGTH, PageState, read_query
+from web_app.links import LARGEST_SEED, SENTENCE_LENGTH, PageState, most_steps, read_query
 from web_app.markup import TEMPLATES, problem
 from web_app.painting import Painter
+from web_app.uploads import is_below
 
-SWEEP_SECONDS, AGE_SECONDS = 15, 60  # how often files of visitors are deleted, and how old they are then
+# How often files of visitors are deleted, and how old they are then: older than one that waits for full queues, of the
+# page and of the endpoint, to be answered.
+SWEEP_SECONDS, AGE_SECONDS = 15, 600
 SESSION_SECONDS = 3600  # after which a session's embeddings are forgotten
 TITLE = "Diffusion Bridge: captions without pairs"
 KEPT = (
     "The address of this page holds the settings: open it again, or send it, to restore them. **The {medium} is not in "
-    "it.** Your {medium} is deleted from this server about a minute after it was read; its embedding is forgotten when "
+    "it.** Your {medium} is deleted from this server about ten minutes after it came; its embedding is forgotten when "
     "you leave."
 )
 
@@ -37,7 +41,7 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab(f"Caption a {'photo' if medium == 'image' else medium}"), gr.Row():
                 with gr.Column(scale=2, min_width=300):
-                    given = _input(handlers)
+                    chosen = _input(handlers)
                     shown = gr.HTML()
                     timestep = gr.Slider(
                         1, handlers.timesteps or 1, usual.timestep or 1, step=1, visible=bridged,
@@ -45,8 +49,8 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
                         info=f"of {handlers.timesteps:,}: where the {medium} enters the reverse diffusion",
                     )  # fmt: skip
                     steps = gr.Slider(
-                        1, MOST_STEPS, usual.steps or 1, step=1, visible=bridged, label="Denoising steps (image_steps)",
-                        info="at most as many as the injection step",
+                        1, most_steps(usual), usual.steps or 1, step=1, visible=bridged,
+                        label="Denoising steps (image_steps)", info="at most as many as the injection step",
                     )  # fmt: skip
                 with gr.Column(scale=3, min_width=300):
                     captions = gr.HTML(handlers.answer(None, usual).captions)
@@ -66,8 +70,16 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
 
         def on_file(path: str | None, *settings: Any) -> Sequence[Any]:
             state = PageState(*settings)
-            if path is None:
-                return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *[gr.skip()] * len(parts)]
+            if path is None:  # for gr.skip(), gradio would make the component anew, with its own preprocess
+                return [None, *[gr.skip()] * (3 + len(parts))]
+            if not is_below(path, Path(get_upload_folder())):
+                return [
+                    None,
+                    None,
+                    "",
+                    gr.skip(),
+                    *Shown(problem("Only files that were uploaded here are read")).parts(),
+                ]
             encoded, html, answers = handlers.upload(Path(path), Path(path).name, state)
             return [None, encoded, html, answers.steps if bridged else gr.skip(), *answers.parts()]
 
@@ -86,9 +98,9 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
         settings = [method, timestep, steps]
         hidden: Any = {"api_visibility": "private", "show_progress": "hidden"}
         # A file component knows no other event for a new file.
-        new_file = given.upload if medium == "video" else given.input
+        new_file = chosen.upload if medium == "video" else chosen.input
         new_file(
-            on_file, [given, *settings], [given, session, shown, steps, *parts],
+            on_file, [chosen, *settings], [chosen, session, shown, steps, *parts],
             api_visibility="private", show_progress="minimal", show_progress_on=captions,
         )  # fmt: skip
         for component in settings:

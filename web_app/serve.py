@@ -149,8 +149,10 @@ def make_app(handlers: Handlers, queue_size: int) -> Any:
     """The ASGI application: the endpoint under /api, and the page under /."""
     import gradio as gr
     from fastapi import FastAPI
+    from gradio.utils import get_upload_folder
 
     from web_app.endpoint import caption_routes
+    from web_app.guard import OnlyUploads
     from web_app.page import make_page, style, theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -160,7 +162,8 @@ def make_app(handlers: Handlers, queue_size: int) -> Any:
         app, page, "/", footer_links=[], run_history=False, max_file_size=handlers.limits.upload_bytes, ssr_mode=False,
         show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, theme=theme(), head=style(),
     )  # fmt: skip
-    return WithHeaders(app)
+    page.has_launched = True  # which gradio asks before it checks the paths of files
+    return WithHeaders(OnlyUploads(app, Path(get_upload_folder())))
 
 
 class WithHeaders:

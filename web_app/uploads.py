@@ -1,12 +1,14 @@
-"""Files of visitors: checked before they are decoded, read, and deleted whatever happens."""
+"""Files of visitors: checked before models read them, and deleted whatever happens."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -15,6 +17,9 @@ from embedding_space.media import ENDINGS, GIF, NAMES, Medium, has_medium, mediu
 from embedding_space.streams import open_stream
 
 MEBIBYTE = 2**20
+# Pillow's names of the formats that are read: those of cameras and the web. Others hold pictures of another size than
+# their header says, or start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
 NAME_LENGTH = 80  # of a visitor's file, in messages
 
 
@@ -26,11 +31,15 @@ class Limits:
         upload_mb: of one file of the page, or of one request, in MiB.
         megapixels: of a picture or of a video's frames; a small file may hold a huge one.
         files: of one request.
+        seconds: of a sound or a video.
+        video_megapixels: of all frames of a video together.
     """
 
     upload_mb: int = 20
     megapixels: int = 50
     files: int = 32
+    seconds: int = 600
+    video_megapixels: int = 20_000
 
     @property
     def upload_bytes(self) -> int:
@@ -55,6 +64,15 @@ def shown_name(name: str) -> str:
     return one_line(whole_characters(name).replace("\\", "/").rpartition("/")[2], NAME_LENGTH) or "the file"
 
 
+def is_below(path: str | Path, folder: Path) -> bool:
+    """Whether an absolute path leads to something in a folder, links and `..` followed. An address leads nowhere."""
+    try:
+        real = Path(os.path.realpath(path))
+    except (ValueError, OSError):  # characters that no path has
+        return False
+    return Path(path).is_absolute() and Path(os.path.realpath(folder)) in real.parents
+
+
 @contextmanager
 def temporary_files(uploads: Sequence[Upload], medium: Medium) -> Iterator[list[Path]]:
     """Files of the uploads, under names of ours, which are gone when the block ends."""
@@ -70,10 +88,11 @@ def temporary_files(uploads: Sequence[Upload], medium: Medium) -> Iterator[list[
 
 
 def check_upload(path: Path, name: str, medium: Medium, limits: Limits) -> None:
-    """Refuse a file before anything of it is decoded.
+    """Refuse a file by its name, size and headers; of a picture that passes these, by its pixels, too.
 
     Raises:
         ValueError: it is of another medium by its name's ending, larger than the limits, or cannot be read.
+        FileNotFoundError: it is gone.
     """
     label, its = shown_name(name), medium_of(name)
     if its is not None and not has_medium(name, medium):
@@ -84,30 +103,81 @@ def check_upload(path: Path, name: str, medium: Medium, limits: Limits) -> None:
         )
     if size == 0:
         raise ValueError(f"{label} is empty")
-    pixels = 0
-    if medium == "image" or (medium == "video" and its == "image"):
-        pixels = _picture_pixels(path, label)
-    elif medium == "video":
-        with renamed(path, label), open_stream(path, "video") as (_, stream):
-            pixels = stream.width * stream.height
-    if pixels > limits.megapixels * 1_000_000:
-        raise ValueError(
-            f"{label} has {pixels / 1e6:.0f} million pixels, and max_megapixels={limits.megapixels} is the limit: "
-            "make it smaller"
-        )
+    if medium == "image":
+        _check_picture(path, label, limits)
+    else:
+        with renamed(path, label):
+            _check_stream(path, label, medium, limits)
 
 
-def _picture_pixels(path: Path, label: str) -> int:
-    """Width times height, by the file's header alone."""
+def known_formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads: before 11.3, it has no AVIF."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_picture(path: Path, label: str, limits: Limits) -> None:
     try:
-        with Image.open(path) as opened:
-            return opened.width * opened.height
+        with Image.open(path, formats=known_formats()) as opened:
+            _check_pixels(opened.width * opened.height, label, limits)
+            with Image.open(path) as read:  # the reader asks all formats, and their order is not ours
+                if read.format not in (*FORMATS, "MPO"):  # MPO: a JPEG with more pictures behind it
+                    raise UnidentifiedImageError
+            opened.load()
+            _check_pixels(opened.width * opened.height, label, limits)  # a header may say less than there is
+    except (TooManyPixels, FileNotFoundError):
+        raise
     except Image.DecompressionBombError as error:
         raise ValueError(f"{label} has too many pixels: make it smaller") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{label} is no picture that can be read: save it as JPEG or PNG") from error
     except Exception as error:  # a damaged file makes the decoders fail in any way
         raise ValueError(f"{label} cannot be read as a picture: {one_line(error)}") from error
+
+
+class TooManyPixels(ValueError):
+    """A picture or a video's frames are larger than `Limits.megapixels`."""
+
+
+def _check_pixels(pixels: int, label: str, limits: Limits) -> None:
+    if pixels > limits.megapixels * 1_000_000:
+        raise TooManyPixels(
+            f"{label} has {pixels / 1e6:.0f} million pixels, and max_megapixels={limits.megapixels} is the limit: "
+            "make it smaller"
+        )
+
+
+def _check_stream(path: Path, label: str, medium: Medium, limits: Limits) -> None:
+    """Refuse a sound or a video that is too long, by all its packets: its header may say less than there is."""
+    with open_stream(path, "video" if medium == "video" else "audio") as (container, stream):
+        pixels = stream.width * stream.height if medium == "video" else 0
+        packets, seconds = _length(container, stream)
+    if medium == "video" and pixels == 0:
+        raise ValueError(f"{label} does not say how large its frames are: save it as MP4")
+    _check_pixels(pixels, label, limits)
+    if packets == 0 or (medium == "sound" and seconds == 0):
+        raise ValueError(f"{label} cannot be read as a {medium}: it is empty, or does not say how long it is")
+    if seconds > limits.seconds:
+        raise ValueError(f"{label} has {seconds:.0f} seconds, and {limits.seconds} are the limit: shorten it")
+    if packets * pixels > limits.video_megapixels * 1_000_000:
+        raise ValueError(
+            f"{label} has {packets:,} frames of {pixels:,} pixels, and {limits.video_megapixels:,} million in all "
+            "are the limit: shorten it, or make its frames smaller"
+        )
+
+
+def _length(container: Any, stream: Any) -> tuple[int, float]:
+    """How many packets a stream has, and how many seconds: from its first to its last time, or their durations' sum."""
+    packets = total = 0
+    begin = end = None
+    for packet in container.demux(stream):
+        packets += packet.size > 0
+        total += packet.duration or 0
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            begin = time if begin is None else min(begin, time)
+            end = max(time if end is None else end, time + (packet.duration or 0))
+    return packets, float(max(total, (end or 0) - (begin or 0)) * (stream.time_base or 0))
 
 
 @contextmanager

@@ -55,6 +55,17 @@ def test_a_cut_off_picture_is_refused_by_its_name(handlers, picture, tmp_path):
     assert encoded is None and "mine.png cannot be read as a picture" in text_of(parts.captions)
 
 
+def test_a_file_that_was_deleted_before_its_turn_leaves_a_sentence(handlers, picture, tmp_path, monkeypatch):
+    said = "dog.png waited so long for its turn that it was deleted: send it again"
+    assert said in text_of(handlers.upload(tmp_path / "gone.png", "dog.png", handlers.usual)[2].captions)
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(
+        "web_app.handlers.check_upload", lambda path, *_: path.unlink()
+    )  # while it waits for the models
+    encoded, _, parts = handlers.upload(path, "dog.png", handlers.usual)
+    assert encoded is None and 'role="alert"' in parts.captions and str(tmp_path) not in parts.captions
+
+
 def test_an_unknown_method_leaves_the_captions(handlers, picture, tmp_path):
     encoded, _, _ = handlers.upload(picture(tmp_path / "0.png"), "0.png", handlers.usual)
     parts = handlers.answer(encoded, PageState("nope", 100, 1))

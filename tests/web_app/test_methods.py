@@ -51,6 +51,25 @@ def test_a_checkpoint_has_the_methods_of_its_parts_alone():
     assert methods[1].chain is sounds.alignment and "sounds" in methods[1].does
 
 
+def test_a_method_says_what_its_steps_do_and_no_more(photos):
+    said = {method.name: method.does for method in methods_of(photos, "memory_bridge", "image", False)}
+    assert said == {
+        "raw": "the image's embedding as it is (C³'s c1)",
+        "collapse": "− the mean of the images",
+        "memory": "− the mean, then a weighted mean of similar training texts",
+        "bridge": "− the mean, then denoised by the text diffusion model",
+        "memory_bridge": "− the mean, memory, then denoised by the text diffusion model",
+    }
+    without = photos.with_alignment(Alignment([s for s in photos.alignment.steps if not isinstance(s, Center)]))
+    said = {method.name: method.does for method in methods_of(without, "memory_bridge", "image", False)}
+    assert said == {
+        "raw": "the image's embedding as it is (C³'s c1)",
+        "memory": "a weighted mean of similar training texts",
+        "bridge": "denoised by the text diffusion model",
+        "memory_bridge": "memory, then denoised by the text diffusion model",
+    }
+
+
 def test_the_sliders_change_the_bridge_and_nothing_else(photos):
     methods = {method.name: method for method in methods_of(photos, "memory_bridge", "image", False)}
     before = methods["memory_bridge"].bridge

@@ -16,13 +16,13 @@ from web_app.uploads import Limits
 
 
 @pytest.fixture
-def app(desk, tmp_path, monkeypatch):
-    """The whole application, with files of visitors in a folder of the test's."""
+def app(desk, tmp_path, monkeypatch, request):
+    """The whole application, with files of visitors in a folder of the test's; its parameter: seconds that they stay."""
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # restored afterwards
     prepare_gradio(tmp_path)
     monkeypatch.setattr(page, "SWEEP_SECONDS", 1)
-    monkeypatch.setattr(page, "AGE_SECONDS", 1)
+    monkeypatch.setattr(page, "AGE_SECONDS", getattr(request, "param", 1))
     return make_app(Handlers(desk, Limits(upload_mb=1)), 4)
 
 
@@ -45,6 +45,36 @@ def test_uploads_that_are_too_large_are_refused(app):
     with TestClient(app) as client:
         answer = client.post("/gradio_api/upload", files={"files": ("big.png", b"x" * (2**20 + 1))})
         assert answer.status_code == 413
+
+
+def ask(client: TestClient, entry: dict) -> tuple[int, str]:
+    """What the page's handler of a new file answers, by the queue as browsers use it: (status, the stream's text)."""
+    config = client.get("/config").json()
+    function = next(each for each in config["dependencies"] if len(each["inputs"]) == 4 and len(each["outputs"]) == 9)
+    body = {"data": [entry, "memory_bridge", 100, 1], "fn_index": function["id"], "session_hash": "s"}
+    joined = client.post("/gradio_api/queue/join", json={**body, "trigger_id": None, "event_data": None})
+    if joined.status_code != 200:
+        return joined.status_code, joined.text
+    return 200, client.get("/gradio_api/queue/data", params={"session_hash": "s"}).text
+
+
+@pytest.mark.parametrize("app", [300], indirect=True)
+def test_files_of_this_machine_and_addresses_are_not_read(app, picture, tmp_path):
+    secret = picture(tmp_path / "secret.png", seed=9)
+    uploaded = picture(tmp_path / "a.png").read_bytes()
+    copies = tmp_path / "uploads"
+    with TestClient(app) as client:
+        path = client.post("/gradio_api/upload", files={"files": ("dog.png", uploaded)}).json()[0]
+        file = {"meta": {"_type": "gradio.FileData"}, "orig_name": "dog.png"}
+        for wrong in (str(secret), "/etc/hostname", "https://127.0.0.1:9/a.png", "file:///etc/hostname"):
+            status, said = ask(client, {**file, "path": wrong})
+            assert status == 422 and "no other file or address is read" in said
+        status, said = ask(client, {**file, "path": path, "url": f"http://testserver/gradio_api/file={path}"})
+        assert status == 200 and "<table>" in said and "dog.png" in said
+    with TestClient(app.app.app) as unguarded:  # gradio checks, too
+        status, said = ask(unguarded, {**file, "path": str(secret)})
+        assert "<table>" not in said and '"success":false' in said
+        assert not list(copies.rglob("secret.png"))
 
 
 def test_the_page_fetches_nothing_from_elsewhere(app):

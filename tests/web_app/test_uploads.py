@@ -43,11 +43,74 @@ def test_a_file_is_refused_in_one_sentence_before_it_is_decoded(tmp_path, conten
     assert words in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
-def test_a_video_of_huge_frames_is_refused(tmp_path, write_video):
-    path = write_video(tmp_path / "a.mp4", frames=3)
-    check_upload(path, "a.mp4", "video", LIMITS)
-    with pytest.raises(ValueError, match=r"a.mp4 has 0 million pixels, and max_megapixels=0"):
-        check_upload(path, "a.mp4", "video", Limits(megapixels=0))
+def icon(inside: bytes) -> bytes:
+    """An ICO whose directory says 16 by 16, with another picture in it."""
+    return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("content", [icon(bomb(12_000, 12_000)), POSTSCRIPT])
+@pytest.mark.parametrize("name", ["a.ico", "a.png", "a"])
+def test_formats_beside_those_of_cameras_and_the_web_are_refused(tmp_path, content, name):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{name} is no picture that can be read"):
+        check_upload(tmp_path / "file", name, "image", LIMITS)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "bmp", "tiff", "jp2", "ppm"])
+def test_formats_of_cameras_and_the_web_are_read(tmp_path, picture, ending):
+    check_upload(picture(tmp_path / f"a.{ending}"), f"a.{ending}", "image", LIMITS)
+
+
+def test_a_photo_with_more_pictures_behind_it_is_read(tmp_path):
+    frames = [Image.new("RGB", (60, 40), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    check_upload(tmp_path / "a.jpg", "a.jpg", "image", LIMITS)
+
+
+def test_a_picture_that_grows_when_it_is_loaded_is_refused(tmp_path, picture, monkeypatch):
+    def grow(opened):
+        opened._size = (2_000, 1_000)
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", grow)
+    with pytest.raises(ValueError, match=r"a.png has 2 million pixels"):
+        check_upload(picture(tmp_path / "a.png"), "a.png", "image", LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(upload_mb=1), None),
+        (Limits(upload_mb=1, seconds=2), "a.mp4 has 3 seconds, and 2 are the limit"),
+        (Limits(upload_mb=1, video_megapixels=0), r"a.mp4 has 30 frames of 3,072 pixels, and 0 million in all"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])
+def test_a_video_that_is_too_long_is_refused(tmp_path, write_video, limits, words, ending):
+    path = write_video(tmp_path / f"a.{ending}", frames=30, rate=10, codec="mpeg4")
+    if words is None:
+        return check_upload(path, path.name, "video", limits)
+    with pytest.raises(ValueError, match=words.replace("mp4", ending)):
+        check_upload(path, path.name, "video", limits)
+
+
+def test_a_video_of_huge_frames_is_refused(tmp_path):
+    frames = [Image.new("RGB", (1_250, 900), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=200)
+    check_upload(tmp_path / "a.gif", "a.gif", "video", Limits(megapixels=2))
+    with pytest.raises(ValueError, match=r"a.gif has 1 million pixels, and max_megapixels=1 is the limit"):
+        check_upload(tmp_path / "a.gif", "a.gif", "video", LIMITS)
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("wav", "pcm_s16le"), ("flac", "flac"), ("mp3", "libmp3lame")])
+def test_a_sound_that_is_too_long_is_refused(tmp_path, write_sound, ending, codec):
+    """Silence packs well: a small file may hold hours."""
+    path = write_sound(tmp_path / f"a.{ending}", np.zeros(16_000 * 5), codec=codec)
+    check_upload(path, path.name, "sound", LIMITS)
+    with pytest.raises(ValueError, match=rf"a.{ending} has 5 seconds, and 4 are the limit: shorten it"):
+        check_upload(path, path.name, "sound", Limits(seconds=4))
 
 
 def test_pictures_of_any_mode_are_read_as_the_house_reads_them(handlers, tmp_path):
