@@ -29,7 +29,7 @@ export GOMP_SPINCOUNT ?= 1000
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo web test test-all coverage lint types docs lock lowest torch-is-right clean
+.PHONY: demo web test test-all coverage lint types docs lock lowest torch-is-right web-torch-is-right clean
 .DEFAULT_GOAL := demo
 
 # torch and torchvision must match, so one resolver run installs everything.
@@ -42,6 +42,8 @@ $(READY): pyproject.toml $(if $(LOCKED),constraints.txt)
 
 # An environment of before keeps its torch, so that TORCH=cpu would change nothing: then it says so.
 torch-is-right: $(READY)
+web-torch-is-right: $(WEB_READY)
+torch-is-right web-torch-is-right:
 ifeq ($(TORCH),cpu)
 	@$(BIN)/python -c 'import torch; exit(torch.version.cuda and 1)' || \
 	{ echo "TORCH=cpu: $(VENV) has torch with CUDA from before. Remove the environment, rm -r $(VENV), and try again"; exit 1; }
@@ -64,12 +66,13 @@ modality ?= image
 demo: torch-is-right
 	$(BIN)/python scripts/demo.py modality=$(modality)
 
-# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000`.
+# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000`. ARGS: any other options of
+# scripts/web.py, `make web ARGS="draw_with=null host=0.0.0.0"`.
 checkpoint ?= photos
 port ?= 7860
 
-web: $(WEB_READY)
-	$(BIN)/python scripts/web.py checkpoint=$(checkpoint) port=$(port)
+web: web-torch-is-right
+	$(BIN)/python scripts/web.py checkpoint=$(checkpoint) port=$(port) $(ARGS)
 
 test: torch-is-right
 	$(PYTEST) -m "not slow and not gpu and not browser"

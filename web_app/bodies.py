@@ -12,7 +12,7 @@ BODY_SECONDS = 60.0  # in which a request must have sent its body
 
 
 class BodyRefused(ValueError):
-    """A body that is too large (status 413) or too slow (408)."""
+    """A body that is too large (status 413), too slow (408), or of no stated length (411)."""
 
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)

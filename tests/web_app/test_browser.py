@@ -126,6 +126,17 @@ def test_a_link_restores_the_settings_and_not_the_picture(visit):
     wrong.page.get_by_text("timestep='nope' must be a whole number from 1 to 1000").wait_for()
 
 
+def test_a_link_says_no_more_steps_than_its_timestep_allows(visit):
+    one = visit("?timestep=20&steps=20")
+    slider = one.page.get_by_role("slider", name="image_timestep")
+    expect(slider).to_have_value("20")
+    slider.focus()
+    slider.press("Home")
+    one.page.wait_for_function(
+        "() => ['timestep', 'steps'].every(name => new URLSearchParams(location.search).get(name) === '1')"
+    )
+
+
 def test_two_visitors_at_once_do_not_mix(visit, desk, picture, tmp_path):
     paths = [picture(tmp_path / f"{seed}.png", seed, side=200) for seed in (1, 2)]
     visits = [visit(), visit()]
@@ -145,13 +156,17 @@ def test_a_file_that_is_no_picture_is_refused_in_a_sentence(visit, tmp_path):
     one.page.get_by_role("alert").filter(has_text="a.png is no picture that can be read").wait_for()
 
 
-def test_a_photo_is_taken_with_the_camera(visit):
+def test_a_photo_is_taken_with_the_camera_and_a_damaged_file_after_it_is_refused(visit, tmp_path):
     one = visit(permissions=["camera"])
     one.page.get_by_role("button", name="Capture from camera").click()
     one.page.get_by_text("Click to Access Webcam").click()
     one.page.get_by_role("button", name="capture photo").click()
     one.page.locator("figure.upload img").wait_for()
     assert one.caption("memory_bridge")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    one.page.get_by_role("button", name="Upload file").click()
+    one.page.locator("input[type=file]").first.set_input_files(str(tmp_path / "a.png"))
+    one.page.get_by_role("alert").filter(has_text="a.png is no picture that can be read").wait_for()
 
 
 def test_a_sentence_is_drawn_by_keyboard(visit):

@@ -17,7 +17,7 @@ from web_app.uploads import Limits
 
 @pytest.fixture
 def app(desk, tmp_path, monkeypatch, request):
-    """The whole application, with files of visitors in a folder of the test's; its parameter: seconds that they stay."""
+    """The whole application, with files of visitors in a folder of the test's, for `request.param` seconds."""
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # restored afterwards
     prepare_gradio(tmp_path)
