@@ -110,7 +110,10 @@ def _plan(table: PublishedTable, stages: Sequence[PlannedStage], needs: Sequence
         for each in table.downloads
     ]
     states: Mapping[bool | None, str] = {True: "yes", False: "NO", None: "look yourself"}
-    needed = [{"needed": need.what, "there": states[need.enough], "found": need.found or need.remedy} for need in needs]
+    needed = [
+        {"needed": need.what, "there": states[need.enough], "what there is": need.there or need.remedy}
+        for need in needs
+    ]
     where = f" ({table.url})" if table.url else ""
     total = [sum(stage.options.hours[end] for stage in stages) for end in (0, 1)]
     parts = [
@@ -133,5 +136,5 @@ def _refuse(needs: Sequence[Need], check_machine: bool) -> None:
     """Raise a ValueError that names what is missing, if something is."""
     missing = [need for need in needs if need.enough is False and (check_machine or not need.machine)]
     if missing:
-        reasons = "; ".join(f"{need.what} (there is: {need.found}): {need.remedy}" for need in missing)
+        reasons = "; ".join(f"{need.what} (there is: {need.there}): {need.remedy}" for need in missing)
         raise ValueError(f"Something that this table needs is missing: {reasons}")
