@@ -254,11 +254,15 @@ class _Run:
                 else:
                     problems.write(json_line(row))
 
-        with whole_file(self.problems) as problems, open_text(problems) as file, suppress(_NoCaptions):
-            with whole_file(self.output) as output:
-                self.write_file(output, captions(file), self.folder)
-                if counts["problems"] and not counts["captions"]:
-                    raise _NoCaptions
+        with (
+            whole_file(self.problems) as problems,
+            open_text(problems) as file,
+            suppress(_NoCaptions),
+            whole_file(self.output) as output,
+        ):
+            self.write_file(output, captions(file), self.folder)
+            if counts["problems"] and not counts["captions"]:
+                raise _NoCaptions
         if counts["problems"] and not counts["captions"]:
             if self.earlier.is_file():
                 self.earlier.replace(self.record)  # what was to be replaced stays
