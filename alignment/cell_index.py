@@ -47,6 +47,8 @@ class CellIndex:
     def nearest(self, queries: Tensor, count: int, probes: int) -> Tensor:
         """(N, count) int64 row numbers, about the nearest to queries (N, D) first; -1 where the cells have no more.
 
+        Where rows have many copies, cells are empty, and all numbers of a query can be -1.
+
         Args:
             probes: how many cells are searched; as many as there are find all that float16 can tell apart.
         """
@@ -54,5 +56,5 @@ class CellIndex:
 
         options = SearchParametersIVF()
         options.nprobe = min(probes, self.cells)
-        _, found = self._index.search(queries.float().cpu().numpy(), count, params=options)
-        return torch.from_numpy(found).to(queries.device)
+        _, numbers = self._index.search(queries.float().cpu().numpy(), count, params=options)
+        return torch.from_numpy(numbers).to(queries.device)

@@ -68,7 +68,10 @@ class TextMemory(RowMemory):
             return nearest_rows(rows, self.memory, count)
         if self._index is None or self._index[0] is not self.memory:
             self._index = self.memory, CellIndex(self.memory)
-        return self._index[1].nearest(rows, count, self.probes)
+        numbers = self._index[1].nearest(rows, count, self.probes)
+        nowhere = numbers[:, 0] < 0  # all cells that were searched are empty
+        numbers[nowhere] = nearest_rows(rows[nowhere], self.memory, count)
+        return numbers
 
     def settings(self):
         searched = {"neighbors": self.neighbors, "probes": self.probes}

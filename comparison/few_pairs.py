@@ -56,8 +56,8 @@ def with_pairs(
     count = [] if part.is_everything else [f"train_captions={part.count}"]
 
     def on_pairs(method: Method, *overrides: str) -> Method:
-        own = (*method.overrides.get("image_captioning", ()), *of_all, *count, *overrides)
-        return replace(method, train_on="pairs", overrides={**method.overrides, "image_captioning": own})
+        together = (*method.overrides.get("image_captioning", ()), *of_all, *count, *overrides)
+        return replace(method, train_on="pairs", overrides={**method.overrides, "image_captioning": together})
 
     started = [
         on_pairs(method, *fine_tuning, f"init_from={runs.captioner_dir(method, seed)}")
@@ -66,5 +66,5 @@ def with_pairs(
     ]
     scratch = on_pairs(Method(FROM_SCRATCH, "c1", FROM_SCRATCH))
     # Methods that share a text-only captioner part here: each learns from images as it reads them itself.
-    own = [replace(method, trained=method.name) for method in (*started, scratch)]
-    return replace(runs, name=f"{runs.name}_{part.name}_pairs", methods=own, tried=())
+    methods = [replace(method, trained=method.name) for method in (*started, scratch)]
+    return replace(runs, name=f"{runs.name}_{part.name}_pairs", methods=methods, tried=())

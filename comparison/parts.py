@@ -11,17 +11,14 @@ class Part:
     """A part of some captions or pairs.
 
     label: for tables, `5 %` or `2,000`. name: in names of run folders, `5pct` or `2000`. count: how many
-    captions or pairs there are in it. percent: how much of everything that is.
+    captions or pairs there are in it. percent: how much of everything that is, rounded.
     """
 
     label: str
     name: str
     count: int
     percent: float
-
-    @property
-    def is_everything(self) -> bool:
-        return self.percent == 100
+    is_everything: bool
 
 
 def parts_of(option: str, values: Sequence[object], everything: int, kind: str) -> list[Part]:
@@ -48,7 +45,7 @@ def parts_of(option: str, values: Sequence[object], everything: int, kind: str) 
             )
         count = max(1, round(everything * value)) if share else int(value)
         label, name = (f"{100 * value:g} %", f"{100 * value:g}pct") if share else (f"{value:,}", f"{value}")
-        parts.append(Part(label, name, count, 100.0 if value == 1 else round(100 * count / everything, 3)))
-    if len({part.label for part in parts}) < len(parts):
-        raise ValueError(f"{option}={list(values)} names a part twice")
+        parts.append(Part(label, name, count, round(100 * count / everything, 3), count == everything))
+    if len({part.count for part in parts}) < len(parts):
+        raise ValueError(f"{option}={list(values)} names a part of the {everything:,} {kind} twice")
     return parts

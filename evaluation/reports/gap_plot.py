@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
@@ -66,9 +67,22 @@ def plot_gaps(methods: DataFrame) -> Figure:
             ends = np.array([x.min(), x.max()])
             panel.plot(ends, intercept + slope * ends, color=GRAY, linewidth=1, linestyle="--")
             panel.scatter(x, ciders, color=BLUE, s=22)
-            for method, place, cider in zip(methods["method"], x, ciders, strict=True):
-                panel.annotate(method, (place, cider), (3, 3), textcoords="offset points", fontsize=6, color="#333333")
+            _label(panel, methods["method"], x, ciders)
             panel.set_xlabel(MEASURES[name])
             panel.set_title(f"R² {r2:.2f}, rank correlation {rank:+.2f}")
         panels[0].set_ylabel("CIDEr")
     return figure
+
+
+def _label(panel: Axes, names: Iterable[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Write names beside points: to the left of those at the right, and above each other where points are close."""
+    width, line = np.ptp(x), np.ptp(y) / 36
+    written: list[tuple[bool, float, float]] = []
+    for name, point, level in sorted(zip(names, x, y, strict=True), key=lambda entry: entry[2]):
+        right = bool(point > x.min() + 0.6 * width)
+        near = [other for side, place, other in written if side == right and abs(place - point) < width / 3]
+        height = max([level, *(other + line for other in near)])
+        written.append((right, point, height))
+        offset, side = ((-4, -2), "right") if right else ((4, -2), "left")
+        panel.annotate(name, (point, height), offset, textcoords="offset points", ha=side, fontsize=6, color="#333333")
+    panel.set_ylim(top=max(panel.get_ylim()[1], max(height for _, _, height in written) + 2 * line))

@@ -39,13 +39,13 @@ def benchmark_memory(config: DictConfig, repeats: int) -> list[dict]:
     rows = []
     for name, step in ways.items():
         cosines = F.cosine_similarity(step.inference_side(queries), exact)
-        found = 1.0 if step.neighbors is None else share_found(step.nearest(queries), nearest)
+        share = 1.0 if step.neighbors is None else share_of(nearest, step.nearest(queries))
         rows.append(
             {
                 "memory": name,
                 "texts": len(memory),
                 "images per second": len(queries) / seconds[name],
-                "neighbors found": found,
+                "neighbors found": share,
                 "cosine": cosines.mean().item(),
                 "lowest cosine": cosines.min().item(),
                 "seconds of the index": seconds_of_index.get(name),
@@ -79,8 +79,8 @@ def many_rows(config: DictConfig) -> tuple[Tensor, Tensor]:
     return memory, queries
 
 
-def share_found(found: Tensor, nearest: Tensor) -> float:
-    """The share of the rows `nearest` (N, k) that are among those `found` (N, k)."""
-    found = found.sort(dim=1).values
-    places = torch.searchsorted(found, nearest.contiguous()).clamp(max=found.shape[1] - 1)
-    return (found.gather(1, places) == nearest).float().mean().item()
+def share_of(nearest: Tensor, numbers: Tensor) -> float:
+    """The share of the row numbers `nearest` (N, k) that are among `numbers` (N, k)."""
+    numbers = numbers.sort(dim=1).values
+    places = torch.searchsorted(numbers, nearest.contiguous()).clamp(max=numbers.shape[1] - 1)
+    return (numbers.gather(1, places) == nearest).float().mean().item()

@@ -109,11 +109,11 @@ def test_all_cells_hold_what_an_exact_search_finds_and_few_hold_most_of_it():
     assert index.cells == 102
     everywhere, nearby = index.nearest(queries, 10, probes=10_000), index.nearest(queries, 10, probes=16)
     assert torch.equal(everywhere[:, 0], exact[:, 0])
-    recalls = [
+    shares = [
         sum(len({*a} & {*b}) for a, b in zip(found.tolist(), exact.tolist(), strict=True)) / 420
         for found in (everywhere, nearby)
     ]
-    assert recalls[0] > 0.98 and recalls[1] > 0.85  # float16 swaps near ties
+    assert shares[0] > 0.98 and shares[1] > 0.85  # float16 swaps near ties
     assert torch.equal(CellIndex(rows).nearest(queries, 10, 16), nearby)
 
     step = TextMemory(temperature=0.05, neighbors=10, rows=4000, dim=16)
@@ -129,8 +129,17 @@ def test_fewer_rows_than_neighbors_in_the_cells_searched_count_for_what_they_are
     rows = F.normalize(torch.randn(400, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     step = TextMemory(temperature=0.05, neighbors=300, probes=1, rows=400, dim=4)
     step.memory = rows
-    found = step.nearest(rows[:5])
-    assert (found < 0).any() and torch.isfinite(step.inference_side(rows[:5])).all()
+    numbers = step.nearest(rows[:5])
+    assert (numbers < 0).any() and torch.isfinite(step.inference_side(rows[:5])).all()
+
+
+def test_a_query_whose_cells_are_all_empty_is_searched_exactly():
+    distinct = F.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    step = TextMemory(temperature=0.05, neighbors=20, probes=1, rows=20_000, dim=8)
+    step.memory = distinct.repeat(500, 1)  # as a corpus that says the same again and again
+    queries = F.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    assert (CellIndex(step.memory).nearest(queries, 20, probes=1)[:, 0] < 0).any()
+    assert (step.nearest(queries)[:, 0] >= 0).all() and torch.isfinite(step.inference_side(queries)).all()
 
 
 def test_an_approximate_search_needs_to_know_how_many_and_its_library(monkeypatch):

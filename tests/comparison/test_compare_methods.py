@@ -112,7 +112,7 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
         ({"few_captions": [0.1, 2.5]}, r"few_captions=\[0\.1, 2\.5\] must be shares up to 1 or .* up to 60, not 2\.5"),
         ({"few_captions": [61]}, "not 61"),
         ({"few_captions": [0]}, "not 0"),
-        ({"few_captions": [0.1, 0.1]}, "names a part twice"),
+        ({"few_captions": [0.1, 0.1]}, "names a part of the .* twice"),
         ({"few_pairs": [2.5]}, r"few_pairs=\[2\.5\] must be shares up to 1 or .* of pairs up to 16, not 2\.5"),
         ({"few_pairs": [1], "fine_tuning": ["loop.stepz=4"]}, "stepz"),
         ({"test_on": ["nowhere"]}, "nowhere"),

@@ -23,7 +23,7 @@ def test_every_method_but_those_without_an_option_has_three_tries_of_its_own(com
     config = compose("compare_methods", f"experiment={experiment}")
     assert config.encoder.name == encoder and config.name == f"{config.dataset.name}_leaderboard"
     methods = {method.name: method for method in find_methods(config.methods, [], config.variants)}
-    assert len(methods) == 21 and set(config.methods) - set(config.tries) == {
+    assert len(methods) == 22 and set(config.methods) - set(config.tries) == {
         "c1",
         "c2_collapse",
     }
