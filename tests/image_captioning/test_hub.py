@@ -93,7 +93,7 @@ def test_a_card_says_what_pairs_did(folder, provenance, tagged, learned):
     captioner.provenance |= provenance
     write_card(folder, captioner, {}, None, CardOptions(), None)
     card = ModelCard.load(folder / "README.md")
-    assert ({"zero-shot", "text-only-training"} <= set(card.data.tags or [])) == tagged
+    assert ({"zero-shot", "text-only-training"} <= set(card.data.to_dict()["tags"])) == tagged
     assert learned in card.text and ("without a pair" in card.text) == tagged
 
 
