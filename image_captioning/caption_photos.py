@@ -20,6 +20,7 @@ from common.config import drop_nulls
 from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.encoders.load import reload_encoder
 from embedding_space.media import NAMES, Medium, has_medium, medium_of
+from embedding_space.sources.files import kind_of, visible_files
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.consensus import ConsensusMemory
@@ -44,22 +45,24 @@ def find_files(paths: list[Path], medium: Medium) -> tuple[list[Path], dict[str,
     files: list[Path] = []
     others: dict[str, list[Path]] = {}
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        for file in inside if path.is_dir() else [path]:
-            its = medium_of(file)
-            if has_medium(file, medium) or (its is None and not path.is_dir()):
+        for file in visible_files(path) if path.is_dir() else [path]:
+            if has_medium(file, medium) or (medium_of(file) is None and not path.is_dir()):
                 files.append(file)
             else:
-                others.setdefault(NAMES[its] if its else "other files", []).append(file)
+                others.setdefault(kind_of(file), []).append(file)
     return files, others
 
 
-def _report_others(others: dict[str, list[Path]], encoder: Encoder) -> None:
-    for kind, files in others.items():
-        names = ", ".join(file.name for file in files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
-        counted = kind if len(files) > 1 else kind.removesuffix("s")
-        reads = f"the encoder {encoder.description['name']} reads {NAMES[encoder.medium]}"
-        print(f"Left out: {len(files):,} {counted} ({names}), for {reads}", file=sys.stderr)
+def report_others(kind: str, count: int, which: str, encoder: Encoder) -> None:
+    """Say that files were left out.
+
+    Args:
+        kind: of `find_files`.
+        which: of that kind, or where they are.
+    """
+    counted = kind if count > 1 else kind.removesuffix("s")
+    reads = f"the encoder {encoder.description['name']} reads {NAMES[encoder.medium]}"
+    print(f"Left out: {count:,} {counted} {which}, for {reads}", file=sys.stderr)
 
 
 def keep_earlier(output_dir: Path, content: bytes) -> None:
@@ -151,7 +154,9 @@ def caption(
     write = FileCaptioner(config, load)
     captioner, encoder = write.captioner, write.encoder
     files, others = find_files(paths, encoder.medium)
-    _report_others(others, encoder)
+    for kind, left_out in others.items():
+        names = ", ".join(file.name for file in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
+        report_others(kind, len(left_out), f"({names})", encoder)
     if not files:
         raise ValueError(
             f"No {NAMES[encoder.medium]} in {', '.join(map(str, paths))}, and the encoder of "

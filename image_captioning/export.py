@@ -6,6 +6,7 @@ The work behind `scripts/export.py`.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from common.config import drop_nulls
 from common.files import file_sha256, write_json
 from common.plain import plain
 from common.provenance import run_facts
-from embedding_space.encoders.carried import carry_files
+from embedding_space.encoders.carried import carry_files, local_parts
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
 from image_captioning.checkpoints import checkpoint_sha256
@@ -34,7 +35,8 @@ def export(config: DictConfig) -> Path:
     A decoder that the checkpoint names and does not hold is copied, and adapters are merged into it. The weights and a
     text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
     small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
-    the folder needs no store. An encoder of one's own is copied into `encoder/`.
+    the folder needs no store. An encoder of one's own is copied into `encoder/`; that of pictures which a translation
+    reads is not, and it is named.
 
     Raises:
         FileNotFoundError: no captioner to load, or no evaluation of it.
@@ -49,6 +51,7 @@ def export(config: DictConfig) -> Path:
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
     captioner.encoder_description = carry_files(captioner.encoder_description, to)
+    _report_left(alignment)
     captioner.parts = captioner.parts and captioner.parts.self_contained()
     captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
@@ -93,6 +96,17 @@ def renew_card(config: DictConfig, folder: Path) -> Path:
     known = EvaluationResult.from_json(scores) if scores else None
     write_card(folder, captioner, manifest, known, CardOptions(**plain(config.card)), read_card(folder))
     return folder
+
+
+def _report_left(alignment: Alignment) -> None:
+    """Say where the files of a translation's encoder are, for it is found there alone."""
+    encoder = alignment.inference_encoder
+    if encoder is not None and (parts := local_parts(encoder)):
+        print(
+            f"Not in the export: {', '.join(map(str, parts))}, of the encoder {encoder.get('name')}, whose rows the "
+            "alignment translates. Whoever captions needs it at the same path",
+            file=sys.stderr,
+        )
 
 
 def self_contained(alignment: Alignment) -> Alignment:

@@ -19,7 +19,7 @@ from embedding_space.media import Medium
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
 from image_captioning.generation import Decoding
-from image_captioning.method_class import method_class
+from image_captioning.method_class import SELECTED, method_class
 
 LIBRARY = "diffusion-bridge"
 FILE = "README.md"
@@ -94,7 +94,7 @@ def _metadata(
     trained_on = captioner.provenance.get("dataset")
     datasets = list(options.datasets) or ([trained_on] if trained_on else None)
     results = [] if scores is None else _results(medium, scores)
-    text_only = [] if evidence.startswith(LEARNED_PAIRS) else ["zero-shot", "text-only-training"]
+    text_only = [] if _used_pairs(evidence) else ["zero-shot", "text-only-training"]
     return ModelCardData(
         license=options.license or "unknown",
         language=options.language,
@@ -140,7 +140,7 @@ def _text(
     scores: EvaluationResult | None,
     options: CardOptions,
 ) -> str:
-    learned = "image-text pairs" if evidence.startswith(LEARNED_PAIRS) else "text, without a pair"
+    learned = _learned_from(evidence)
     parts = [
         MARK,
         f"# {name}",
@@ -158,6 +158,17 @@ def _text(
         f"It knows what its training captions say, and describes everything else as something of that. {license_line}",
     ]
     return "\n\n".join(parts)
+
+
+def _used_pairs(evidence: str) -> bool:
+    """Whether pairs taught the captioner, or chose among its weights."""
+    return evidence.startswith(LEARNED_PAIRS) or evidence.endswith(SELECTED)
+
+
+def _learned_from(evidence: str) -> str:
+    if evidence.startswith(LEARNED_PAIRS):
+        return "image-text pairs"
+    return "text; image-text pairs chose among its weights" if _used_pairs(evidence) else "text, without a pair"
 
 
 def _usage(name: str, medium: Medium) -> str:

@@ -6,6 +6,7 @@ python scripts/caption.py "shards-{000000..000099}.tar" @list.txt "data/*.parque
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,16 @@ def take_paths(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Split command-line arguments into files, folders and lists of them, and the rest, which is for Hydra.
 
     A name may hold anything, `=` and quotes included: what exists is a file to caption. `@list.txt` stands for a list,
-    `shards-{000..099}.tar` and `data/*.parquet` for what they match.
+    `shards-{000..099}.tar` and `data/*.parquet` for what they match; `~/` is the home folder in quotes, too.
 
     Raises:
         FileNotFoundError: an argument is none of them and no option, or some files that it names are missing.
     """
     paths, options = [], []
     for argument in arguments:
+        if argument.removeprefix(LIST_MARK).startswith("~/") and not exists(argument):  # left so by quotes
+            mark = LIST_MARK * argument.startswith(LIST_MARK)
+            argument = mark + os.path.expanduser(argument.removeprefix(LIST_MARK))
         is_option = "=" in argument or argument.startswith(("-", "~", "+"))
         if exists(argument) or (argument.startswith(LIST_MARK) and exists(argument.removeprefix(LIST_MARK))):
             paths.append(Path(argument))

@@ -126,8 +126,8 @@ def first_difference(before: object, now: object, key: str = "") -> str | None:
         return None
     if _are_entries(before) and _are_entries(now) and len(before) == len(now):  # such as the steps of an alignment
         pairs = enumerate(zip(before, now, strict=True))
-        found = (first_difference(one, other, f"{key}[{n}]") for n, (one, other) in pairs)
-        return next((difference for difference in found if difference), None)
+        differences = (first_difference(one, other, f"{key}[{n}]") for n, (one, other) in pairs)
+        return next((difference for difference in differences if difference), None)
     # `auto` accepts any earlier precision, since the hardware decides it; a requested precision does not accept an
     # earlier `auto`. fp32 was called "no".
     same_precision = now == "auto" or (before, now) in (("no", "fp32"), ("fp32", "no"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,28 @@ HUB_FILES = (
 )  # fmt: skip
 
 
+STORE_FILES = ("manifest.json", "identity.json")  # by which a store's folder is known, finished or not
+
+
+@dataclass
+class _FileSystem:
+    """What is needed on a file system: in which folder, how much, and the files that are there already."""
+
+    place: Path
+    needed: float = 0.0  # GB
+    files: set[Path] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class Need:
     """Something that is needed.
 
-    found: what there is. enough: None where it cannot be told. remedy: where it is not.
+    there: what there is. enough: None where it cannot be told. remedy: where it is not.
     machine: whether `check_machine=false` goes on without it.
     """
 
     what: str
-    found: str
+    there: str
     enough: bool | None
     remedy: str = ""
     machine: bool = False
@@ -55,32 +67,55 @@ def _gpu(table: PublishedTable) -> Need:
     if not torch.cuda.is_available():
         return Need(what, "none", False, remedy, machine=True)
     memory = torch.cuda.get_device_properties(0).total_memory / GB
-    found = f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB"
-    return Need(what, found, memory >= table.gpu_gb, remedy, machine=True)
+    there = f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB"
+    return Need(what, there, memory >= table.gpu_gb, remedy, machine=True)
 
 
 def _disk(stages: Sequence[PlannedStage]) -> Iterator[Need]:
-    """One need for each file system; what earlier runs left there counts."""
-    places: dict[int, tuple[Path, float, set[Path]]] = {}
+    """One need for each file system that something is written to; what the same stages left there counts.
+
+    What a stage downloads is most of what it takes, and goes to the file system of the data set's source.
+    """
+    places: dict[int, _FileSystem] = {}
     for stage in stages:
-        folders = [stage.folder]
-        if stage.name == "prepare_data":
-            folders = [Path(stage.config.dataset.root)]
-            folders += [Path(stage.config.dataset.source)] if "source" in stage.config.dataset else []
-        existing = next(path for path in (folders[-1], *folders[-1].absolute().parents) if path.is_dir())
-        device = existing.stat().st_dev
-        place, needed, counted = places.get(device, (existing, 0.0, set()))
-        places[device] = place, needed + stage.options.disk_gb, counted | {folder.resolve() for folder in folders}
-    for place, needed, folders in places.values():
-        left = max(0.0, needed - sum(_size(folder) for folder in folders) / GB)
+        source = _source(stage)
+        main = stage.folder if source is None else source
+        for folder in dict.fromkeys((main, stage.folder)):
+            existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+            place = places.setdefault(existing.stat().st_dev, _FileSystem(existing))
+            place.needed += stage.options.disk_gb * (folder == main)
+            place.files |= _files(folder, stage)
+    for disk in places.values():
+        place, needed = disk.place, disk.needed
+        if not needed:
+            continue
+        left = max(0.0, needed - sum(path.stat().st_size for path in disk.files) / GB)
         free = shutil.disk_usage(place).free / GB
         what = f"{needed:.0f} GB of disk" + (f", {left:.0f} GB more than is there already" if left < needed else "")
         remedy = "make room, or set DIFFUSION_BRIDGE_DATA to a folder on another disk"
         yield Need(what, f"{free:.0f} GB free in {place}", free >= left, remedy, machine=True)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+def _source(stage: PlannedStage) -> Path | None:
+    """The folder that a stage downloads to."""
+    if stage.name != "prepare_data" or not stage.config.download or "source" not in stage.config.dataset:
+        return None
+    return Path(stage.config.dataset.source)
+
+
+def _files(folder: Path, stage: PlannedStage) -> set[Path]:
+    """The stage's files in its own folder or its source, and what it left unfinished beside it.
+
+    A data set's folder is often its source, and holds the stores of all encoders: those of others do not count.
+    """
+    beside = folder.with_name(f"{folder.name}.partial")
+    others = set()
+    if stage.name == "prepare_data":
+        stores = (path.parent for name in STORE_FILES for path in Path(stage.config.dataset.root).glob(f"*/{name}"))
+        others = {store.resolve() for store in stores} - {stage.folder.resolve()}
+        others -= {stage.folder.with_name(f"{stage.folder.name}.partial").resolve()}
+    paths = (path for where in (folder, beside) if where.is_dir() for path in where.rglob("*") if path.is_file())
+    return {path for path in map(Path.resolve, paths) if others.isdisjoint(path.parents)}
 
 
 def _by_hand(stages: Sequence[PlannedStage]) -> Iterator[Need]:

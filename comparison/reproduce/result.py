@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,14 +15,15 @@ from evaluation.table import Column, Table
 class ReproducedRow:
     """A row of the table.
 
-    reported: {metric: published value}. ours: {metric: its value for each seed}, of more metrics perhaps; one that
-    could not run is missing. difference: of the mean over seeds to the published value, where both are there.
+    reported: {metric: published value}. ours: {metric: its value for each seed}, of more metrics perhaps; None where it
+    could not be measured, and a metric without any value is missing. difference: of the mean over seeds to the
+    published value, where it was measured for every seed.
     """
 
     name: str
     label: str
     reported: dict[str, float]
-    ours: dict[str, list[float]]
+    ours: dict[str, list[float | None]]
     difference: dict[str, float]
 
 
@@ -67,6 +68,15 @@ class Reproduction:
         """The reproduction that a `result.json` holds. Raises ValueError where it lacks something."""
         return TypeAdapter(cls).validate_python(dict(content))
 
+    def _missing(self) -> Iterator[str]:
+        """A sentence for each published number whose mean over seeds is missing because of some of them."""
+        for row in self.rows:
+            for name, values in row.ours.items():
+                lost = [str(seed) for seed, value in zip(self.seeds, values, strict=True) if value is None]
+                if name in row.reported and lost:
+                    some = f"{len(values) - len(lost)} of {len(values)} seeds, and not for {', '.join(lost)}"
+                    yield f"No mean of {name} of {row.label}: it was measured for {some}."
+
     def text(self) -> str:
         """The table as text: published, ours and the difference of each row, and what is known to differ."""
         metrics = list(dict.fromkeys(metric for row in self.rows for metric in row.reported))
@@ -83,6 +93,7 @@ class Reproduction:
         )
         notes = [f"{self.title}; {seeds}.", f"Published: {self.paper}; {self.source}.", "Known to differ:"]
         notes += [f"- {deviation}" for deviation in self.deviations]
+        notes += [*self._missing()]
         if changed := "; ".join(f"{stage}: {' '.join(options)}" for stage, options in self.overrides.items()):
             notes.append(f"NOT THE TABLE'S SETTINGS, and so not comparable with it: {changed}")
         return "\n".join([table.text(), "", *notes])

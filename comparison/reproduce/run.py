@@ -17,10 +17,10 @@ from common.plain import plain
 from common.provenance import run_facts
 from comparison.reproduce.needs import Need, check_needs
 from comparison.reproduce.result import ReproducedRow, Reproduction, RunStage
-from comparison.reproduce.stages import RUN, Measured, PlannedStage, gather, mean, plan_stages
+from comparison.reproduce.stages import RUN, PlannedStage, gather, plan_stages
 from comparison.reproduce.table import PublishedTable, read_table
 from comparison.stages import as_clock
-from evaluation.table import Table
+from evaluation.table import Table, mean_and_deviation
 
 RESULT = "result.json"
 
@@ -53,7 +53,7 @@ def reproduce(config: DictConfig) -> Reproduction | None:
         source=table.source,
         url=table.url,
         seeds=list(config.seeds),
-        rows=_rows(table, gather(table, stages)),
+        rows=_rows(table, gather(table, stages, list(config.seeds))),
         stages=done,
         deviations=table.deviations,
         overrides=overrides,
@@ -83,11 +83,11 @@ def _run(stages: Sequence[PlannedStage]) -> list[RunStage]:
     return done
 
 
-def _rows(table: PublishedTable, measured: Measured) -> list[ReproducedRow]:
+def _rows(table: PublishedTable, measured: Mapping[str, Mapping[str, list[float | None]]]) -> list[ReproducedRow]:
     rows = []
     for row in table.rows:
-        ours = measured[row.name]
-        means = {metric: mean(ours.get(metric)) for metric in row.reported}
+        ours = dict(measured[row.name])
+        means = {metric: mean_and_deviation(ours.get(metric))[0] for metric in row.reported}
         difference = {name: round(value - row.reported[name], 6) for name, value in means.items() if value is not None}
         label = row.label or row.name
         rows.append(ReproducedRow(name=row.name, label=label, reported=row.reported, ours=ours, difference=difference))
@@ -110,7 +110,10 @@ def _plan(table: PublishedTable, stages: Sequence[PlannedStage], needs: Sequence
         for each in table.downloads
     ]
     states: Mapping[bool | None, str] = {True: "yes", False: "NO", None: "look yourself"}
-    needed = [{"needed": need.what, "there": states[need.enough], "found": need.found or need.remedy} for need in needs]
+    needed = [
+        {"needed": need.what, "there": states[need.enough], "what there is": need.there or need.remedy}
+        for need in needs
+    ]
     where = f" ({table.url})" if table.url else ""
     total = [sum(stage.options.hours[end] for stage in stages) for end in (0, 1)]
     parts = [
@@ -133,5 +136,5 @@ def _refuse(needs: Sequence[Need], check_machine: bool) -> None:
     """Raise a ValueError that names what is missing, if something is."""
     missing = [need for need in needs if need.enough is False and (check_machine or not need.machine)]
     if missing:
-        reasons = "; ".join(f"{need.what} (there is: {need.found}): {need.remedy}" for need in missing)
+        reasons = "; ".join(f"{need.what} (there is: {need.there}): {need.remedy}" for need in missing)
         raise ValueError(f"Something that this table needs is missing: {reasons}")

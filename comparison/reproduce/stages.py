@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -37,7 +36,7 @@ from synthetic_images.synthesize import synthesize
 from training.run_folder import first_difference
 
 RESULTS = "results.json"
-Measured = dict[str, dict[str, list[float]]]  # {row: {metric: its value for each seed}}
+Measured = dict[str, dict[str, dict[int | None, float | None]]]  # {row: {metric: {seed: its value, or None}}}
 
 
 def _evaluate(config: DictConfig) -> object:
@@ -138,17 +137,16 @@ class PlannedStage:
         if self.name == "eval_coco":
             scores = json.loads((self.folder / "scores.json").read_text())
             metrics = EvaluationResult.from_json(scores).metrics
-            return {"": {name: [value] for name, value in metrics.items() if value is not None}}
+            return {"": {name: {self.seed: value} for name, value in metrics.items()}}
         if self.name not in COMPARISONS:
             return {}
         result = ComparisonResult.from_json(json.loads((self.folder / RESULTS).read_text()))
         measured: Measured = {}
         for run in result.runs:
             if run.decoding_name == result.runs[0].decoding_name:
-                known = {name: value for name, value in run.result.metrics.items() if value is not None}
-                _add(measured, run.method, known)
+                _add(measured, run.method, run.seed, run.result.metrics)
         for row in result.translations:
-            _add(measured, row.row, {SIMILARITY[name]: of.similarity for name, of in row.metrics.items()})
+            _add(measured, row.row, row.seed, {SIMILARITY[name]: of.similarity for name, of in row.metrics.items()})
         return measured
 
     def _is_prepared(self) -> bool:
@@ -233,9 +231,12 @@ def _as_recorded(config: DictConfig) -> DictConfig:
     return config
 
 
-def gather(table: PublishedTable, stages: Sequence[PlannedStage]) -> Measured:
+def gather(
+    table: PublishedTable, stages: Sequence[PlannedStage], seeds: Sequence[int]
+) -> dict[str, dict[str, list[float | None]]]:
     """{row of the table: {metric: value for each seed}} of all stages that measure; one without rows of its own is the
-    table's only row.
+    table's only row. A value is None where the metric could not run, and a metric without values is left out.
+    A row that has no seed has its value for each.
 
     Raises:
         ValueError: a row was not measured.
@@ -245,18 +246,20 @@ def gather(table: PublishedTable, stages: Sequence[PlannedStage]) -> Measured:
         for row, metrics in stage.measured().items():
             name = row or table.rows[0].name
             for metric, values in metrics.items():
-                measured.setdefault(name, {}).setdefault(metric, []).extend(values)
+                measured.setdefault(name, {}).setdefault(metric, {}).update(values)
     for row in table.rows:
         if row.name not in measured:
             raise ValueError(f"table={table.name} reports {row.name}, and its stages measured {', '.join(measured)}")
-    return measured
+    listed = {
+        row: {metric: [values.get(seed, values.get(None)) for seed in seeds] for metric, values in metrics.items()}
+        for row, metrics in measured.items()
+    }
+    return {
+        row: {metric: values for metric, values in metrics.items() if any(value is not None for value in values)}
+        for row, metrics in listed.items()
+    }
 
 
-def mean(values: Sequence[float] | None) -> float | None:
-    """The mean over seeds; None where nothing was measured."""
-    return fmean(values) if values else None
-
-
-def _add(measured: Measured, row: str, metrics: Mapping[str, Any]) -> None:
+def _add(measured: Measured, row: str, seed: int | None, metrics: Mapping[str, Any]) -> None:
     for metric, value in metrics.items():
-        measured.setdefault(row, {}).setdefault(metric, []).append(value)
+        measured.setdefault(row, {}).setdefault(metric, {})[seed] = value

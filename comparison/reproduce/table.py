@@ -24,7 +24,7 @@ class StageOptions:
     """A stage of a table.
 
     Attributes:
-        stage: `configs/<stage>.yaml`, a name in `plan.STAGES`.
+        stage: `configs/<stage>.yaml`, a name in `stages.RUN`.
         options: of that command.
         hours: estimates for one GPU, the least and the most.
         disk_gb: what its files take at most while it runs.

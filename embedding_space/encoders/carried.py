@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +13,108 @@ from embedding_space.encoders.identity import LOCAL_DIR, NESTED
 
 INSIDE = "checkpoint:"  # how a path inside the captioner's folder begins
 FOLDER = "encoder"
-FILES = ("*.json", "*.safetensors", "*.txt")  # of a model: configuration, weights, words
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model")  # of a model: configuration, weights, words
+LEFT = (
+    ".*",
+    "*.jsonl",
+    "*.yaml",
+    "*.md",
+    "*.log",
+    "resume.pt",
+    "tensorboard",
+    "wandb",
+)  # what a training leaves beside
 SHIPPED = ("demo_clap", "demo_clip", "demo_video_clip", "photos/clip")  # encoders in pretrained/ of every checkout
 
 
 def carry_files(description: Mapping[str, Any], to: Path) -> dict[str, Any]:
-    """Copy the encoder's own files into a captioner's folder; files that the repository ships are left where they are.
+    """Copy the encoder's own files into a captioner's folder, each part into a sub-folder of `encoder/`.
+
+    Files that the repository ships are left where they are, and so are those that the folder holds already.
 
     Returns:
         The description with the copies' places, as `placed` reads it.
-    """
 
-    def carry(name: str) -> str:
+    Raises:
+        ValueError: a part holds what is not known to be needed, and nothing was copied.
+    """
+    copies: list[tuple[Path, Path]] = []
+
+    def carry(name: str, part: str) -> str:
         path = find_local_folder(name)
         if not path.exists():
             return name  # a package's, or missing
-        for shipped in SHIPPED:
-            if path.resolve() == (PRETRAINED / shipped).resolve():
-                return f"{PRETRAINED.name}/{shipped}"
-        target = to / FOLDER
-        target.mkdir(parents=True, exist_ok=True)
-        for file in [path] if path.is_file() else sorted(file for end in FILES for file in path.glob(end)):
-            if file.resolve() != (target / file.name).resolve():
-                shutil.copyfile(file, target / file.name)
-        return f"{INSIDE}{FOLDER}/{path.name}" if path.is_file() else f"{INSIDE}{FOLDER}"
+        if (shipped := _shipped(path)) is not None:
+            return shipped
+        if path.resolve().is_relative_to(to.resolve()):
+            return f"{INSIDE}{path.resolve().relative_to(to.resolve()).as_posix()}"
+        target = to / FOLDER / part
+        copies.extend((file, target / file.name) for file in ([path] if path.is_file() else _files(path)))
+        return INSIDE + "/".join([FOLDER, part, *([path.name] if path.is_file() else [])])
 
-    return _with_paths(description, carry)
+    carried = _with_paths(description, carry)
+    for folder in {target.parent for _, target in copies}:
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier export
+        folder.mkdir(parents=True)
+    for file, target in copies:
+        shutil.copyfile(file, target)
+    return carried
+
+
+def local_parts(description: Mapping[str, Any]) -> list[Path]:
+    """The files and folders of an encoder that neither the repository, a package nor the Hub has."""
+    parts: list[Path] = []
+
+    def note(name: str, part: str) -> str:
+        path = find_local_folder(name)
+        if path.exists() and _shipped(path) is None:
+            parts.append(path)
+        return name
+
+    _with_paths(description, note)
+    return parts
 
 
 def placed(description: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The description with full paths of what is inside a captioner's folder."""
     return _with_paths(
-        description, lambda name: str(folder / name.removeprefix(INSIDE)) if name.startswith(INSIDE) else name
+        description, lambda name, _: str(folder / name.removeprefix(INSIDE)) if name.startswith(INSIDE) else name
     )
 
 
-def _with_paths(description: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+def _shipped(path: Path) -> str | None:
+    """How an encoder that every checkout has is called; None for another."""
+    for shipped in SHIPPED:
+        if path.resolve() == (PRETRAINED / shipped).resolve():
+            return f"{PRETRAINED.name}/{shipped}"
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a model's folder that go with it. Raises ValueError for one that nobody can tell to be needed."""
+    files = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in FILES):
+            files.append(path)
+        elif not any(fnmatch(path.name, pattern) for pattern in LEFT):
+            raise ValueError(
+                f"{path} does not go with the encoder of {folder}, of whose files {', '.join(FILES)} are exported: "
+                "save weights as safetensors, without sub-folders, and move away what the encoder does not read"
+            )
+    return files
+
+
+def _with_paths(description: Mapping[str, Any], change: Callable[[str, str], str], within: str = "") -> dict[str, Any]:
+    """The description with its paths changed: change(path, name of the part that is there)."""
     changed = dict(description)
     if isinstance(heads := changed.get("heads"), str):
-        changed["heads"] = change(heads)
+        changed["heads"] = change(heads, f"{within}heads")
     weights = changed.get("pretrained")
     if isinstance(weights, str) and (weights.startswith(INSIDE) or Path(weights).is_file()):  # no tag of open_clip
-        changed["pretrained"] = change(weights)
+        changed["pretrained"] = change(weights, f"{within}pretrained")
     model = changed.get("model")
     if isinstance(model, str) and model.startswith(LOCAL_DIR):
-        changed["model"] = LOCAL_DIR + change(model.removeprefix(LOCAL_DIR))
+        changed["model"] = LOCAL_DIR + change(model.removeprefix(LOCAL_DIR), f"{within}model")
     if isinstance(changed.get(NESTED), Mapping):
-        changed[NESTED] = _with_paths(changed[NESTED], change)
+        changed[NESTED] = _with_paths(changed[NESTED], change, f"{within}{NESTED}/")
     return changed

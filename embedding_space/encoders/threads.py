@@ -6,7 +6,7 @@ the stream and others decode, which Pillow, torchvision and FFmpeg do side by si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -24,7 +24,9 @@ from embedding_space.media import Medium, Packed
 from embedding_space.sources.source import Content
 
 POLL_SECONDS = 0.1
-FILES_AT_ONCE = 16  # that a thread takes: handing over each alone would cost more than decoding a small picture
+READER, DECODER = "read ahead", "decode ahead"  # names of threads
+# Files that a thread takes: handing over each alone would cost more than decoding a small picture. A video is worth it.
+FILES_AT_ONCE: Mapping[Medium, int] = {"image": 16, "sound": 4, "video": 1}
 T = TypeVar("T")
 
 
@@ -50,25 +52,31 @@ def load_in_threads(
         load: `Encoder.load`, called in threads.
         sizes: how many files each shard has; no batch crosses from one into the next.
         threads: that decode.
+
+    Decoded files wait in memory: at most a batch and, for each thread and two more, `FILES_AT_ONCE`; beside them is the
+    batch that was given.
     """
-    stream = iter(files)
+    stream, at_once = iter(files), FILES_AT_ONCE[medium]
+    batch_groups = -(-batch_size // at_once)
 
     def start(pool: ThreadPoolExecutor) -> Iterator[tuple[list[str], Future[list[Attempt]]]]:
-        while some := list(islice(stream, FILES_AT_ONCE)):
+        while some := list(islice(stream, at_once)):
             yield [key for key, _ in some], pool.submit(_attempt_all, load, medium, [file for _, file in some])
 
     def loaded(loading: Iterator[tuple[list[str], Future[list[Attempt]]]]) -> Iterator[tuple[str, Attempt]]:
         for keys, attempts in loading:
             yield from zip(keys, attempts.result(), strict=True)
 
-    with ThreadPoolExecutor(threads, "load") as pool:
-        loading = ahead(start(pool), batch_size // FILES_AT_ONCE + threads)
+    with ThreadPoolExecutor(threads, DECODER) as pool:
+        loading = ahead(start(pool), batch_groups + threads)
         attempts = loaded(loading)
         try:
             for size in sizes:
                 for first in range(0, size, batch_size):
                     batch = list(islice(attempts, min(batch_size, size - first)))
-                    yield KeyedBatch([key for key, _ in batch], collate_readable([item for _, item in batch]))
+                    keyed = KeyedBatch([key for key, _ in batch], collate_readable([item for _, item in batch]))
+                    del batch  # its files are in memory once while the model works
+                    yield keyed
         finally:
             loading.close()
             pool.shutdown(cancel_futures=True)
@@ -121,7 +129,7 @@ def ahead(items: Iterator[T], count: int) -> Generator[T]:
         except BaseException as error:
             put((False, error))
 
-    thread = Thread(target=produce, name="read ahead", daemon=True)
+    thread = Thread(target=produce, name=READER, daemon=True)
     thread.start()
     try:
         while True:

@@ -41,16 +41,22 @@ class Folder(Source):
 
     def rows(self) -> Generator[Row]:
         self.others.clear()
-        for file in _walk(self.path):
+        for file in visible_files(self.path):
             if has_medium(file, self.medium):
                 yield Row(str(file), partial(Path, file))
             else:
-                its = medium_of(file)
-                self.others[NAMES[its] if its else OTHER_FILES] += 1
+                self.others[kind_of(file)] += 1
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder, in the order of `sorted(folder.rglob("*"))`, and as little of it in memory."""
+def kind_of(file: Path) -> str:
+    """What messages call such files, such as `sounds`."""
+    medium = medium_of(file)
+    return NAMES[medium] if medium else OTHER_FILES
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder but hidden ones, in the order of `sorted(folder.rglob("*"))`, and as little of it in
+    memory."""
     with os.scandir(folder) as entries:
         names, folders = [], set()
         for entry in entries:
@@ -60,7 +66,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for name in sorted(names):
         path = folder / name
         if name in folders:
-            yield from _walk(path)
+            yield from visible_files(path)
         elif not name.startswith(".") and path.is_file():
             yield path
 

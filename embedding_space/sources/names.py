@@ -49,9 +49,9 @@ def expand(word: str) -> list[Path]:
     files: list[Path] = []
     missing: list[str] = []
     for name in names:
-        found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else [name] * Path(name).exists()
-        files += map(Path, found)
-        missing += [name] * (not found)
+        matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else [name] * Path(name).exists()
+        files += map(Path, matches)
+        missing += [name] * (not matches)
     if missing and len(names) > 1:
         listed = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         raise FileNotFoundError(f"{len(missing):,} of the {len(names):,} files of {word} are missing: {listed}")

@@ -44,16 +44,14 @@ class ParquetFile(Source):
                 first = 0
                 for group in range(file.metadata.num_row_groups):
                     count = file.metadata.row_group(group).num_rows
-                    values = _GroupValues(file, group, column)
+                    values = _GroupValues(file, self.name, group, column)
                     for row in range(count):
                         yield Row(f"{self.path}:{first + row}", partial(self._read, values, row, first + row))
                     first += count
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise
-            raise ValueError(
-                f"{self.path} cannot be read as a Parquet file ({one_line(error)}): fetch or write it again"
-            ) from error
+            raise _unreadable(f"{self.path}", error) from error
 
     def _column(self, schema: pa.Schema) -> str:
         kinds = {field.name: _kind(field.type) for field in schema}
@@ -90,15 +88,29 @@ class ParquetFile(Source):
 
 
 class _GroupValues:
-    """The values of a column in one row group, looked up in increasing order, a few rows in memory at once."""
+    """The values of a column in one row group, looked up in increasing order, a few rows in memory at once.
 
-    def __init__(self, file: pq.ParquetFile, group: int, column: str):
-        self.file, self.group, self.column = file, group, column
+    Looking up raises ValueError once a part of the group cannot be read.
+    """
+
+    def __init__(self, file: pq.ParquetFile, name: str, group: int, column: str):
+        self.file, self.name, self.group, self.column = file, name, group, column
+        self._damage: Exception | None = None
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._batch: pa.RecordBatch | None = None
         self._first = 0
 
     def __getitem__(self, row: int) -> Any:
+        if self._damage is None:
+            try:
+                return self._look_up(row)
+            except (pa.ArrowException, OSError, StopIteration) as error:
+                self._damage = error
+        # Its other rows, too: what follows a damaged page is lost, and no row may be taken for another.
+        where = f"{self.name}, row group {self.group} (of {self.file.metadata.num_row_groups}, from 0),"
+        raise _unreadable(where, self._damage) from self._damage
+
+    def _look_up(self, row: int) -> Any:
         batches = self._batches or self.file.iter_batches(ROWS_AT_ONCE, [self.group], [self.column])
         batch = self._batch or next(batches)
         while row >= self._first + len(batch):
@@ -106,6 +118,11 @@ class _GroupValues:
             batch = next(batches)
         self._batches, self._batch = batches, batch
         return batch.column(0)[row - self._first].as_py()
+
+
+def _unreadable(what: str, error: Exception) -> ValueError:
+    reason = one_line(error) or type(error).__name__
+    return ValueError(f"{what} cannot be read as a Parquet file ({reason}): fetch or write it again")
 
 
 def _kind(of: pa.DataType) -> str | None:

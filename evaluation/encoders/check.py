@@ -88,9 +88,9 @@ def check_weights(encoder: Encoder, known: KnownWeights) -> Iterator[Check]:
     yield compare("activation", _activation(model), expected, WRONG_ACTIVATION)
     yield _logit_scale(encoder, known)
     remedy = "pictures would be preprocessed in another way than in training: correct the model's preprocess_cfg"
-    found = _preprocessing(encoder)
+    measured = _preprocessing(encoder)
     for part in ("size", "mean", "std", "interpolation", "resize"):
-        yield compare(f"preprocessing, {part}", found[part], getattr(known, part), remedy)
+        yield compare(f"preprocessing, {part}", measured[part], getattr(known, part), remedy)
 
 
 def check_probes(
@@ -100,12 +100,12 @@ def check_probes(
     for probe in probes:
         first = 0 if probe.pictures else 1  # a text has the cosine 1 to itself
         expected = _values(probe.values[0][first:])
-        found = {name: find_picture(name, folder, cache_dir, download) for name in probe.pictures}
-        missing = next((reason for reason in found.values() if isinstance(reason, str)), None)
+        pictures = {name: find_picture(name, folder, cache_dir, download) for name in probe.pictures}
+        missing = next((reason for reason in pictures.values() if isinstance(reason, str)), None)
         if missing is not None:
             yield Check(probe.name, "not checked", "", expected, probe.source, missing)
             continue
-        measured = probe.measure(encoder, {name: path for name, path in found.items() if isinstance(path, Path)})
+        measured = probe.measure(encoder, {name: path for name, path in pictures.items() if isinstance(path, Path)})
         verdict, difference = probe.verdict(measured), probe.difference(measured)
         off = f"{'logarithms' if probe.kind == 'probabilities' else 'values'} differ by up to {difference:.3g}"
         remark = {
@@ -139,27 +139,27 @@ def _logit_scale(encoder: Encoder, known: KnownWeights) -> Check:
 def _activation(model: nn.Module) -> str | None:
     """Of the blocks' perceptrons; a ResNet's own ReLU is none of them."""
     kinds = {QuickGELU: "QuickGELU", nn.GELU: "GELU"}
-    found = {kinds[type(module)] for module in model.modules() if type(module) in kinds}
-    return " and ".join(sorted(found)) or None
+    names = {kinds[type(module)] for module in model.modules() if type(module) in kinds}
+    return " and ".join(sorted(names)) or None
 
 
 def _preprocessing(encoder: Encoder) -> dict[str, Any]:
     """How the encoder makes pictures its input, as far as torchvision's transforms say it."""
-    found: dict[str, Any] = dict.fromkeys(("size", "mean", "std", "interpolation", "resize"))
+    known: dict[str, Any] = dict.fromkeys(("size", "mean", "std", "interpolation", "resize"))
     try:
         steps = getattr(encoder.preprocess, "transforms", [])
     except ValueError:  # it reads no pictures
-        return found
+        return known
     for step in steps:
         if isinstance(step, Resize):
-            found["interpolation"] = step.interpolation.value
+            known["interpolation"] = step.interpolation.value
         if isinstance(step, Resize | CenterCrop):
             side = step.size if isinstance(step.size, int) else max(step.size)
-            found["size"] = int(side)
+            known["size"] = int(side)
         if isinstance(step, Normalize):
-            found |= {"mean": tuple(map(float, step.mean)), "std": tuple(map(float, step.std))}
+            known |= {"mean": tuple(map(float, step.mean)), "std": tuple(map(float, step.std))}
     fits = {fit: way for way, fit in OPEN_CLIP_FITS.items()}
-    return found | {"resize": fits[picture_fit(encoder.description)]}
+    return known | {"resize": fits[picture_fit(encoder.description)]}
 
 
 def _shown(value: Any) -> str:

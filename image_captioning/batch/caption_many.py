@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from common.device import choose_precision
-from common.files import whole_file, write_json
+from common.files import whole_file, write_json, write_whole
 from common.processes import Processes
 from common.provenance import run_facts
 from embedding_space.encoders.base import EncodedImages
@@ -36,7 +36,7 @@ from embedding_space.sources.source import Source, read_ranges
 from image_captioning.batch.formats import FORMATS, IMAGEFOLDER, json_line, name_in, open_text
 from image_captioning.batch.parts import PART_ROWS, Parts, Shard
 from image_captioning.batch.plan import Plan, make_plan
-from image_captioning.caption_photos import NOTHING, FileCaptioner
+from image_captioning.caption_photos import NOTHING, FileCaptioner, report_others
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.checkpoints import checkpoint_sha256
@@ -94,6 +94,10 @@ def _checked(config: DictConfig, paths: Sequence[Path]) -> Shard:
     return shard
 
 
+class _NoCaptions(Exception):
+    """No file could be read: the file of captions is not written."""
+
+
 class _Run:
     """One run: its options, its folder, its captioner, and this process among those that share it."""
 
@@ -105,6 +109,7 @@ class _Run:
         self.problems = self.folder / f"problems{shard.suffix}.jsonl"
         self.record = self.folder / f"run{shard.suffix}.json"
         self.work = self.folder / f"partial{shard.suffix}"
+        self.earlier = self.work / "earlier_run.json"  # the record of what this run replaces
         self.things = NAMES[write.encoder.medium]
 
     def caption(self, paths: Sequence[Path]) -> Path:
@@ -115,7 +120,8 @@ class _Run:
             return self.output  # finished before
         plan = Plan(**json.loads((self.work / "plan.json").read_text(encoding="utf-8")))
         parts = Parts(self.work, self.shard, plan.rows)
-        missing = parts.missing()
+        # Each process lists for itself, and none writes a part before all have listed.
+        missing = self.processes.run_everywhere(parts.missing)
         started = time.perf_counter()
         share = missing[self.processes.rank :: self.processes.count]
         if self.processes.rank == 0 and len(missing) < len(parts.all):
@@ -132,7 +138,9 @@ class _Run:
         """Plan the run and open its work folder, unless it is finished."""
         check = partial(name_in, self.folder) if self.format == IMAGEFOLDER else lambda key: None
         plan = make_plan(sources, check)
-        _report_others(sources, self.write)
+        for source in sources:
+            for kind, count in source.others.items() if isinstance(source, Folder) else ():
+                report_others(kind, count, f"in {source.name}", self.write.encoder)
         if not plan.rows:
             raise ValueError(
                 f"No {self.things} in {', '.join(source.name for source in sources)}, and the encoder of "
@@ -143,7 +151,10 @@ class _Run:
             print(f"Already captioned: {self.output} (caption them again with overwrite=true)")
             shutil.rmtree(self.work, ignore_errors=True)
             return
+        earlier = next((path.read_text("utf-8") for path in (self.record, self.earlier) if path.is_file()), None)
         Parts(self.work, self.shard, plan.rows).open(identity, self.config.overwrite)
+        if earlier is not None:
+            write_whole(self.earlier, earlier)
         self.record.unlink(missing_ok=True)  # what is begun again is not finished
         write_json(self.work / "plan.json", {"counts": plan.counts, "digest": plan.digest})
 
@@ -221,6 +232,16 @@ class _Run:
         for place, key in enumerate(keys):
             yield {"key": key, **({"caption": captions[place]} if place in captions else {"problem": next(reasons)})}
 
+    def _remove_earlier(self) -> None:
+        """Remove the captions that this run replaces, where they are in a file of another format."""
+        if not self.earlier.is_file():
+            return
+        with suppress(ValueError, KeyError):  # a damaged record names none
+            name, ending, _ = FORMATS[json.loads(self.earlier.read_text(encoding="utf-8"))["format"]]
+            path = self.folder / f"{name}{self.shard.suffix}{ending}"
+            if path != self.output:
+                path.unlink(missing_ok=True)
+
     def _finish(self, parts: Parts, done: int, seconds: float) -> None:
         """Join the parts and remove them; say how fast it was."""
         counts = Counter[str]()
@@ -233,8 +254,20 @@ class _Run:
                 else:
                     problems.write(json_line(row))
 
-        with whole_file(self.output) as output, whole_file(self.problems) as problems, open_text(problems) as file:
+        with (
+            whole_file(self.problems) as problems,
+            open_text(problems) as file,
+            suppress(_NoCaptions),
+            whole_file(self.output) as output,
+        ):
             self.write_file(output, captions(file), self.folder)
+            if counts["problems"] and not counts["captions"]:
+                raise _NoCaptions
+        if counts["problems"] and not counts["captions"]:
+            if self.earlier.is_file():
+                self.earlier.replace(self.record)  # what was to be replaced stays
+            parts.remove()  # so that the next run tries again
+            raise ValueError(f"None of the {counts['problems']:,} {self.things} can be read: see {self.problems}")
         if not counts["problems"]:
             self.problems.unlink()
         speed = done / seconds if done else None
@@ -242,20 +275,11 @@ class _Run:
         facts = {name: counts[name] for name in ("captions", "problems")}
         facts |= {"seconds": seconds, "files_per_second": speed, "processes": self.processes.count}
         write_json(self.record, {"format": self.format, **facts, **run_facts(), "identity": identity})
+        self._remove_earlier()
         OmegaConf.save(self.config, self.folder / f"config{self.shard.suffix}.yaml", resolve=True)
         parts.remove()
         if counts["problems"]:
             print(f"{counts['problems']:,} {self.things} cannot be read: {self.problems}", file=sys.stderr)
-        if counts["problems"] and not counts["captions"]:
-            raise ValueError(f"None of the {counts['problems']:,} {self.things} can be read: see {self.problems}")
         some = f"{done:,} of them in this run, " if done < counts.total() else ""
         fast = f" ({some}{speed:,.1f} a second)" if speed else ""
         print(f"{counts['captions']:,} {self.things} captioned{fast}: {self.output}")
-
-
-def _report_others(sources: Sequence[Source], write: FileCaptioner) -> None:
-    for source in sources:
-        for kind, count in source.others.items() if isinstance(source, Folder) else ():
-            counted = kind if count > 1 else kind.removesuffix("s")
-            reads = f"the encoder {write.encoder.description['name']} reads {NAMES[write.encoder.medium]}"
-            print(f"Left out: {count:,} {counted} in {source.name}, for {reads}", file=sys.stderr)

@@ -61,13 +61,13 @@ def name_in(folder: Path, key: str) -> str:
     Raises:
         ValueError: it is not below that folder.
     """
-    name = os.path.relpath(key, folder)
-    if name.startswith(os.pardir):
+    name = Path(os.path.relpath(key, folder))
+    if name.parts[:1] == (os.pardir,):
         raise ValueError(
             f"format={IMAGEFOLDER} writes the names of pictures below output_dir={folder}, and {key} is not there: "
             "give the folder of the pictures as output_dir"
         )
-    return Path(name).as_posix()
+    return name.as_posix()
 
 
 # {format: (file's name and ending, its writer)}

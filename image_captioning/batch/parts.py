@@ -81,9 +81,12 @@ class Parts:
         write_whole(self._path(part), "".join(lines))
 
     def rows(self) -> Iterator[dict[str, str]]:
-        """What all parts hold, in order. Raises ValueError for a damaged one, which the next run makes again."""
+        """What all parts hold, in order. Raises ValueError for one that is missing or damaged, which the next run makes
+        again."""
         for part in self.all:
             path = self._path(part)
+            if not path.is_file():
+                raise ValueError(f"{path} is missing: run the same command again, which makes it")
             try:
                 rows = [row for _, row in json_lines(path)]
             except ValueError:

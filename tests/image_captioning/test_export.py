@@ -10,11 +10,12 @@ import torch
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
+from alignment.steps import Normalize
 from evaluation.captions.scoring_options import Scoring
 from image_captioning.alignments import STEPS
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
-from image_captioning.export import export
+from image_captioning.export import _report_left, export
 from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.tokenizer import train_tokenizer
 
@@ -82,7 +83,7 @@ def test_an_export_may_have_another_image_side(exported):
     assert loaded.alignment.options()[1] == {"step": "TextMemory", "temperature": 0.5, "rows": 20, "dim": store.dim}
     config.image_side.image_timestep = 3
     with pytest.raises(
-        ValueError, match=r"no option image_side.image_timestep; known: temperature \(TextMemory\), mem"
+        ValueError, match=r"no option image_side.image_timestep; known: temperature \(TextMemory\), .*memory_rows"
     ):
         export(config)
 
@@ -120,3 +121,19 @@ def test_an_evaluation_that_is_missing_is_named(exported, tmp_path):
     config.overwrite, config.evaluation = True, str(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"nowhere: run python scripts/eval_coco.py"):
         export(config)
+
+
+def test_an_encoder_that_an_alignment_translates_is_named_where_it_stays(tmp_path, capsys):
+    alignment = Alignment([ReadsAnother(str(tmp_path)), Normalize()])
+    _report_left(alignment)
+    assert f"Not in the export: {tmp_path}, of the encoder towers" in capsys.readouterr().err
+    _report_left(Alignment.from_options(MEMORY[:1], STEPS))
+    assert not capsys.readouterr().err
+
+
+class ReadsAnother(Normalize):
+    """A step whose rows at inference are another encoder's."""
+
+    def __init__(self, heads: str):
+        super().__init__()
+        self.inference_encoder = {"name": "towers", "heads": heads}

@@ -80,6 +80,23 @@ def test_a_card_tells_a_reader_what_it_learned_from_and_how_it_is_used(folder):
     assert write(folder, scores=None).data.license == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("provenance", "tagged", "learned"),
+    [
+        ({}, True, "learned to write from text, without a pair, trained"),
+        ({"validate_on": "pairs"}, False, "from text; image-text pairs chose among its weights, trained"),
+        ({"train_on": "pairs", "validate_on": "pairs"}, False, "from image-text pairs, trained"),
+    ],
+)
+def test_a_card_says_what_pairs_did(folder, provenance, tagged, learned):
+    captioner = Captioner.load(folder).cpu()
+    captioner.provenance |= provenance
+    write_card(folder, captioner, {}, None, CardOptions(), None)
+    card = ModelCard.load(folder / "README.md")
+    assert ({"zero-shot", "text-only-training"} <= set(card.data.to_dict()["tags"])) == tagged
+    assert learned in card.text and ("without a pair" in card.text) == tagged
+
+
 def test_what_somebody_wrote_stays_under_new_metadata(folder, capsys):
     assert read_card(folder) is None  # the empty card of huggingface_hub
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n\nBy hand.\n")

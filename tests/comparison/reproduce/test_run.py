@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,65 @@ def test_disk_counts_what_is_there_already(compose, calls, tmp_path, monkeypatch
     table = run.read_table("capdec_coco")
     [need] = needs._disk(stages.plan_stages(table, [0], {}))
     assert need.what == "39 GB of disk, 9 GB more than is there already"
+    for name, known in (("clip_vit_l14", "manifest.json"), ("clip_b16.partial", "identity.json")):  # of others
+        (source / name).mkdir()
+        (source / name / known).touch()
+        with (source / name / "images.npy").open("wb") as file:
+            file.truncate(20_000_000_000)
+    assert list(needs._disk(stages.plan_stages(table, [0], {}))) == [need]
+    own = stages.plan_stages(table, [0], {})[0].folder.name
+    for name in (own, f"{own}.partial"):
+        (source / name / "shards").mkdir(parents=True)
+        (source / name / "identity.json").touch()
+        with (source / name / "shards" / "images_0.npy").open("wb") as file:
+            file.truncate(2_000_000_000)
+    [need] = needs._disk(stages.plan_stages(table, [0], {}))
+    assert need.what == "39 GB of disk, 5 GB more than is there already"
+
+
+def test_each_file_system_needs_what_goes_there(compose, calls, tmp_path, monkeypatch):
+    """The photos on one, all else on another, on which there is much of another run."""
+    photos = tmp_path / "photos"
+    planned = stages.plan_stages(run.read_table("capdec_coco"), [0], {"prepare_data": [f"dataset.source={photos}"]})
+    status = Path.stat
+
+    def stat(path, **options):
+        result = status(path, **options)
+        return os.stat_result([*result[:2], 77, *result[3:10]]) if path.is_relative_to(photos) else result
+
+    for path, size in ((photos / "train2014.zip", 6), (planned[0].folder / "a.npy", 30)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size * 1_000_000_000)
+    monkeypatch.setattr(Path, "stat", stat)
+    free = {need.there.partition(" in ")[2]: need.what for need in needs._disk(planned)}
+    assert free == {
+        str(photos): "36 GB of disk, 30 GB more than is there already",
+        str(planned[0].folder): "3 GB of disk, 0 GB more than is there already",
+    }
+
+
+def test_a_seed_without_a_metric_is_named_and_gives_no_mean(compose, calls, monkeypatch, capsys):
+    evaluate = stages.RUN["eval_coco"]
+
+    def lose(config):
+        evaluate(config)
+        path = Path(config.output_dir) / "scores.json"
+        content = json.loads(path.read_text())
+        lost = {"METEOR"} if config.seed == 1 else set()
+        metrics = {name: None if name in {*lost, "BLEU-4"} else value for name, value in content["metrics"].items()}
+        write_json(path, content | {"metrics": metrics})
+
+    monkeypatch.setitem(stages.RUN, "eval_coco", lose)
+    result = run.reproduce(compose("reproduce", TABLE, "check_machine=false", "seeds=[0,1,2]"))
+    assert result is not None
+    [row] = result.rows
+    assert row.ours == {"CIDEr": [90.0, 92.0, 94.0], "METEOR": [25.0, None, 25.0]}
+    assert set(row.difference) == {"CIDEr"}
+    assert Reproduction.from_json(result.to_json()) == result
+    printed = capsys.readouterr().out
+    assert printed.count("No mean of METEOR of CapDec: it was measured for 2 of 3 seeds, and not for 1.") == 1
+    assert "No mean of BLEU-4" not in printed and "92.0 ± 2.0" in printed
 
 
 def test_other_settings_are_marked_and_a_folder_of_another_run_is_refused(compose, calls, capsys):
@@ -169,4 +229,4 @@ def test_a_row_that_no_stage_measured_is_named(compose, calls):
     table = run.read_table("capdec_coco")
     planned = stages.plan_stages(table, [0], {})
     with pytest.raises(ValueError, match="table=capdec_coco reports capdec, and its stages measured"):
-        stages.gather(table, planned[:2])
+        stages.gather(table, planned[:2], [0])

@@ -107,7 +107,7 @@ def test_results_of_comparisons_are_read_and_more_seeds_are_run(name, tmp_path, 
     content = {"config": plain(comparison.config), "seeds": [0], "split": "test", "runs": runs}
     write_json(comparison.folder / "results.json", content)
     assert comparison.is_done() and not plan_stages(table, [0, 1], {})[-1].is_done()
-    measured = gather(table, [comparison])
+    measured = gather(table, [comparison], [0])
     for row in table.rows:
         assert set(row.reported) <= set(measured[row.name]) and "METEOR" not in measured[row.name]
 

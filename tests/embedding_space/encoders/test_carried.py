@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from common.paths import PRETRAINED
-from embedding_space.encoders.carried import SHIPPED, carry_files, placed
+from embedding_space.encoders.carried import SHIPPED, carry_files, local_parts, placed
 from embedding_space.encoders.load import described_medium
 
 DEMO_CLIP = {"name": "demo_clip", "model": "local-dir:pretrained/demo_clip", "pretrained": None, "sha256": "1"}
@@ -25,12 +27,12 @@ def test_a_folder_is_copied_and_found_again_elsewhere(own, tmp_path, option):
     value = f"local-dir:{own}" if option == "model" else str(own)
     video = {"name": "frames", "kind": "video", "of": {"name": "mine", option: value, "sha256": "1"}}
     carried = carry_files(video, tmp_path / "export")
-    copies = tmp_path / "export" / "encoder"
+    copies = tmp_path / "export" / "encoder" / "of" / option
     assert sorted(path.name for path in copies.iterdir()) == ["config.json", "model.safetensors"]
     assert str(tmp_path) not in str(carried) and video["of"][option] == value
     (tmp_path / "export").rename(tmp_path / "moved")
-    found = placed(carried, tmp_path / "moved")["of"][option]
-    assert found.removeprefix("local-dir:") == str(tmp_path / "moved" / "encoder")
+    place = placed(carried, tmp_path / "moved")["of"][option]
+    assert place.removeprefix("local-dir:") == str(tmp_path / "moved" / "encoder" / "of" / option)
     assert carry_files(placed(carried, tmp_path / "moved"), tmp_path / "moved") == carried  # exported in place
 
 
@@ -38,8 +40,34 @@ def test_a_file_of_weights_is_copied(tmp_path):
     (tmp_path / "weights.pt").write_text("weights")
     clip = {"name": "clip", "model": "ViT-B-32-quickgelu", "pretrained": str(tmp_path / "weights.pt")}
     carried = carry_files(clip, tmp_path / "export")
-    assert carried["pretrained"] == "checkpoint:encoder/weights.pt" and carried["model"] == clip["model"]
-    assert placed(carried, tmp_path / "export")["pretrained"] == str(tmp_path / "export" / "encoder" / "weights.pt")
+    assert carried["pretrained"] == "checkpoint:encoder/pretrained/weights.pt" and carried["model"] == clip["model"]
+    assert placed(carried, tmp_path / "export")["pretrained"] == str(
+        tmp_path / "export" / "encoder" / "pretrained" / "weights.pt"
+    )
+
+
+def test_parts_of_an_encoder_do_not_meet(own, tmp_path):
+    other, to = tmp_path / "other", tmp_path / "export"
+    other.mkdir()
+    (other / "config.json").write_text("other")
+    encoder = {"heads": str(own), "of": {"heads": str(other), "of": {"model": f"local-dir:{own}"}}}
+    carried = placed(carry_files(encoder, to), to)
+    assert (Path(carried["heads"]) / "config.json").read_text() == "config.json"
+    assert (Path(carried["of"]["heads"]) / "config.json").read_text() == "other"
+    assert Path(carried["of"]["of"]["model"].removeprefix("local-dir:"), "model.safetensors").is_file()
+    assert local_parts(encoder) == [own, other, own] and local_parts(DEMO_CLIP) == []
+    (other / "config.json").rename(other / "words.txt")  # exported again over it
+    carry_files(encoder, to)
+    assert [path.name for path in (to / "encoder" / "of" / "heads").iterdir()] == ["words.txt"]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "tower/model.safetensors"])
+def test_what_would_be_missing_elsewhere_is_an_error_before_anything_is_copied(own, tmp_path, name):
+    (own / name).parent.mkdir(exist_ok=True)
+    (own / name).touch()
+    with pytest.raises(ValueError, match=rf"{name.partition('/')[0]} does not go with the encoder of .*own, of whose"):
+        carry_files({"heads": str(own)}, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
 
 
 @pytest.mark.parametrize("description", [DEMO_CLIP, {"name": "clip", "model": "ViT-B-32", "pretrained": "openai"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from embedding_space.encoders.base import Encoder, LoadPicture
-from embedding_space.encoders.threads import ahead, load_in_threads
+from embedding_space.encoders.threads import DECODER, POLL_SECONDS, READER, ahead, load_in_threads
 from embedding_space.media import Packed
 
 
@@ -32,6 +33,19 @@ class MeanColor(Encoder):
 
 def to_color(picture):
     return torch.tensor(picture.resize((1, 1)).getpixel((0, 0))).float() + 1
+
+
+def ours() -> list[threading.Thread]:
+    """The living threads that read and decode."""
+    return [thread for thread in threading.enumerate() if thread.name == READER or thread.name.startswith(DECODER)]
+
+
+def settle(items: list, seconds: float = 10) -> None:
+    """Wait until a list has not grown for a while, as long as the thread that fills it polls."""
+    end, before = time.monotonic() + seconds, -1
+    while len(items) != before and time.monotonic() < end:
+        before = len(items)
+        time.sleep(2 * POLL_SECONDS)
 
 
 @pytest.fixture
@@ -94,7 +108,6 @@ def test_errors_of_a_stream_come_where_they_belong_and_threads_end(files):
         yield from [("a", files[0])] * 20
         raise ValueError("the stream broke")
 
-    before = threading.active_count()
     batches = load_in_threads(stream(), LoadPicture(to_color), "image", [4] * 6, 4, 2)
     assert len(next(batches).keys) == 4
     with pytest.raises(ValueError, match="the stream broke"):
@@ -102,13 +115,30 @@ def test_errors_of_a_stream_come_where_they_belong_and_threads_end(files):
     endless = load_in_threads((("a", files[0]) for _ in count()), LoadPicture(to_color), "image", count(1), 4, 2)
     next(endless)
     endless.close()
-    assert threading.active_count() == before
+    assert not ours()
 
 
 def test_no_more_than_so_many_are_taken_ahead():
     taken = []
     items = ahead((taken.append(number) or number for number in range(100)), 3)
     assert next(items) == 0
-    threading.Event().wait(0.3)
+    settle(taken)
     assert len(taken) <= 6
     assert list(items) == list(range(1, 100))
+
+
+@pytest.mark.parametrize(("medium", "group"), [("image", 16), ("sound", 4), ("video", 1)])
+def test_no_more_than_a_batch_and_a_few_groups_are_decoded_ahead(tmp_path, medium, group):
+    decoded: list[Path] = []
+
+    def load(path: Path):
+        decoded.append(path)
+        return torch.zeros(1)
+
+    files = ((str(number), tmp_path / str(number)) for number in range(1000))
+    batches = load_in_threads(files, load, medium, [1000], batch_size := 32, threads := 2)
+    assert len(next(batches).keys) == batch_size
+    settle(decoded)
+    assert len(decoded) <= 2 * batch_size + (threads + 2) * group
+    assert sum(len(batch.keys) for batch in batches) == 1000 - batch_size and len(decoded) == 1000
+    assert not ours()

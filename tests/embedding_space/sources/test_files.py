@@ -92,3 +92,12 @@ def test_a_command_line_is_split_into_files_and_options(tmp_path, monkeypatch):
     assert [is_packed(path) for path in paths] == [False, False, True, True, True]
     with pytest.raises(FileNotFoundError, match=r"no file or folder '@gone.txt'"):
         take_paths(["@gone.txt"])
+
+
+def test_the_home_folder_is_meant_in_quotes_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.jpg", "b.jpg", "l.txt"):
+        (tmp_path / name).touch()
+    paths, options = take_paths(["~/*.jpg", "~/a.jpg", "@~/l.txt", "~experiment", "decoding={beams: 3}"])
+    assert paths == [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "a.jpg", Path(f"@{tmp_path}/l.txt")]
+    assert options == ["~experiment", "decoding={beams: 3}"]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from image_captioning import caption_photos
+from image_captioning.batch import caption_many as many
 from image_captioning.batch import parts
 from image_captioning.batch.caption_many import are_many, caption_many
 from image_captioning.caption_photos import caption
@@ -200,12 +202,101 @@ def test_what_does_not_fit_is_refused_before_anything_is_captioned(run, folder, 
     assert not (tmp_path / "captions").exists()
 
 
-def test_files_of_which_none_can_be_read_are_an_error_with_a_list_of_reasons(run, tmp_path):
+def test_files_of_which_none_can_be_read_are_an_error_with_a_list_of_reasons(run, tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_text("gone.jpg\n")
     with pytest.raises(ValueError, match=r"None of the 1 pictures can be read: see .*problems.jsonl"):
         run(Path(f"@{tmp_path}/list.txt"))
     [problem] = (tmp_path / "captions" / "problems.jsonl").read_text().splitlines()
     assert json.loads(problem)["key"] == "gone.jpg"
+    assert [path.name for path in (tmp_path / "captions").iterdir()] == ["problems.jsonl"]
+    with pytest.raises(ValueError, match="None of the 1 pictures can be read"):  # and not "Already captioned"
+        run(Path(f"@{tmp_path}/list.txt"))
+    monkeypatch.chdir(tmp_path)
+    Path("gone.jpg").write_bytes(b"12345678")
+    assert list(read(run(Path(f"@{tmp_path}/list.txt")))) == ["gone.jpg"]
+    assert not (tmp_path / "captions" / "problems.jsonl").exists()
+
+
+def test_captions_that_nothing_could_replace_stay(run, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"12345678")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/a.jpg\n")
+    words = (Path(f"@{tmp_path}/list.txt"),)
+    before = run(*words).read_bytes()
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(ValueError, match="None of the 1 pictures can be read"):
+        run(*words, "overwrite=true", "format=csv")
+    assert (tmp_path / "captions" / "captions.jsonl").read_bytes() == before == run(*words).read_bytes()
+    assert not (tmp_path / "captions" / "captions.csv").exists()
+
+
+def test_another_format_replaces_the_earlier_file_once_it_is_whole(run, folder, tmp_path, monkeypatch):
+    old = run(folder, "format=jsonl")
+    (old.parent / "captions.parquet").touch()  # somebody else's
+    for done in (2, 1):  # begun again, and again
+        with monkeypatch.context() as patch:
+            stop_after(patch, done)
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, "format=csv", "overwrite=true")
+        assert old.is_file() and not (old.parent / "captions.csv").exists()
+    assert run(folder, "format=csv").is_file()
+    assert not old.exists() and (old.parent / "captions.parquet").exists()
+    assert json.loads((old.parent / "run.json").read_text())["format"] == "csv"
+    (old.parent / "run.json").write_text("{")
+    assert run(folder, "format=jsonl", "overwrite=true") == old
+    assert (old.parent / "captions.csv").exists()  # no record named it
+
+
+class TwoThreads:
+    """Two processes as two threads, whose names are their ranks."""
+
+    count = 2
+    barrier = threading.Barrier(2)
+
+    @property
+    def rank(self):
+        return int(threading.current_thread().name)
+
+    def run_on_main(self, work):
+        self.run_everywhere(work if self.rank == 0 else lambda: None)
+
+    def run_everywhere(self, work):
+        result = work()
+        self.barrier.wait(60)
+        return result
+
+
+def test_a_process_that_is_late_leaves_no_part_out(run, folder, tmp_path, monkeypatch):
+    whole = run(folder, "format=jsonl", output="whole").read_bytes()
+    wrote, (missing, write) = threading.Event(), (parts.Parts.missing, parts.Parts.write)
+
+    def late(self):
+        if threading.current_thread().name == "1":
+            wrote.wait(1)  # until the other has a part, if it may
+        return missing(self)
+
+    monkeypatch.setattr(many, "Processes", TwoThreads)
+    monkeypatch.setattr(parts.Parts, "missing", late)
+    monkeypatch.setattr(parts.Parts, "write", lambda *arguments: (write(*arguments), wrote.set()))
+    threads = [threading.Thread(target=run, args=(folder, "format=jsonl"), name=str(rank)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "captions" / "captions.jsonl").read_bytes() == whole
+
+
+def test_damaged_pages_of_a_parquet_file_are_problems_of_their_rows(run, tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"jpg": [bytes([n]) * 40 for n in range(1, 31)]}), path, row_group_size=10)
+    content = bytearray(path.read_bytes())
+    place = content.index(bytes([11]) * 8)  # the first row of the second group
+    content[place - 60 : place + 8] = b"\xff" * 68
+    path.write_bytes(content)
+    assert list(read(run(path))) == [f"{path}:{row}" for row in (*range(10), *range(20, 30))]
+    problems = [json.loads(line) for line in (tmp_path / "captions" / "problems.jsonl").read_text().splitlines()]
+    assert [problem["key"] for problem in problems] == [f"{path}:{row}" for row in range(10, 20)]
+    for problem in problems:
+        assert f"{path}, row group 1 (of 3, from 0), cannot be read as a Parquet file (" in problem["problem"]
 
 
 def test_other_files_of_a_folder_are_counted(run, folder, capsys):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from embedding_space.sources.source import Row, Source
 from image_captioning.batch import plan as plans
+from image_captioning.batch.formats import name_in
 from image_captioning.batch.parts import PART_ROWS, Parts, Shard
 from image_captioning.batch.plan import make_plan
 
@@ -86,6 +87,15 @@ def test_a_work_folder_goes_on_with_its_own_run_alone(tmp_path):
     with pytest.raises(ValueError, match="was damaged: run the same command again, which makes it again"):
         list(parts.rows())
     assert parts.missing() == [second]
+    with pytest.raises(ValueError, match="is missing: run the same command again, which makes it"):
+        list(parts.rows())
     parts.open({"beams": 5}, overwrite=True)
     assert parts.missing() == [first, second]
     assert json.loads((tmp_path / "work" / "identity.json").read_text()) == {"beams": 5}
+
+
+def test_a_picture_is_below_the_folder_of_its_metadata(tmp_path):
+    assert name_in(tmp_path, str(tmp_path / "..x" / "a.jpg")) == "..x/a.jpg"
+    for outside in (tmp_path.parent / "a.jpg", tmp_path.parent):
+        with pytest.raises(ValueError, match="is not there: give the folder of the pictures as output_dir"):
+            name_in(tmp_path, str(outside))
