@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -16,12 +17,20 @@ from common.paths import CONFIGS
 from common.plain import plain
 
 
+_COMPOSING = threading.RLock()  # Hydra's state is one for the process, and a server composes in threads
+
+
 def compose_config(stage: str, *overrides: str) -> DictConfig:
     """`configs/<stage>.yaml` with Hydra overrides, such as "dataset=demo" and "seed=1"; also within a `hydra.main`.
 
     Raises:
         ValueError: a key, group or choice is unknown, or as `fit_options`.
     """
+    with _COMPOSING:
+        return _compose(stage, overrides)
+
+
+def _compose(stage: str, overrides: Sequence[str]) -> DictConfig:
     outer = GlobalHydra.instance().hydra  # of the hydra.main that may be running
     GlobalHydra.instance().clear()
     try:

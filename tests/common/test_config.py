@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from common import config as config_module
 from common.cli import command
@@ -105,3 +107,9 @@ def test_c3s_imagebind_experiments_have_its_noise_in_every_method(medium):
         assert config.decoder.mapper == {"kind": "linear", "prefix_length": 1}
     data = [compose_config(stage, experiment).store for stage in ("image_captioning", "compare_methods")]
     assert data[0] == data[1] and data[0].endswith(f"/imagebind_{medium}")
+
+
+def test_threads_compose_side_by_side_and_leave_nothing_of_hydra():
+    with ThreadPoolExecutor(4) as pool:
+        seeds = list(pool.map(lambda seed: compose_config("ddpm", f"seed={seed}").seed, range(12)))
+    assert seeds == list(range(12)) and not GlobalHydra.instance().is_initialized()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.config import compose_config
-from comparison.compare_methods import _method_runs
+from comparison.compare_methods import runs_of
 from comparison.methods import find_methods
 from evaluation.reports.comparison_tables import ORACLES
 
@@ -51,7 +51,7 @@ def test_impossible_comparisons_are_refused(names, oracles, variants, message):
 
 @pytest.mark.parametrize("experiment", ["flickr8k_photos", "flickr8k_photos_extra", "flickr8k_photos_finetuned"])
 def test_the_bridges_of_the_photo_experiments_have_the_photos_timesteps(experiment):
-    runs = _method_runs(compose_config("compare_methods", f"experiment={experiment}"))
+    runs = runs_of(compose_config("compare_methods", f"experiment={experiment}"))
     steps = {method.name: runs._steps(method, 0) for method in runs.methods}
     bridges = {name: next((s for s in chain if s["step"] == "DiffusionBridge"), None) for name, chain in steps.items()}
     timesteps = {
@@ -86,7 +86,7 @@ def test_an_experiments_settings_are_of_the_alignment_that_is_chosen():
 
 def test_the_papers_methods_are_variants_with_their_alignments_and_parts():
     names = ["capdec", "decap", "viecap", "meacap", "ifcap"]
-    runs = _method_runs(compose_config("compare_methods", f"methods=[{','.join(names)}]"))
+    runs = runs_of(compose_config("compare_methods", f"methods=[{','.join(names)}]"))
     configs = {method.name: runs._captioner_config(method, 0) for method in runs.methods}
     assert [config.alignment.name for config in configs.values()] == ["c2_corrupt", "decap_memory"] + 3 * ["c2_corrupt"]
     assert [config.decoder.mapper.kind for config in configs.values()] == [

@@ -87,7 +87,7 @@ def test_every_benchmark_compares_both_sides_and_keeps_the_figures(config, tmp_p
     assert [row["pcm_net"].split(",")[0] for row in results["pcm_net"] if row["ratio"] == 1] == ["training", "captions"]
     memory = {row["memory"]: row for row in results["memory"]}
     assert memory["the nearest, of all"]["neighbors found"] == 1 and memory["the nearest, 100 cells"]["cosine"] > 0.9
-    assert list(memory)[-1] == "all rows (reference)" and memory["all rows (exact)"]["cosine"] == pytest.approx(1)
+    assert list(memory)[-1] == "all rows (reference)" and memory["all rows (reference)"]["cosine"] == pytest.approx(1)
     assert [row["drawing"].split(",")[0] for row in results["drawing"] if row["ratio"] == 1] == ["training", "drawing"]
     same = {row["pcm_net"]: row["same captions"] for row in results["pcm_net"] if row["pcm_net"].startswith("captions")}
     assert len(same) >= 3 and all(share == 1 for name, share in same.items() if "bf16" not in name)
