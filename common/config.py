@@ -16,7 +16,6 @@ from common.options import addable, fit_options, keys, no_option
 from common.paths import CONFIGS
 from common.plain import plain
 
-
 _COMPOSING = threading.RLock()  # Hydra's state is one for the process, and a server composes in threads
 
 
