@@ -64,8 +64,8 @@ def test_another_image_side_is_that_of_a_chain_built_so(chain, options, memory, 
     [
         (
             {"eta": 0.5},
-            r"no option image_side.eta; known: temperature \(TextMemory\), neighbors \(TextMemory\), probes \(TextMemory\), "
-            r"memory_rows \(Text",
+            r"no option image_side.eta; known: temperature \(TextMemory\), neighbors \(TextMemory\), "
+            r"probes \(TextMemory\), memory_rows \(Text",
         ),
         ({"text_timestep": 5}, r"no option image_side.text_timestep"),
         ({"image_timestep": 1001}, r"image_side\.image_timestep=1001 must be in 1\.\.1000"),
