@@ -69,8 +69,9 @@ def checked_options(prefix: str = "") -> Callable[[Function], Function]:
         @wraps(function)
         def checked(*args: Any, **options: Any) -> Any:
             by_name = signature(function).bind_partial(*args).arguments  # pydantic's errors count arguments by position
+            itself = [by_name.pop("self")] if "self" in by_name else []  # pydantic before 2.12 takes no `self` by name
             try:
-                return validated(**by_name, **options)
+                return validated(*itself, **by_name, **options)
             except ValidationError as error:
                 raise readable(error, prefix) from error
 

