@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from evaluation.reports.painters import ABLATION, BASE, CAPTIONS, LABELS, OPTIONS, PAINTER, USUAL
@@ -44,8 +45,10 @@ def plot_painters(points: DataFrame, metric: str) -> Figure:
         figure = Figure(figsize=(3.2 * columns + 0.2, 2.9 * rows + 0.6), layout="constrained")
         grid = list(figure.subplots(rows, columns, squeeze=False).flat)
         for plot, panel in zip(grid, panels, strict=False):
-            of_panel = points[points["panel"] == panel]
-            _draw_panel(plot, of_panel.rename(columns={"value": LABELS[panel], "score": metric}), panel, metric)
+            of_panel = points.loc[points["panel"] == panel]
+            _draw_panel(
+                plot, of_panel.assign(**{metric: points["score"], LABELS[panel]: points["value"]}), panel, metric
+            )
         for plot in grid[len(panels) :]:
             plot.remove()
         options = [plot for plot, panel in zip(grid, panels, strict=False) if panel in OPTIONS]
@@ -95,11 +98,11 @@ def _same_heights(plots: list[Axes]) -> None:
 def _painters_legend(figure: Figure, levels: list[float], with_base: bool) -> None:
     """One line a painter above all panels."""
     lines = [
-        matplotlib.lines.Line2D([], [], color=color, marker=marker, markersize=5, linewidth=1.8)
+        Line2D([], [], color=color, marker=marker, markersize=5, linewidth=1.8)
         for color, marker in _PAINTERS[: len(levels)]
     ]
     names = [f"unfaithfulness {level:g}" for level in levels]
     if with_base:
-        lines.append(matplotlib.lines.Line2D([], [], color=GRAY, linestyle="--", linewidth=1.8))
+        lines.append(Line2D([], [], color=GRAY, linestyle="--", linewidth=1.8))
         names.append("base")
     figure.legend(lines, names, loc="outside upper center", ncols=len(lines), frameon=False)

@@ -44,8 +44,9 @@ def painters_table(points: DataFrame) -> Table:
     ablation = points["panel"] == PAINTER  # whose values are the columns
     values = points["value"].map(shown).mask(ablation, MISSING)
     rows = []
-    for (panel, value, method), some in points.assign(value=values).groupby(["panel", "value", "method"], sort=False):
-        scores = {shown(level): of["score"].tolist() for level, of in some.groupby("level")}
+    for key, some in points.assign(value=values).groupby(["panel", "value", "method"], sort=False):
+        panel, value, method = map(str, key)  # pyright: ignore[reportArgumentType]
+        scores = {shown(float(str(level))): of["score"].tolist() for level, of in some.groupby("level")}
         changed = "the ablation" if panel == PAINTER else LABELS[panel]
         rows.append({"changed": changed, "value": value, "method": method, **scores})
     levels = [Column(shown(level)) for level in sorted(points["level"].unique())]
