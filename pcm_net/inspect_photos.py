@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from common.files import write_json
-from common.plain import plain
 from common.provenance import run_facts
 from common.randomness import evenly_spaced
 from embedding_space.encoders.fit import fitted_box
@@ -53,7 +52,7 @@ def inspect_photos(config: DictConfig) -> dict:
         FileNotFoundError: a file, a folder or the checkpoint is missing.
         ValueError: the checkpoint is no PCM-Net, or there is no photo that can be read.
     """
-    named = [config.photos] if isinstance(config.photos, str) else plain(config.photos)
+    named = list(config.photos)
     paths = [Path(path) for path in named]
     if missing := [str(path) for path in paths if not path.exists()]:
         raise FileNotFoundError(f"There is no file or folder {', '.join(missing)} (option photos)")
@@ -91,21 +90,23 @@ def plot_photos(photos: Sequence[InspectedPhoto]) -> Figure:
     """
     columns = min(COLUMNS, len(photos))
     rows = -(-len(photos) // columns)
-    figure = Figure(figsize=(4.8 * columns, 2.5 * rows), layout="constrained")
-    axes = figure.subplots(rows, 2 * columns, squeeze=False).ravel()
+    pictures = [open_picture(photo.path) for photo in photos]
+    tallness = [picture.height / picture.width for picture in pictures]
+    heights = [max(tallness[columns * row : columns * (row + 1)]) for row in range(rows)]  # of rows, in widths
+    figure = Figure(figsize=(4.8 * columns, sum(2.3 * height + 0.3 for height in heights)), layout="constrained")
+    axes = figure.subplots(rows, 2 * columns, squeeze=False, height_ratios=heights).ravel()
     for axis in axes:
         axis.axis("off")
-    for number, photo in enumerate(photos):
+    for number, (photo, picture) in enumerate(zip(photos, pictures, strict=True)):
         plain_axis, heat_axis = axes[2 * number : 2 * number + 2]
-        picture, selection = open_picture(photo.path), photo.selection
+        selection = photo.selection
         plain_axis.imshow(picture, interpolation="lanczos")
         plain_axis.set_title(plain_text(selection.title), fontsize=9)
         heat_axis.imshow(picture.convert("L"), cmap="gray", interpolation="lanczos")
         left, top, width, height = fitted_box(selection.fit, picture.width, picture.height)
-        heat_axis.imshow(
-            photo.heat.reshape(selection.grid, selection.grid), cmap="inferno", alpha=0.55, interpolation="nearest",
-            extent=(left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5),
-        )  # fmt: skip
+        extent = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)  # the first pixel is around 0
+        heat = photo.heat.numpy().reshape(selection.grid, selection.grid)
+        heat_axis.imshow(heat, cmap="inferno", alpha=0.55, interpolation="nearest", extent=extent)
         for x, y, *sides in selection.boxes(picture.width, picture.height):
             heat_axis.add_patch(Rectangle((x - 0.5, y - 0.5), *sides, fill=False, edgecolor=ORANGE, linewidth=2))
         heat_axis.set(xlim=plain_axis.get_xlim(), ylim=plain_axis.get_ylim())
