@@ -220,7 +220,7 @@ def test_the_gallery_is_of_the_first_seed_and_the_decoding_asked_for(comparison)
     assert examples[2].captions == {method: f"{method} says {examples[2].image_id}" for method in METHODS}
     assert examples[2].scores == pytest.approx({"c1": 0, "c<3>": 20})
     assert examples[2].references == read_tables(store.path.parent).references("test")[examples[2].image_id]
-    with pytest.raises(ValueError, match="decoding=beam is not among the comparison's: greedy"):
+    with pytest.raises(ValueError, match="shown_decoding=beam is not among the comparison's: greedy"):
         gallery_examples(runs, store, "test", 6, "beam")
 
 
