@@ -29,6 +29,19 @@ export GOMP_SPINCOUNT ?= 1000
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
+# What else is given on make's command line is an option of the script behind `make demo` or `make web`, which checks it.
+# ARGS="--cfg job": what is no name=value. Values are quoted as they are, so that a shell reads none of their characters.
+OWN := PYTHON TORCH TORCH_INDEX LOCKED WORKERS ARGS VENV LOWEST EXTRAS OMP_WAIT_POLICY GOMP_SPINCOUNT SHELL
+GIVEN := $(sort $(foreach .each,$(filter-out $(OWN),$(.VARIABLES)),$(if $(filter command,$(origin $(.each))),$(.each))))
+.quoted = '$(subst ','\'',$(1))'
+OPTIONS = $(foreach .each,$(GIVEN),$(call .quoted,$(.each)=$(value $(.each)))) $(ARGS)
+ifneq ($(filter-out demo web,$(MAKECMDGOALS)),)
+ifneq ($(GIVEN)$(filter command,$(origin ARGS)),)
+$(error $(if $(GIVEN),$(firstword $(GIVEN))=,ARGS=) says nothing to make $(filter-out demo web,$(MAKECMDGOALS)): options of scripts are for make demo and make web; \
+those of make itself are PYTHON, TORCH, TORCH_INDEX, LOCKED and WORKERS)
+endif
+endif
+
 .PHONY: demo web test test-all coverage lint types docs lock lowest torch-is-right web-torch-is-right clean
 .DEFAULT_GOAL := demo
 
@@ -60,19 +73,13 @@ $(DOCS_READY): $(READY)
 	$(PIP_INSTALL) --editable ".[docs]"
 	touch $(DOCS_READY)
 
-# Captions of pictures; or `make demo modality=sound`, `make demo modality=video`.
-modality ?= image
-
+# Captions of pictures; or `make demo modality=sound`, `make demo modality=video 'seeds=[0,1]'`.
 demo: torch-is-right
-	$(BIN)/python scripts/demo.py modality=$(modality)
+	$(BIN)/python scripts/demo.py $(OPTIONS)
 
-# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000`. ARGS: any other options of
-# scripts/web.py, `make web ARGS="draw_with=null host=0.0.0.0"`.
-checkpoint ?= photos
-port ?= 7860
-
+# The web page, on http://127.0.0.1:7860/; or `make web checkpoint=sounds port=8000 draw_with=null`.
 web: web-torch-is-right
-	$(BIN)/python scripts/web.py checkpoint=$(checkpoint) port=$(port) $(ARGS)
+	$(BIN)/python scripts/web.py $(OPTIONS)
 
 test: torch-is-right
 	$(PYTEST) -m "not slow and not gpu and not browser"

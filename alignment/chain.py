@@ -137,6 +137,11 @@ class Alignment(nn.Module):
         encoders = (step.inference_encoder for step in self._inference_steps)
         return next((encoder for encoder in encoders if encoder is not None), None)
 
+    def move_encoders(self, move: Callable[[Mapping], Mapping]) -> None:
+        """Change where the encoders that the steps describe have their files, see `Step.move_encoders`."""
+        for step in self.steps:
+            step.move_encoders(move)
+
     def with_inference_mean(self, mean: Tensor) -> Alignment:
         """A copy of the chain with another mean (D,) of inference rows, of unit rows.
 

@@ -89,6 +89,13 @@ class Step(nn.Module):
         step.load_state_dict(self.state_dict())
         return step.to(next(self.buffers(), torch.empty(0)).device)
 
+    def move_encoders(self, move: Callable[[Mapping], Mapping]) -> None:
+        """Change where the encoders that this step describes have their files.
+
+        Args:
+            move: a description -> that of the same encoder with its files elsewhere.
+        """
+
     def restore(self, preceding: Sequence[Step]) -> None:
         """After loading a checkpoint, fetch the tensors that it names but does not hold.
 

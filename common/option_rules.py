@@ -64,7 +64,7 @@ NUMBERS = {
     "evaluate_every": COUNT_OR_NULL, "checkpoint_every": COUNT_OR_NULL,
     "pictures": FROM_0, "picture_side": Number(whole=True, least=32),
     "picture_size": Number(whole=True, least=8, null=True),
-    "kernel.subset_size": Number(whole=True, least=2), "candidates": Number(whole=True, least=2),
+    "kernel.subset_size": Number(whole=True, least=2), "r_precision.candidates": Number(whole=True, least=2),
     "dataset.image_size": Number(whole=True, least=32),  # in a smaller one nobody recognizes anything
     "training_scenes": COUNT, "validation_scenes": COUNT, "report_scenes": COUNT, "misplaced": SHARE,
     "world_seed": FROM_0, "report_seed": FROM_0,

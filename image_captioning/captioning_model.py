@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -359,6 +360,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
         model.restore()
         model.folder, model.encoder_description = folder, placed(model.encoder_description, folder)
+        model.alignment.move_encoders(partial(placed, folder=folder))
         return model.to(best_device())
 
     @classmethod

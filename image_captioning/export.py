@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +20,11 @@ from common.config import drop_nulls
 from common.files import file_sha256, write_json
 from common.plain import plain
 from common.provenance import run_facts
-from embedding_space.encoders.carried import carry_files, local_parts
+from embedding_space.encoders.carried import IMAGE_FOLDER, carry_files, missing_parts
+from embedding_space.encoders.identity import is_same_encoder
 from evaluation.captions.result import EvaluationResult
 from image_captioning.captioner import Captioner
+from image_captioning.captioning_model import CaptioningModel
 from image_captioning.checkpoints import checkpoint_sha256
 from image_captioning.inference_inputs import named_training_source
 from image_captioning.memory_captions import save_memory_captions
@@ -35,8 +38,8 @@ def export(config: DictConfig) -> Path:
     A decoder that the checkpoint names and does not hold is copied, and adapters are merged into it. The weights and a
     text memory become float16. Other buffers (means, the diffusion's schedule) stay float32: they are
     small, and the schedule's ratios need it. A memory that was too large to save with the run is saved here, so that
-    the folder needs no store. An encoder of one's own is copied into `encoder/`; that of pictures which a translation
-    reads is not, and it is named.
+    the folder needs no store. An encoder of one's own is copied into `encoder/`, and that of pictures which a
+    translation reads into `image_encoder/`; what is not on this machine is named.
 
     Raises:
         FileNotFoundError: no captioner to load, or no evaluation of it.
@@ -50,8 +53,7 @@ def export(config: DictConfig) -> Path:
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
-    captioner.encoder_description = carry_files(captioner.encoder_description, to)
-    _report_left(alignment)
+    carry_encoders(captioner, alignment, to)
     captioner.parts = captioner.parts and captioner.parts.self_contained()
     captioner = captioner.with_alignment(self_contained(alignment)).whole()
     halve(captioner)
@@ -63,6 +65,7 @@ def export(config: DictConfig) -> Path:
         "checkpoint": str(config.checkpoint),
         "image_side": image_side,
         "encoder": captioner.encoder_description,
+        **({} if alignment.inference_encoder is None else {"image_encoder": alignment.inference_encoder}),
         "sha256": file_sha256(to / "model.safetensors"),
         "scores": scores and scores.to_json(),
     }
@@ -98,13 +101,35 @@ def renew_card(config: DictConfig, folder: Path) -> Path:
     return folder
 
 
-def _report_left(alignment: Alignment) -> None:
-    """Say where the files of a translation's encoder are, for it is found there alone."""
-    encoder = alignment.inference_encoder
-    if encoder is not None and (parts := local_parts(encoder)):
+def carry_encoders(captioner: CaptioningModel, alignment: Alignment, to: Path) -> None:
+    """Copy the encoders' own files into `to`, and let the captioner and the alignment name the copies.
+
+    A translation describes two encoders; that of its texts is the captioner's, whose files are copied once.
+
+    Raises:
+        ValueError: as `carry_files`.
+    """
+    own = captioner.encoder_description
+    carried = carry_files(own, to)
+
+    def carry(description: Mapping) -> Mapping:
+        same = description == own or ("sha256" in description and is_same_encoder(description, own))
+        if same:
+            return carried
+        _report_missing(description)
+        return carry_files(description, to, IMAGE_FOLDER)
+
+    _report_missing(own)
+    captioner.encoder_description = carried
+    alignment.move_encoders(carry)
+
+
+def _report_missing(description: Mapping) -> None:
+    """Say which of an encoder's files cannot be copied."""
+    if parts := missing_parts(description):
         print(
-            f"Not in the export: {', '.join(map(str, parts))}, of the encoder {encoder.get('name')}, whose rows the "
-            "alignment translates. Whoever captions needs it at the same path",
+            f"Not in the export: {', '.join(parts)}, of the encoder {description.get('name')}, since it is not on this "
+            "machine. Whoever captions needs it at the same path",
             file=sys.stderr,
         )
 

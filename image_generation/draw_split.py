@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from common.checks import Count, Whole, checked_dataclass
 from common.files import file_sha256, write_json
 from common.provenance import run_facts
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
+from embedding_space.encoders.load import reload_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.pictures.generated import LIST, TEXT_KEY
+from image_generation.candidates import BestOf, cosines_to_rows
 from image_generation.conditions import Conditions
 from image_generation.flow import Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.picture_files import save_picture
 
-OWN = Conditions()
+OWN, ONE = Conditions(), BestOf()
+WORDS = {"candidates": "number of candidates"}  # for parts of the plan, in messages
 PLAN = "plan.json"  # what is being drawn; it comes before the pictures, and images.json after them
 
 
@@ -63,12 +68,14 @@ def draw_split(
     precision: str = "auto",
     overwrite: bool = False,
     conditions: Conditions = OWN,
+    best_of: BestOf = ONE,
 ) -> None:
     """Draw the captions into `folder`, going on where an earlier run stopped; `images.json` lists the pictures.
 
     Args:
         store: whose caption embeddings are drawn from, by the encoder that the generator was trained with.
         conditions: how they become what the generator reads.
+        best_of: how many candidates are drawn for each picture; the generator's own encoder chooses.
 
     Raises:
         ValueError: the folder holds other pictures and `overwrite` is false, or the store is of another encoder.
@@ -85,19 +92,30 @@ def draw_split(
         "prompts": asdict(prompts),
         "sampling": {name: value for name, value in asdict(sampling).items() if name != "batch_size"},
         **({"conditions": facts} if (facts := conditions.facts()) else {}),
+        **best_of.facts(),
     }
     _open(folder, plan, overwrite)
     files = [f"{number:06d}.png" for number in range(len(rows))]
     missing = [number for number, file in enumerate(files) if not (folder / file).exists()]
     captions = store.captions(prompts.split)
     aligned = conditions.rows(generator, store, prompts.split, rows) if missing else torch.empty(0)
+    encoder = cache(lambda: reload_encoder(generator.encoder_description))  # loaded where there is a choice
+
+    def draw(rows: Tensor, seeds: Sequence[int]) -> list[Image.Image]:
+        return [Image.fromarray(pixels) for pixels in generator.generate(rows, seeds, sampling, precision).numpy()]
+
+    def fit(pictures: Sequence[Image.Image], rows: Tensor) -> Tensor:
+        return cosines_to_rows(generator, encoder(), pictures, rows)
+
+    at_once = best_of.pictures_at_once(sampling.batch_size)
     with tqdm(total=len(files), initial=len(files) - len(missing), desc="draw", unit="picture") as bar:
-        for start in range(0, len(missing), sampling.batch_size):
-            part = missing[start : start + sampling.batch_size]
+        for start in range(0, len(missing), at_once):
+            part = missing[start : start + at_once]
             seeds = [prompts.seed + number for number in part]
-            drawn = generator.generate(aligned[torch.tensor(part)], seeds, sampling, precision)
-            for number, pixels in zip(part, drawn.numpy(), strict=True):
-                save_picture(Image.fromarray(pixels), folder / files[number], {TEXT_KEY: captions[rows[number]]})
+            kept = best_of.draw(draw, fit, aligned[torch.tensor(part)], seeds, sampling.batch_size)
+            for number, picture, noise_seed in zip(part, kept.pictures, kept.noise_seeds, strict=True):
+                facts = {TEXT_KEY: captions[rows[number]], **best_of.picture_facts(noise_seed)}
+                save_picture(picture, folder / files[number], facts)
             bar.update(len(part))
     tables = store.tables
     chosen = tables.captions.take(tables.caption_rows(prompts.split)[rows])
@@ -108,6 +126,7 @@ def draw_split(
         {
             **run_facts(),
             **plan,
+            **({"candidates_chosen_by": generator.encoder_description["name"]} if best_of.facts() else {}),
             "encoder": generator.encoder_description,
             "provenance": generator.provenance,
             "uses_pairs": conditions.uses_pairs(generator),
@@ -127,8 +146,9 @@ def _open(folder: Path, plan: Mapping[str, Any], overwrite: bool) -> None:
         return
     if before is not None and not overwrite:
         different = next(name for name in {**plan, **before} if before.get(name) != plan.get(name))
+        what = WORDS.get(different, different)
         raise ValueError(
-            f"{folder} holds pictures of another {different}: choose another output_dir=..., or draw them again with "
+            f"{folder} holds pictures of another {what}: choose another output_dir=..., or draw them again with "
             "overwrite=true"
         )
     for name in [LIST, *(picture.name for picture in folder.glob("[0-9]*.png"))]:

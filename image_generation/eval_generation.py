@@ -27,6 +27,7 @@ from evaluation.pictures.scoring_options import PictureScoring
 from evaluation.pictures.sentences import RPrecision
 from evaluation.pictures.tables import notes, picture_table
 from image_captioning.alignments import STEPS
+from image_generation.candidates import BestOf
 from image_generation.conditions import Conditions
 from image_generation.draw_split import Prompts, draw_split
 from image_generation.flow import Sampling
@@ -64,13 +65,18 @@ def pictures_folder(config: DictConfig) -> Path:
         folder = Path(config.output_dir) / "pictures"
         prompts = Prompts(config.prompts.split, config.prompts.count, config.prompts.seed)
         store, sampling = EmbeddingStore(config.store), Sampling(**plain(config.sampling))
+        best_of = BestOf(config.candidates)
         generator = ImageGenerator.load(config.checkpoint)
-        draw_split(generator, store, prompts, sampling, folder, config.precision, config.overwrite, _conditions(config))
+        draw_split(
+            generator, store, prompts, sampling, folder, config.precision, config.overwrite, _conditions(config),
+            best_of,
+        )  # fmt: skip
         return folder
     for option, is_given in (
         ("alignment", config.get("alignment") is not None),
         ("translation", config.translation is not None),
         ("prompts.from_images", config.prompts.from_images),
+        ("candidates", config.candidates != 1),
     ):
         if is_given:
             raise ValueError(f"{option} changes how a checkpoint draws, and there is none: leave it out, or give one")

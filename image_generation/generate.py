@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from common.files import whole_file, write_json, write_whole
 from common.provenance import run_facts
 from embedding_space.encoders.base import Encoder
 from evaluation.pictures.generated import LIST, TEXT_KEY
+from image_generation.candidates import BestOf
 from image_generation.contact_sheet import labeled_grid
 from image_generation.picture_files import save_picture
 from image_generation.sources import PictureSource, make_sources
@@ -37,9 +39,11 @@ class DrawnFile:
         sentence: what it was drawn from.
         generator: the method's name.
         guidance: its scale; None: the decoder's own.
-        seed: of its noise.
+        seed: of its noise, or of the noise of its candidates.
         cosine: of its embedding, by the generator's encoder, to the one that it was drawn from.
         known_words: False where the encoder does not know a word of the sentence.
+        candidates: how many were drawn, of which it is the one with the highest cosine.
+        noise_seed: that draws this one alone; None where it is `seed`, since there was one candidate.
     """
 
     file: str
@@ -49,6 +53,8 @@ class DrawnFile:
     seed: int
     cosine: float | None = None
     known_words: bool = True
+    candidates: int = 1
+    noise_seed: int | None = None
 
 
 def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
@@ -63,6 +69,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     if config.pictures < 1 or not guidances:
         option = f"pictures={config.pictures}" if config.pictures < 1 else "guidance_scales=[]"
         raise ValueError(f"{option} leaves nothing to draw: give at least one")
+    best_of = BestOf(config.candidates)
     sources = make_sources(config)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -73,15 +80,21 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
         unknown = _report_words(source.encoder, sentences)
         rows = source.rows(sentences).repeat_interleave(len(seeds), dim=0)
         for guidance in guidances:
-            pictures = source.draw(rows, [*seeds] * len(sentences), guidance)
+            draw = partial(source.draw, guidance=guidance)
+            kept = best_of.draw(draw, source.cosines, rows, [*seeds] * len(sentences), source.batch_size)
             label = source.name if guidance is None else f"{source.name}, guidance {guidance:g}"
-            columns.append((label, pictures))
+            columns.append((label, kept.pictures))
             wanted = [(sentence, seed) for sentence in sentences for seed in seeds]
             files = [
-                DrawnFile(f"{number:03d}.png", sentence, source.name, guidance, seed, None, sentence not in unknown)
-                for number, (sentence, seed) in enumerate(wanted, len(drawn))
-            ]
-            drawn += _with_cosines(source, output_dir, files, pictures, rows)
+                DrawnFile(
+                    f"{number:03d}.png", sentence, source.name, guidance, seed, None, sentence not in unknown,
+                    **best_of.picture_facts(noise_seed),
+                )
+                for number, ((sentence, seed), noise_seed) in enumerate(
+                    zip(wanted, kept.noise_seeds, strict=True), len(drawn)
+                )
+            ]  # fmt: skip
+            drawn += _with_cosines(source, output_dir, files, kept.pictures, rows)
     labels = [sentence for sentence in sentences for _ in seeds]
     with whole_file(output_dir / GRID) as temporary:
         labeled_grid(columns, labels).save(temporary, format="PNG")
@@ -92,6 +105,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
             "generators": {source.name: source.facts() for source in sources},
             "encoders": {source.name: source.encoder.description for source in sources},
             "uses_pairs": any(source.uses_pairs for source in sources),
+            **best_of.facts(),
             "images": [asdict(each) for each in drawn],
         },
         ensure_ascii=False,
@@ -129,6 +143,8 @@ def _with_cosines(
     """Save the pictures, each with its sentence and origin in its metadata, and measure them."""
     for each, picture in zip(files, pictures, strict=True):
         facts = {TEXT_KEY: each.sentence, "generator": each.generator, "seed": each.seed, "guidance": each.guidance}
+        if each.noise_seed is not None:
+            facts |= {"candidates": each.candidates, "noise_seed": each.noise_seed}
         save_picture(picture, folder / each.file, drop_nulls(facts))
-    cosines = source.cosines([folder / each.file for each in files], rows).tolist()
+    cosines = source.cosines(pictures, rows).tolist()
     return [DrawnFile(**{**asdict(each), "cosine": cosine}) for each, cosine in zip(files, cosines, strict=True)]

@@ -24,6 +24,7 @@ from embedding_space.pictures import open_picture
 from embedding_space.store import EmbeddingStore
 from embedding_space.tables import read_tables
 from image_captioning.alignments import STEPS
+from image_generation.candidates import cosines_to_rows
 from image_generation.flow import Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.unclip import ImageDecoder, as_image_embeddings
@@ -50,12 +51,17 @@ class PictureSource(Protocol):
         """(N, D) what pictures of N sentences are drawn from."""
         ...
 
+    @property
+    def batch_size(self) -> int:
+        """Pictures that are drawn at once."""
+        ...
+
     def draw(self, rows: Tensor, seeds: Sequence[int], guidance: float | None) -> list[Image.Image]:
         """A picture for each row and seed; `guidance` None is the source's own."""
         ...
 
-    def cosines(self, paths: Sequence[Path], rows: Tensor) -> Tensor:
-        """(N,) between the embeddings of drawn pictures, read from their files, and the rows they were drawn from."""
+    def cosines(self, pictures: Sequence[Image.Image], rows: Tensor) -> Tensor:
+        """(N,) between the embeddings of drawn pictures and the rows (N, D) that they were drawn from."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -80,15 +86,17 @@ class TrainedGenerator:
     def rows(self, sentences: Sequence[str]) -> Tensor:
         return self.generator.align(self.encoder.encode_texts(list(sentences)))
 
+    @property
+    def batch_size(self) -> int:
+        return self.sampling.batch_size
+
     def draw(self, rows: Tensor, seeds: Sequence[int], guidance: float | None) -> list[Image.Image]:
         sampling = self.sampling if guidance is None else replace(self.sampling, guidance=guidance)
         drawn = self.generator.generate(rows, seeds, sampling, self.precision)
         return [Image.fromarray(picture) for picture in drawn.numpy()]
 
-    def cosines(self, paths: Sequence[Path], rows: Tensor) -> Tensor:
-        (encoded,) = self.encoder.encode_image_shards(paths, [range(len(paths))])
-        aligned = self.generator.alignment.clean_side(encoded.rows.to(rows.device))
-        return F.cosine_similarity(aligned, rows, dim=-1).cpu()
+    def cosines(self, pictures: Sequence[Image.Image], rows: Tensor) -> Tensor:
+        return cosines_to_rows(self.generator, self.encoder, pictures, rows)
 
     def facts(self) -> dict[str, Any]:
         return {"checkpoint": str(self.generator.folder), **self.generator.provenance}
@@ -127,6 +135,10 @@ class Unclip:
             return self.way.translate(texts, "text_to_image", **self.options["translation_sampling"])
         return as_image_embeddings(self.way.inference_side(texts), self.way, self.images)
 
+    @property
+    def batch_size(self) -> int:
+        return self.options["batch_size"]
+
     def draw(self, rows: Tensor, seeds: Sequence[int], guidance: float | None) -> list[Image.Image]:
         options = self.options
         scale = options["decoder_guidance_scale"] if guidance is None else guidance
@@ -135,8 +147,8 @@ class Unclip:
             options["super_resolution_steps"], scale,
         )  # fmt: skip
 
-    def cosines(self, paths: Sequence[Path], rows: Tensor) -> Tensor:
-        encoded = self.decoder.encode([open_picture(path) for path in paths])
+    def cosines(self, pictures: Sequence[Image.Image], rows: Tensor) -> Tensor:
+        encoded = self.decoder.encode(pictures)
         return F.cosine_similarity(encoded, rows.cpu(), dim=-1)
 
     def facts(self) -> dict[str, Any]:

@@ -41,6 +41,10 @@ class ModalityTranslation(Step):
     def inference_side(self, rows):
         return self.translation.translate(rows, DIRECTION)
 
+    def move_encoders(self, move):
+        self.translation.encoders = {side: dict(move(encoder)) for side, encoder in self.translation.encoders.items()}
+        self.inference_encoder = self.translation.encoders.get("images")
+
     def options(self):
         return {"translation": self.translation.options(DIRECTION)}
 

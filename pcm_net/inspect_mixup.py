@@ -25,6 +25,7 @@ from evaluation.reports.plots import ORANGE, save_plot
 from evaluation.table import Table
 from image_captioning.inference_inputs import check_encoder
 from pcm_net.captioner import PCMNet
+from pcm_net.inspect_photos import inspect_photos
 from pcm_net.mixup import MixedPatches
 from synthetic_images.defects import LOCAL_KINDS, defect_patches, read_defects
 
@@ -33,9 +34,11 @@ def inspect_mixup(config: DictConfig) -> dict:
     """Run as `configs/inspect_mixup.yaml` says; returns what `mixup.json` holds.
 
     Raises:
-        ValueError: the checkpoint or the store is refused.
+        ValueError: the checkpoint, the store or the photos are refused.
         FileNotFoundError: they are missing.
     """
+    if config.photos:
+        return inspect_photos(config)
     captioner, store = PCMNet.load(config.checkpoint), EmbeddingStore(config.store)
     check_encoder(captioner, store)
     images = store.images(config.split)

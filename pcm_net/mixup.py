@@ -72,15 +72,30 @@ class PatchMixup(nn.Module):
         """
         options = self.options
         with torch.autocast(images.device.type, enabled=False):  # similarities divided by 0.01 need float32
-            images, patches = F.normalize(images.float(), dim=-1), F.normalize(patches.float(), dim=-1)
-            salient = (images @ self.concepts.T).topk(options.concepts).indices  # (B, K), equation 1
-            concepts = self.concepts[salient]  # (B, K, D)
-            affinity = patches @ concepts.transpose(1, 2)  # (B, N, K), equation 2
+            salient, concepts, affinity = self._affinity(images, patches)
             text_map = (affinity / options.temperature).softmax(dim=-1) @ concepts  # equation 3
             pairs = affinity.flatten(1).topk(min(options.pairs, affinity[0].numel())).indices  # (B, M)
             selected = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
             selected.scatter_(1, pairs // options.concepts, True)
         return MixedPatches(text_map, selected, salient)
+
+    @torch.no_grad()
+    def heat(self, images: Tensor, patches: Tensor) -> Tensor:
+        """(B, N) float32: each patch's cosine to that of its image's concepts that it is most like.
+
+        Args:
+            images: (B, D) raw global rows.
+            patches: (B, N, D) rows of the patches in the joint space.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            return self._affinity(images, patches)[2].amax(dim=-1)
+
+    def _affinity(self, images: Tensor, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of B images: the concepts' numbers (B, K) and rows (B, K, D), and the patches' cosines to them (B, N, K)."""
+        images, patches = F.normalize(images.float(), dim=-1), F.normalize(patches.float(), dim=-1)
+        salient = (images @ self.concepts.T).topk(self.options.concepts).indices  # equation 1
+        concepts = self.concepts[salient]
+        return salient, concepts, patches @ concepts.transpose(1, 2)  # equation 2
 
     def select(self, images: Tensor, patches: Tensor | PatchTokens) -> MixedPatches:
         """Mix up N images in parts: as `forward`, on the CPU and without the text maps, which would fill the memory.

@@ -161,8 +161,11 @@ def _check_sides(alignment: Alignment, name: str, dim: int) -> None:
 
 def _provenance(config: DictConfig, training: CaptionSelection, alignment: Alignment) -> dict[str, Any]:
     """What the model was trained on, for results to repeat."""
-    root, images = training.store.path.parent, "real pairs"
+    root, images, painter = training.store.path.parent, "real pairs", {}
     if config.train_on == "synthetic":
-        images = Provenance.read(root).images if (root / FILE).exists() else "unknown"
+        images = "unknown"
+        if (root / FILE).exists():
+            painting = Provenance.read(root)
+            images, painter = painting.images, {"painter": dict(painting.painter)}
     shared = training_provenance(config, training, alignment)
-    return {**shared, "global_row": config.global_row, "images": images}
+    return {**shared, "global_row": config.global_row, "images": images, **painter}

@@ -1,6 +1,7 @@
 """Which patches a PCM-Net gives to words, and whether they are the faulty ones. See configs/inspect_mixup.yaml.
 
 python scripts/inspect_mixup.py checkpoint=outputs/pcm_net/demo_synthetic_pcm_net_seed0
+python scripts/inspect_mixup.py checkpoint=outputs/pcm_net/flickr8k_photos_retrieval_pcm_net_seed0 photos=my_photos
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""What `make` installs: with CUDA or without, the newest versions or the locked ones. Nothing is downloaded."""
+"""What `make` installs: with CUDA or without, the newest versions or the locked ones; and which options it passes on.
+
+Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -73,7 +77,7 @@ def test_an_environment_that_has_cuda_already_is_refused(tmp_path, torch_has_cud
     if torch_has_cuda:
         assert done.returncode == 2 and "has torch with CUDA from before" in done.stdout
     else:
-        assert done.returncode == 0 and calls[-1] == "scripts/demo.py modality=image"
+        assert done.returncode == 0 and calls[-1] == "scripts/demo.py"
     make("demo", f"PYTHON={python}", f"VENV={venv}", dry=False)  # what is there is not installed again
     assert sum("pip install" in line for line in log.read_text().splitlines()) == 2
 
@@ -138,3 +142,40 @@ def test_the_locked_versions_are_all_there_and_allowed():
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def options_of(*arguments: str) -> list[str]:
+    """Those that the script would be called with."""
+    done = make(*arguments)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "scripts/" in line]
+    return shlex.split(line)[2:]
+
+
+@pytest.mark.parametrize("target", ["demo", "web"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["draw_with=null"],
+        ["checkpoint=sounds", "checkpoints=[a,b c]", "encoder.precision=fp32", "port=8000"],
+        ["modality=sound", "seeds=[0,1]"],
+        ["empty=", "name=it's ${here} #1; $(touch nothing) `touch nothing`"],
+    ],
+)
+def test_every_option_reaches_the_script_as_it_is(target, options):
+    assert options_of(target, *options) == sorted(options)
+    assert options_of(target, *options, "ARGS=--cfg job", "TORCH=cpu", "LOCKED=1")[-2:] == ["--cfg", "job"]
+    assert set(options_of(target, *options, "WORKERS=2")) == set(options)
+
+
+def test_the_usual_target_takes_options_too():
+    assert options_of("modality=video") == ["modality=video"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [(["lint", "x=1"], "x="), (["test", "ARGS=-x"], "ARGS="), (["demo", "test", "x=1"], "x=")]
+)
+def test_other_targets_refuse_options_in_a_sentence(arguments, named):
+    done = make(*arguments)
+    assert done.returncode == 2 and f"{named} says nothing to make {arguments[-2]}" in done.stderr

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.requests import Request
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 BODY_SECONDS = 60.0  # in which a request must have sent its body
@@ -17,6 +19,26 @@ class BodyRefused(ValueError):
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)
         self.status = status
+
+
+def limited(request: Request, most_bytes: int, limit: str, around: int = 0) -> Request:
+    """The same request, whose body is read up to a size, whatever its header says.
+
+    Args:
+        most_bytes: of the body.
+        limit: what the limit is called, and what to do: the end of a refusal.
+        around: bytes that the body may have beside those that are limited, such as a form's own.
+
+    Raises:
+        BodyRefused: its size is not stated (status 411), or too large (413, which reading the body may raise, too).
+    """
+    length = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
+        raise BodyRefused(411, "The request must say its length (Content-Length), which it does not when it is chunked")
+    if int(length[:15]) > most_bytes + around:
+        raise BodyRefused(413, f"The request has {int(length[:15]) / 2**20:.1f} MiB, and {limit}")
+    more = f"The request has more than it says, and {limit}"
+    return Request(request.scope, counted(request.receive, most_bytes + around, more))
 
 
 def counted(receive: Receive, most_bytes: int, refusal: str) -> Receive:

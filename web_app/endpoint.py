@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from common.characters import one_line
-from web_app.bodies import BodyRefused, counted, in_time
+from web_app.bodies import BodyRefused, in_time, limited
 from web_app.desk import Busy, Desk
 from web_app.look import Bridge
 from web_app.uploads import Limits, Upload, check_upload, in_its_name, temporary_files
@@ -200,14 +200,7 @@ async def _read(request: Request, limits: Limits) -> Batch:
         BodyRefused: its size is not stated, or too large.
         Refused: its kind is unknown, or what it holds is wrong.
     """
-    length = request.headers.get("content-length", "")
-    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
-        raise BodyRefused(411, "The request must say its length (Content-Length), which it does not when it is chunked")
-    limit = f"and max_upload_mb={limits.upload_mb} is the limit: split it"
-    if int(length[:15]) > limits.upload_bytes:
-        raise BodyRefused(413, f"The request has {int(length[:15]) / 2**20:.1f} MiB, {limit}")
-    receive = counted(request.receive, limits.upload_bytes, f"The request has more than it says, {limit}")
-    request = Request(request.scope, receive)
+    request = limited(request, limits.upload_bytes, f"max_upload_mb={limits.upload_mb} is the limit: split it")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         return batch_of_json(await request.body(), limits)

@@ -73,7 +73,20 @@ class Handlers:
     def upload(self, path: Path, name: str, state: PageState) -> tuple[Encoded | None, str, Shown]:
         """A new file: what is kept of it for the session, its preview, and the answers.
 
-        A file that cannot be read leaves a sentence in the captions' place, and nothing is kept.
+        The file is deleted as soon as it has been read, before anything is answered. One that cannot be read is
+        deleted, too; it leaves a sentence in the captions' place, and nothing is kept.
+        """
+        try:
+            encoded, shown = self._read(path, name)
+            return encoded, shown, self.answer(encoded, state)
+        except (ValueError, FileNotFoundError) as error:
+            return None, "", Shown(markup.problem(str(error)), steps=state.steps)
+
+    def _read(self, path: Path, name: str) -> tuple[Encoded, str]:
+        """A file's embedding and its preview, all that the page needs; the file is deleted.
+
+        Raises:
+            ValueError: the file cannot be read, or is gone.
         """
         label, medium = shown_name(name), self.desk.medium
         try:
@@ -85,12 +98,14 @@ class Handlers:
                     raise ValueError(in_its_name(reasons[0], path, label))
             with renamed(path, label):
                 shown = preview(path, medium)
-            parts = self.answer(encoded, state)
         except (ValueError, FileNotFoundError) as error:
-            gone = f"{label} waited so long for its turn that it was deleted: send it again"
-            return None, "", Shown(markup.problem(str(error) if path.exists() else gone), steps=state.steps)
+            if path.exists():
+                raise
+            raise ValueError(f"{label} waited so long for its turn that it was deleted: send it again") from error
+        finally:
+            path.unlink(missing_ok=True)
         described = f"The {NAMES[medium].removesuffix('s')} {label}, whose captions are in the table"
-        return encoded, markup.upload(shown, label, described), parts
+        return encoded, markup.upload(shown, label, described)
 
     def answer(self, encoded: Encoded | None, state: PageState) -> Shown:
         """All answers on a file that was encoded before; without one, what to do first."""

@@ -8,33 +8,28 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes import Default
-from gradio.utils import get_upload_folder
 
 from embedding_space.media import ENDINGS, GIF
+from web_app.arrivals import Arrivals
 from web_app.handlers import Handlers, Shown
 from web_app.links import LARGEST_SEED, SENTENCE_LENGTH, PageState, most_steps, read_query
 from web_app.markup import TEMPLATES, problem
 from web_app.painting import Painter
 from web_app.uploads import is_below
 
-# How often files of visitors are deleted, and how old they are then: older than one that waits for full queues, of the
-# page and of the endpoint, to be answered.
-SWEEP_SECONDS, AGE_SECONDS = 15, 600
 SESSION_SECONDS = 3600  # after which a session's embeddings are forgotten
 TITLE = "Diffusion Bridge: captions without pairs"
 KEPT = (
     "The address of this page holds the settings: open it again, or send it, to restore them. **The {medium} is not in "
-    "it.** Your {medium} is deleted from this server about ten minutes after it came; its embedding is forgotten when "
+    "it.** Your {medium} is deleted from this server as soon as it has been read; what is made of it is forgotten when "
     "you leave."
 )
 
 
-def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
-    """The page, with its queue, ready to be mounted."""
+def make_page(handlers: Handlers, arrivals: Arrivals, queue_size: int) -> gr.Blocks:
+    """The page, with its queue, ready to be mounted; it reads `arrivals` and no other files."""
     medium, usual, bridged = handlers.desk.medium, handlers.usual, handlers.timesteps > 0
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, AGE_SECONDS), fill_width=False
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
         gr.Markdown(f"# Captions without pairs\n`{handlers.main.name}`, {handlers.main.about}.")
         notice = gr.HTML()
         session = gr.State(None, time_to_live=SESSION_SECONDS)
@@ -72,15 +67,14 @@ def make_page(handlers: Handlers, queue_size: int) -> gr.Blocks:
             state = PageState(*settings)
             if path is None:  # for gr.skip(), gradio would make the component anew, with its own preprocess
                 return [None, *[gr.skip()] * (3 + len(parts))]
-            if not is_below(path, Path(get_upload_folder())):
-                return [
-                    None,
-                    None,
-                    "",
-                    gr.skip(),
-                    *Shown(problem("Only files that were uploaded here are read")).parts(),
-                ]
-            encoded, html, answers = handlers.upload(Path(path), Path(path).name, state)
+            if not is_below(path, arrivals.folder):
+                refusal = Shown(problem("Only files that were uploaded here are read"))
+                return [None, None, "", gr.skip(), *refusal.parts()]
+            try:
+                encoded, html, answers = handlers.upload(Path(path), arrivals.name(Path(path)), state)
+            finally:
+                arrivals.delete([Path(path)])
+                chosen.temp_files.discard(path)  # gradio's list of what it would delete
             return [None, encoded, html, answers.steps if bridged else gr.skip(), *answers.parts()]
 
         def on_settings(encoded: Any, *settings: Any) -> Sequence[Any]:
@@ -119,21 +113,22 @@ def _input(handlers: Handlers) -> Any:
     """The component that takes the medium's files."""
     medium = handlers.desk.medium
     if medium == "image":
-        photo: Any = gr.Image(
+        taking: Any = gr.Image(
             type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=240, buttons=[],
             label="A photo: drop, choose, paste or take one",
         )  # fmt: skip
-        # Its own opens the file before it is checked, by the header alone. For a session in which a handler changed the
-        # component, gradio makes it anew, and its own is back: hence filepath.
-        photo.preprocess = _path_of
-        return photo
-    if medium == "sound":
-        return gr.Audio(
+    elif medium == "sound":
+        taking = gr.Audio(
             type="filepath", sources=["upload", "microphone"], label="A sound: drop, choose or record one", buttons=[]
         )
-    return gr.File(
-        type="filepath", file_types=[*ENDINGS["video"], GIF], height=200, label="A video: drop or choose one"
-    )
+    else:
+        taking = gr.File(
+            type="filepath", file_types=[*ENDINGS["video"], GIF], height=200, label="A video: drop or choose one"
+        )
+    # Their own open the file before it is checked, and may write another. For a session in which a handler changed the
+    # component, gradio makes it anew, and its own is back: hence filepath.
+    taking.preprocess = _path_of
+    return taking
 
 
 def _path_of(payload: Any) -> str | None:

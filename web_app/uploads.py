@@ -73,15 +73,19 @@ def is_below(path: str | Path, folder: Path) -> bool:
     return Path(path).is_absolute() and Path(os.path.realpath(folder)) in real.parents
 
 
+def known_ending(name: str, medium: Medium) -> str:
+    """The ending of a visitor's name of a file, in small letters; nothing where the medium has no such ending."""
+    ending = Path(name.replace("\\", "/").rpartition("/")[2]).suffix.lower()
+    return ending if ending in ENDINGS[medium] or (medium == "video" and ending == GIF) else ""
+
+
 @contextmanager
 def temporary_files(uploads: Sequence[Upload], medium: Medium) -> Iterator[list[Path]]:
     """Files of the uploads, under names of ours, which are gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="upload_") as folder:
         paths = []
         for number, upload in enumerate(uploads):
-            ending = Path(upload.label).suffix.lower()
-            known = ending in ENDINGS[medium] or (medium == "video" and ending == GIF)
-            path = Path(folder) / f"{number:04d}{ending if known else ''}"
+            path = Path(folder) / f"{number:04d}{known_ending(upload.name, medium)}"
             path.write_bytes(upload.content)
             paths.append(path)
         yield paths

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from common.paths import PRETRAINED, find_local_folder
-from embedding_space.encoders.identity import LOCAL_DIR, NESTED
+from embedding_space.encoders.identity import LOCAL_DIR, NESTED, TOWERS
 
 INSIDE = "checkpoint:"  # how a path inside the captioner's folder begins
-FOLDER = "encoder"
+FOLDER, IMAGE_FOLDER = "encoder", "image_encoder"  # the second is that of images which a translation reads
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")  # of a model: configuration, weights, words
 LEFT = (
     ".*",
@@ -27,8 +27,8 @@ LEFT = (
 SHIPPED = ("demo_clap", "demo_clip", "demo_video_clip", "photos/clip")  # encoders in pretrained/ of every checkout
 
 
-def carry_files(description: Mapping[str, Any], to: Path) -> dict[str, Any]:
-    """Copy the encoder's own files into a captioner's folder, each part into a sub-folder of `encoder/`.
+def carry_files(description: Mapping[str, Any], to: Path, folder: str = FOLDER) -> dict[str, Any]:
+    """Copy the encoder's own files into a captioner's folder, each part into a sub-folder of `folder`.
 
     Files that the repository ships are left where they are, and so are those that the folder holds already.
 
@@ -48,27 +48,26 @@ def carry_files(description: Mapping[str, Any], to: Path) -> dict[str, Any]:
             return shipped
         if path.resolve().is_relative_to(to.resolve()):
             return f"{INSIDE}{path.resolve().relative_to(to.resolve()).as_posix()}"
-        target = to / FOLDER / part
+        target = to / folder / part
         copies.extend((file, target / file.name) for file in ([path] if path.is_file() else _files(path)))
-        return INSIDE + "/".join([FOLDER, part, *([path.name] if path.is_file() else [])])
+        return INSIDE + "/".join([folder, part, *([path.name] if path.is_file() else [])])
 
     carried = _with_paths(description, carry)
-    for folder in {target.parent for _, target in copies}:
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier export
-        folder.mkdir(parents=True)
+    for place in {target.parent for _, target in copies}:
+        shutil.rmtree(place, ignore_errors=True)  # of an earlier export
+        place.mkdir(parents=True)
     for file, target in copies:
         shutil.copyfile(file, target)
     return carried
 
 
-def local_parts(description: Mapping[str, Any]) -> list[Path]:
-    """The files and folders of an encoder that neither the repository, a package nor the Hub has."""
-    parts: list[Path] = []
+def missing_parts(description: Mapping[str, Any]) -> list[str]:
+    """The folders of an encoder that are named and not on this machine."""
+    parts: list[str] = []
 
     def note(name: str, part: str) -> str:
-        path = find_local_folder(name)
-        if path.exists() and _shipped(path) is None:
-            parts.append(path)
+        if not find_local_folder(name).exists():
+            parts.append(name)
         return name
 
     _with_paths(description, note)
@@ -104,6 +103,14 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
+def _is_local(place: object, side: str) -> bool:
+    """Whether a tower's weights are in a file or a folder. Other places are names, of packages or models elsewhere."""
+    if not isinstance(place, str):
+        return False
+    there = Path(place).is_file() if side == "image_tower" else find_local_folder(place).is_dir()
+    return place.startswith(INSIDE) or there
+
+
 def _with_paths(description: Mapping[str, Any], change: Callable[[str, str], str], within: str = "") -> dict[str, Any]:
     """The description with its paths changed: change(path, name of the part that is there)."""
     changed = dict(description)
@@ -115,6 +122,10 @@ def _with_paths(description: Mapping[str, Any], change: Callable[[str, str], str
     model = changed.get("model")
     if isinstance(model, str) and model.startswith(LOCAL_DIR):
         changed["model"] = LOCAL_DIR + change(model.removeprefix(LOCAL_DIR), f"{within}model")
+    for side, place in TOWERS.items():
+        tower = changed.get(side)
+        if isinstance(tower, Mapping) and _is_local(tower.get(place), side):
+            changed[side] = {**tower, place: change(tower[place], f"{within}{side}")}
     if isinstance(changed.get(NESTED), Mapping):
         changed[NESTED] = _with_paths(changed[NESTED], change, f"{within}{NESTED}/")
     return changed

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 # What embeddings depend on. Not the name, nor the precision, which changes them by no more than rounding; nor where
-# weights, heads or imported files are: weights that have a sha256 are known by it.
+# weights, heads imported files or towers are: weights that have a sha256 are known by it.
 DEPENDS_ON = (
     "model", "pretrained", "sha256", "image_tower", "text_tower", "frames", "pooling", "side", "of", "sound", "seconds",
     "crop", "short", "medium",
 )  # fmt: skip
+TOWERS = {
+    "image_tower": "weights",
+    "text_tower": "model",
+}  # of two without heads, and what says where one's weights are
 NESTED = "of"  # the encoder that another one is made of
 LOCAL_DIR = "local-dir:"  # how open_clip calls a model in a folder
 
@@ -32,6 +36,9 @@ def _identity(encoder: Mapping[str, Any]) -> dict[str, Any]:
         known.pop("pretrained", None)
         if str(known.get("model")).startswith(LOCAL_DIR):
             known["model"] = LOCAL_DIR
+    for side, place in TOWERS.items():
+        if isinstance(tower := known.get(side), Mapping) and "sha256" in tower:
+            known[side] = {key: value for key, value in tower.items() if key != place}
     if NESTED in known:
         known[NESTED] = _identity(known[NESTED])
     return known

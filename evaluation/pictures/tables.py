@@ -35,6 +35,12 @@ def notes(result: GenerationResult) -> list[str]:
     if protocol.judge is not None:
         judge = protocol.judge
         lines.append(f"CLIPScore and R-precision by {judge.encoder['name']}, {_READ[judge.read_by_generator]}.")
+    candidates = result.generation.get("candidates")
+    if isinstance(candidates, int) and candidates > 1:
+        lines.append(
+            f"Each picture is the best of {candidates} by the encoder that the generator reads, which favors it "
+            "wherever it judges, too."
+        )
     reasons: dict[str, list[str]] = {}
     for name, reason in result.unavailable.items():
         reasons.setdefault(reason, []).append(name)

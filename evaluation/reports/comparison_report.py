@@ -24,6 +24,7 @@ from evaluation.reports.forest import cider_forests
 from evaluation.reports.gallery import gallery_examples
 from evaluation.reports.html import write_report
 from evaluation.reports.pair_matrix import pair_list, pair_matrices
+from evaluation.reports.pair_table import pair_table
 from evaluation.reports.pairwise import PairTest
 from evaluation.reports.translation_tables import translation_table
 from evaluation.reports.tries import tries_table
@@ -77,6 +78,8 @@ def write_comparison_report(
     result = read_comparison(comparison)
     examples, note = comparison_examples(result, pictures, decoding)
     path = Path(path or (file.with_name("report.html") if file.name == RESULTS else file.with_suffix(".html")))
+    tests = result.pairwise or _pairwise_of_evaluations(result)
+    matrices = pair_matrices(tests, result.medium)
     plots = [(plot.caption, file.with_name(plot.file)) for plot in result.plots]
     write_report(
         path,
@@ -92,7 +95,8 @@ def write_comparison_report(
         OmegaConf.to_yaml(OmegaConf.create(result.config)) if result.config else "",
         picture_side,
         result.baseline,
-        pair_matrices(result.pairwise or _pairwise_of_evaluations(result), result.medium),
+        matrices,
+        pair_table(tests, matrices, result.medium),
     )
     return path
 

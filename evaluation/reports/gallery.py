@@ -37,7 +37,7 @@ def gallery_examples(
     shown = [run for run in runs if (run.seed, run.decoding_name) == (runs[0].seed, decoding)]
     if not shown:
         known = ", ".join(dict.fromkeys(run.decoding_name for run in runs))
-        raise ValueError(f"decoding={decoding} is not among the comparison's: {known}")
+        raise ValueError(f"shown_decoding={decoding} is not among the comparison's: {known}")
     folders = {run.method: Path(str(run.evaluation)) for run in shown if run.result.caption_from == "images"}
     selected = {method: read_selections(folder / PATCHES) for method, folder in folders.items()}
     captions = {method: read_predictions(folder / "predictions.json") for method, folder in folders.items()}

@@ -1,6 +1,7 @@
 """A report of results as one HTML file that loads nothing else, readable from a disk or an e-mail.
 
-Its look is in `templates/`. Its one script sorts the pictures, which are in the data set's order without it.
+Its look is in `templates/`. Its scripts sort the pictures and pick from the table of tests; without them, both are
+there in their own order.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from evaluation.reports.example import Example
 from evaluation.reports.forest import Forest
 from evaluation.reports.gallery import patch_layers, sorting
 from evaluation.reports.pair_matrix import PairMatrix
+from evaluation.reports.pair_table import PairTable
 from evaluation.reports.previews import data_uri, sound_source, thumbnail
 from evaluation.table import Table
 
@@ -42,6 +44,7 @@ def write_report(
     picture_side: int = 320,
     versus: str | None = None,
     pairs: Sequence[PairMatrix] = (),
+    pair_table: PairTable | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all. A section without content is left out.
 
@@ -59,8 +62,11 @@ def write_report(
         picture_side: the most pixels of a picture's longer side.
         versus: the second of the two methods at first.
         pairs: differences between every two methods.
+        pair_table: their tests, from which a reader picks.
     """
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    shown_sorting = sorting(examples, versus)
+    needed = {"report.js": shown_sorting, "pair_table.js": pair_table}
+    scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name, needs in needed.items() if needs]
     page = render(
         "report.html",
         title=title,
@@ -69,17 +75,20 @@ def write_report(
         tables=tables,
         plots=[(caption, data_uri(content, "image/svg+xml")) for caption, content in plots],
         cards=[(example, _picture(example, picture_side)) for example in examples],
-        sorting=sorting(examples, versus),
+        sorting=shown_sorting,
         layers=patch_layers(examples),
         gallery=f"{NAMES[examples[0].medium].capitalize() if examples else 'Pictures'} and captions",
         notes=notes,
         forests=forests,
         pairs=pairs,
+        pair_table=pair_table,
         warnings=warnings,
         configuration=configuration.strip(),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[
+            f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+        ],
     )
     # A caption from a broken tokenizer can hold half a surrogate pair, which UTF-8 cannot.
     write_whole(path, page, errors="xmlcharrefreplace")

@@ -8,7 +8,7 @@ means of all methods in all resamples, and a pair's differences are those of two
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -36,6 +36,14 @@ class PairTest:
     def is_significant(self) -> bool:
         """Whether the methods differ at 5 %, as likely to err once among all pairs."""
         return self.p_holm < ALPHA
+
+    def turned(self) -> PairTest:
+        """The same test of the other method less this one."""
+        its = self.comparison
+        turned = replace(
+            its, difference=-its.difference, low=-its.high, high=-its.low, per_seed=[-value for value in its.per_seed]
+        )
+        return replace(self, method=self.other, other=self.method, comparison=turned)
 
     def to_json(self) -> dict[str, Any]:
         """The entry in `results.json`: the comparison's values are on the same level."""

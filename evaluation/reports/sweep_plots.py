@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Number
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from evaluation.reports.plots import BLUE, GREEN, ORANGE, PINK, STYLE, legend_above
 
 Value = float | int | str
-_LOOKS = [(c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)]
+Look = tuple[str, str, str]  # color, marker and dashes of a line
+_LOOKS: list[Look] = [
+    (c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)
+]
 
 
 def in_order(values: Iterable[Value]) -> pd.Categorical:
@@ -27,16 +31,40 @@ def in_order(values: Iterable[Value]) -> pd.Categorical:
 
 
 def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None = None) -> Figure:
-    """The metric against an option: means over the seeds, ± one standard deviation.
+    """The metric against an option, as `draw_lines` draws it, with a legend.
+
+    Raises:
+        ValueError: more than twelve lines.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 4.0), layout="constrained")
+        plot = figure.subplots()
+        draw_lines(plot, runs, option, metric, lines)
+        if lines and runs[lines].nunique() > 1:
+            legend_above(figure, plot)
+    return figure
+
+
+def draw_lines(
+    plot: Axes,
+    runs: pd.DataFrame,
+    option: str,
+    metric: str,
+    lines: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> None:
+    """Draw the metric against an option: means over the seeds, ± one standard deviation.
 
     Numbers are at their places, on a logarithmic axis if the largest is at least 20 times the smallest; a 0 is then at
     its left, as far as the axis is from linear. Words are side by side.
 
     Args:
+        plot: where.
         runs: one row per run.
         option: the column of the option.
         metric: the column of the metric.
         lines: the column of the lines' names; None for one line.
+        looks: of the lines by their names; by default the house's, in order.
 
     Raises:
         ValueError: more than twelve lines.
@@ -44,34 +72,30 @@ def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None =
     runs = runs.assign(**{option: in_order(runs[option])})
     groups = runs.groupby(lines, sort=False, observed=True) if lines else [(metric, runs)]
     by_line = {str(name): line for name, line in groups}
-    if len(by_line) > len(_LOOKS):
+    if looks is None and len(by_line) > len(_LOOKS):
         raise ValueError(f"a figure can show at most {len(_LOOKS)} lines, got {len(by_line)}: {', '.join(by_line)}")
+    looks = looks or dict(zip(by_line, _LOOKS, strict=False))
     values = runs[option].cat.categories.tolist()
     numeric = all(_is_number(value) for value in values)
     places = {value: value if numeric else n for n, value in enumerate(values)}
     several = runs.duplicated([option, lines] if lines else [option]).any()
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 4.0), layout="constrained")
-        plot = figure.subplots()
-        for (name, line), (color, marker, dashes) in zip(by_line.items(), _LOOKS, strict=False):
-            points = line.groupby(option, observed=True)[metric].agg(["mean", "std"])
-            spread = np.nan_to_num(points["std"]) if several else None
-            plot.errorbar(
-                [places[value] for value in points.index], points["mean"], spread,
-                color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
-            )  # fmt: skip
-        above_0 = [value for value in values if value != 0] if numeric else []
-        if above_0 and above_0[0] > 0 and above_0[-1] >= 20 * above_0[0]:
-            with_0 = len(above_0) < len(values)
-            plot.set_xscale("symlog", linthresh=above_0[0]) if with_0 else plot.set_xscale("log")
-            plot.xaxis.set_minor_locator(NullLocator())
-        if len(values) <= 12:
-            plot.set_xticks([places[value] for value in values], [_shown(value) for value in values])
-        plot.set_xlabel(option)
-        plot.set_ylabel(metric)
-        if len(by_line) > 1:
-            legend_above(figure, plot)
-    return figure
+    for name, line in by_line.items():
+        color, marker, dashes = looks[name]
+        points = line.groupby(option, observed=True)[metric].agg(["mean", "std"])
+        spread = np.nan_to_num(points["std"]) if several else None
+        plot.errorbar(
+            [places[value] for value in points.index], points["mean"], spread,
+            color=color, marker=marker, linestyle=dashes, markersize=5, linewidth=1.8, capsize=3, label=name,
+        )  # fmt: skip
+    above_0 = [value for value in values if value != 0] if numeric else []
+    if above_0 and above_0[0] > 0 and above_0[-1] >= 20 * above_0[0]:
+        with_0 = len(above_0) < len(values)
+        plot.set_xscale("symlog", linthresh=above_0[0]) if with_0 else plot.set_xscale("log")
+        plot.xaxis.set_minor_locator(NullLocator())
+    if len(values) <= 12:
+        plot.set_xticks([places[value] for value in values], [shown(value) for value in values])
+    plot.set_xlabel(option)
+    plot.set_ylabel(metric)
 
 
 def plot_heat_map(means: pd.DataFrame, metric: str) -> Figure:
@@ -90,10 +114,10 @@ def plot_heat_map(means: pd.DataFrame, metric: str) -> Figure:
         for row, column in np.argwhere(np.isfinite(values)):
             value = values[row, column]
             color = "white" if value <= middle else "black"
-            shown = f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
-            plot.text(column, row, shown, ha="center", va="center", color=color)
-        plot.set_xticks(range(len(means.columns)), map(_shown, means.columns))
-        plot.set_yticks(range(len(means)), map(_shown, means.index))
+            number = f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+            plot.text(column, row, number, ha="center", va="center", color=color)
+        plot.set_xticks(range(len(means.columns)), map(shown, means.columns))
+        plot.set_yticks(range(len(means)), map(shown, means.index))
         plot.set_ylabel(str(means.index.name))
         plot.set_xlabel(str(means.columns.name))
         plot.spines[:].set_visible(False)
@@ -105,5 +129,6 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, Number) and not isinstance(value, bool)
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A value as axes and tables have it."""
     return f"{value:g}" if _is_number(value) else str(value)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from alignment.chain import Alignment
 from alignment.memory import TextMemory
 from alignment.steps import Normalize
+from common.paths import PRETRAINED
+from embedding_space.encoders.load import load_encoder
 from evaluation.captions.scoring_options import Scoring
 from image_captioning.alignments import STEPS
+from image_captioning.caption_photos import caption
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
-from image_captioning.export import _report_left, export
+from image_captioning.export import carry_encoders, export
 from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.tokenizer import train_tokenizer
+from modality_translation.step import ModalityTranslation
+from modality_translation.translation import Translation
 
 MEMORY = [{"step": "Normalize"}, {"step": "TextMemory", "temperature": 0.1}, {"step": "Normalize"}]
 
@@ -123,17 +130,78 @@ def test_an_evaluation_that_is_missing_is_named(exported, tmp_path):
         export(config)
 
 
-def test_an_encoder_that_an_alignment_translates_is_named_where_it_stays(tmp_path, capsys):
-    alignment = Alignment([ReadsAnother(str(tmp_path)), Normalize()])
-    _report_left(alignment)
-    assert f"Not in the export: {tmp_path}, of the encoder towers" in capsys.readouterr().err
-    _report_left(Alignment.from_options(MEMORY[:1], STEPS))
-    assert not capsys.readouterr().err
+@pytest.fixture
+def translated(exported, tmp_path):
+    """(the config of an export, a photo): a captioner of fake texts that reads pictures of a CLIP in a folder."""
+    captioner, *_, config = exported
+    clip = tmp_path / "clip"
+    shutil.copytree(PRETRAINED / "demo_clip", clip, ignore=shutil.ignore_patterns("*.md", "*.yaml", "manifest.json"))
+    encoder = load_encoder("mine", model=f"local-dir:{clip}", pretrained=None, precision="fp32", device="cpu")
+    assert encoder.dims["images"] != captioner.dim
+    torch.manual_seed(1)
+    translation = Translation(
+        encoder.dims["images"], captioner.dim, {"kind": "mlp", "width": 8}, directions=["image_to_text"],
+        encoders={"images": encoder.description, "texts": captioner.encoder_description},
+    )  # fmt: skip
+    steps = [Normalize(), ModalityTranslation.of(translation), Normalize()]
+    captioner.with_alignment(Alignment(steps)).save_pretrained(tmp_path / "translating")
+    config.checkpoint, config.to = str(tmp_path / "translating"), str(tmp_path / "sent")
+    Image.effect_noise((64, 64), 90).save(tmp_path / "photo.png")
+    return config, tmp_path / "photo.png"
 
 
-class ReadsAnother(Normalize):
-    """A step whose rows at inference are another encoder's."""
+def captions_by(folder, photo, compose, tmp_path) -> list[str]:
+    options = (f"checkpoint={folder}", f"output_dir={tmp_path / 'out'}", "precision=fp32", "encoder.precision=fp32")
+    return list(caption(compose("caption", *options), [photo]).values())
 
-    def __init__(self, heads: str):
-        super().__init__()
-        self.inference_encoder = {"name": "towers", "heads": heads}
+
+def test_an_encoder_whose_images_are_translated_goes_along(translated, compose, tmp_path, monkeypatch):
+    config, photo = translated
+    before = captions_by(config.checkpoint, photo, compose, tmp_path)
+    folder = export(config)
+    written = "".join((folder / name).read_text() for name in ("config.json", "manifest.json"))
+    assert str(tmp_path / "clip") not in written and "checkpoint:image_encoder/model" in written
+    assert json.loads((folder / "manifest.json").read_text())["image_encoder"]["name"] == "mine"
+    shutil.rmtree(tmp_path / "clip")
+    folder = folder.rename(tmp_path / "elsewhere")
+    loaded = Captioner.from_pretrained(folder)
+    place = loaded.image_encoder_description["model"]
+    assert place == f"local-dir:{folder}/image_encoder/model" and loaded.encoder_description == {"name": "fake"}
+    assert captions_by(folder, photo, compose, tmp_path) == before
+    config.checkpoint, config.to = str(folder), str(tmp_path / "again")  # an export is exported
+    assert captions_by(export(config), photo, compose, tmp_path) == before
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert captions_by(config.to, photo, compose, tmp_path) == before
+
+
+def test_an_encoder_that_is_not_on_this_machine_is_named(translated, tmp_path, capsys):
+    config, _ = translated
+    shutil.rmtree(tmp_path / "clip")
+    export(config)
+    assert f"Not in the export: {tmp_path / 'clip'}, of the encoder mine, since" in capsys.readouterr().err
+
+
+def test_an_encoder_that_cannot_be_shared_alone_is_an_error_before_anything_is_written(translated, tmp_path):
+    config, _ = translated
+    (tmp_path / "clip" / "pytorch_model.bin").touch()
+    with pytest.raises(ValueError, match=r"pytorch_model.bin does not go with the encoder of .*save weights as safe"):
+        export(config)
+    assert not Path(config.to).exists()
+
+
+def test_an_encoder_of_both_sides_is_copied_once(tmp_path):
+    own = {"name": "mine", "heads": str(tmp_path / "own"), "sha256": "1"}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "config.json").write_text("{}")
+    translation = Translation(4, 4, {"kind": "mlp", "width": 2}, encoders={"images": own, "texts": dict(own)})
+    alignment = Alignment([Normalize(), ModalityTranslation.of(translation), Normalize()])
+
+    class Captions:
+        encoder_description = own
+
+    captioner = Captions()
+    carry_encoders(captioner, alignment, tmp_path / "to")  # pyright: ignore[reportArgumentType]
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["encoder"]
+    inside = {"name": "mine", "heads": "checkpoint:encoder/heads", "sha256": "1"}
+    assert captioner.encoder_description == alignment.inference_encoder == inside
+    assert alignment.options()[1]["translation"]["encoders"] == {"images": inside, "texts": inside}

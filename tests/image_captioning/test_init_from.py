@@ -48,6 +48,14 @@ def test_training_starts_from_the_weights_tokenizer_and_past_of_the_first(config
     assert Captioner.load(tmp_path / "after_pairs").provenance["uses_pairs"]  # though it trained on text itself
 
 
+def test_the_weights_of_the_start_stay_where_training_makes_the_kept_figure_worse(config, first, tmp_path):
+    train(config("worse", f"init_from='{first}'", "loop.keep=text_loss", "loop.learning_rate=100"))
+    lines = [json.loads(line) for line in (tmp_path / "worse" / "metrics.jsonl").read_text().splitlines()]
+    figures = [(line["step"], line["text_loss"]) for line in lines if "text_loss" in line]
+    assert figures[0][0] == 0 and figures[0] == min(figures, key=lambda figure: figure[1])
+    assert Captioner.load(tmp_path / "worse").weights_hash() == Captioner.load(first).weights_hash()
+
+
 def _scratch(config, tmp_path):
     train(config("scratch", "seed=5"))
     return tmp_path / "scratch"

@@ -69,3 +69,15 @@ def test_more_concepts_than_the_vocabulary_has_are_refused():
         PatchMixup(3, 8, MixupOptions())
     with pytest.raises(ValueError, match=r"mixup\.temperature"):
         MixupOptions(temperature=0.0)
+
+
+def test_the_heat_is_the_greatest_cosine_to_the_images_concepts():
+    mixup = PatchMixup(7, 5, MixupOptions(concepts=3))
+    torch.manual_seed(0)
+    mixup.concepts.copy_(F.normalize(torch.randn(7, 5), dim=-1))
+    images, patches = torch.randn(2, 5), 3 * torch.randn(2, 4, 5)
+    heat, salient = mixup.heat(images, patches), mixup(images, patches).salient
+    for image in range(2):
+        for patch in range(4):
+            cosines = [F.cosine_similarity(patches[image, patch], mixup.concepts[c], dim=0) for c in salient[image]]
+            assert torch.isclose(heat[image, patch], max(cosines))

@@ -35,19 +35,30 @@ LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
-def address(desk, tmp_path_factory) -> Iterator[str]:
+def uploads(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("web") / "uploads"
+
+
+@pytest.fixture(scope="module")
+def served(desk, uploads) -> Iterator[tuple[Any, str]]:
+    """The running application, and its address."""
     before = dict(os.environ)
-    prepare_gradio(tmp_path_factory.mktemp("web"))
+    prepare_gradio(uploads.parent)
     app = make_app(Handlers(desk, Limits(upload_mb=2), Painter.load("demo_painter", "fp32")), 8)
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        yield app, f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         thread.join()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def address(served) -> str:
+    return served[1]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +125,26 @@ def test_a_photo_is_captioned_and_sliders_change_the_captions(visit, desk, pictu
     one.page.wait_for_function("before => document.querySelector('.charts').innerText != before", arg=before)
     one.page.wait_for_function("() => location.search.includes('timestep=1000')")
     assert all(url.startswith((one.page.url.partition("?")[0], "data:", "blob:")) for url in one.asked)
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_no_file_stays_after_the_answer_and_nothing_of_a_visitor_who_left(visit, served, uploads, picture, tmp_path):
+    one = visit()
+    sessions = next(route.app for route in served[0].app.app.routes if hasattr(route, "app")).state_holder.session_data
+    for name in ("dog.png", "cat.png"):  # a second one, too
+        one.page.locator("input[type=file]").first.set_input_files(str(picture(tmp_path / name, seed=5, side=300)))
+        one.page.locator("figure.upload figcaption", has_text=name).wait_for()
+        assert files_below(uploads) == []
+        assert one.page.locator("figure.upload img").evaluate("image => image.naturalWidth") > 0
+    assert sessions
+    one.context.close()
+    deadline = time.monotonic() + 30
+    while sessions and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not sessions  # those of the visits before, too
 
 
 def test_a_link_restores_the_settings_and_not_the_picture(visit):

@@ -6,11 +6,14 @@ import asyncio
 import json
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from web_app import bodies, guard
+from web_app.arrivals import Arrivals
 from web_app.guard import OnlyUploads, checked_body
+from web_app.uploads import Upload
+from web_app.visitors import Visitors
 
 META = {"_type": "gradio.FileData"}
 
@@ -32,7 +35,7 @@ def client(folder):
     async def echo(request: Request) -> dict:
         return {"body": (await request.body()).decode()}
 
-    return TestClient(OnlyUploads(app, folder))
+    return TestClient(OnlyUploads(app, Visitors(Arrivals(folder, "image", 9), {})))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_of_a_name_that_is_there_twice_the_last_is_checked_and_passed(folder):
     with pytest.raises(ValueError, match="uploaded"):
         checked_body(body, folder)
     body = f'{{"path": "/etc/hostname", "path": "{folder}/dog.png"}}'.encode()
-    assert b"hostname" not in checked_body(body, folder)
+    assert b"hostname" not in checked_body(body, folder).body
 
 
 def test_what_is_no_json_or_too_large_is_refused(client, monkeypatch):
@@ -94,5 +97,37 @@ def test_a_body_that_does_not_come_is_no_longer_waited_for(folder, monkeypatch):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
-    asyncio.run(OnlyUploads(None, folder)(scope, never, send))
+    asyncio.run(OnlyUploads(None, Visitors(Arrivals(folder, "image", 9), {}))(scope, never, send))
     assert sent[0]["status"] == 408
+
+
+def test_a_body_says_whose_files_it_names(folder):
+    entry = {"path": str(folder / "dog.png"), "meta": META}
+    asked = checked_body(json.dumps({"data": [[entry], entry], "session_hash": "s"}).encode(), folder)
+    assert asked.paths == [folder / "dog.png"] * 2 and asked.session == "s"
+    assert checked_body(b"", folder).session == checked_body(b'{"session_hash": 3}', folder).session == ""
+
+
+def test_a_request_that_is_refused_leaves_no_file_and_neither_does_a_visitor_who_left(tmp_path):
+    arrivals = Arrivals(tmp_path / "uploads", "image", 9)
+    states = {"me": "my embedding"}
+    app = FastAPI()
+
+    @app.post("/gradio_api/queue/join")
+    async def join(request: Request, response: Response) -> None:
+        response.status_code = (await request.json())["status"]
+
+    @app.get("/gradio_api/heartbeat/{session}")
+    async def heartbeat(session: str) -> None:
+        """A connection that ends at once."""
+
+    client = TestClient(OnlyUploads(app, Visitors(arrivals, states)))
+    for status, stays in ((200, True), (503, False)):
+        path = arrivals.add(Upload("dog.png", b"x"))
+        body = {"data": [{"path": str(path), "meta": META}], "session_hash": "me", "status": status}
+        assert client.post("/gradio_api/queue/join", json=body).status_code == status
+        assert path.exists() == stays
+    client.get("/gradio_api/heartbeat/another")
+    assert list(arrivals.folder.iterdir()) and states
+    client.get("/gradio_api/heartbeat/me")
+    assert not list(arrivals.folder.iterdir()) and not states

@@ -40,12 +40,29 @@ def test_steps_are_no_more_than_the_timestep(handlers, picture, tmp_path):
     assert handlers.answer(encoded, PageState("bridge", 2, 50)).steps == 2
 
 
+def test_the_file_is_gone_before_its_captions_are_made(handlers, picture, tmp_path, monkeypatch):
+    path, answer = picture(tmp_path / "a.png"), handlers.answer
+    gone = []
+    monkeypatch.setattr(handlers, "answer", lambda *asked: (gone.append(not path.exists()), answer(*asked))[1])
+    encoded, shown, _ = handlers.upload(path, "a.png", handlers.usual)
+    assert gone == [True] and encoded is not None and "data:image/jpeg" in shown
+
+
+def test_a_file_whose_reading_fails_in_any_way_is_deleted(handlers, picture, tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(handlers.desk, "encode", lambda paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        handlers.upload(path, "a.png", handlers.usual)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("content", [b"no picture at all", b"\xff\xd8\xff\xe0 cut off"])
 def test_a_file_that_cannot_be_read_leaves_a_sentence(handlers, tmp_path, content):
     (tmp_path / "x.jpg").write_bytes(content)
     encoded, shown, parts = handlers.upload(tmp_path / "x.jpg", EVIL + ".jpg", handlers.usual)
     assert encoded is None and shown == "" and 'role="alert"' in parts.captions
     assert "<script>" not in parts.captions and str(tmp_path) not in parts.captions
+    assert not (tmp_path / "x.jpg").exists()
 
 
 def test_a_cut_off_picture_is_refused_by_its_name(handlers, picture, tmp_path):

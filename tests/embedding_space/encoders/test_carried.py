@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.paths import PRETRAINED
-from embedding_space.encoders.carried import SHIPPED, carry_files, local_parts, placed
+from embedding_space.encoders.carried import SHIPPED, carry_files, missing_parts, placed
+from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.encoders.load import described_medium
 
 DEMO_CLIP = {"name": "demo_clip", "model": "local-dir:pretrained/demo_clip", "pretrained": None, "sha256": "1"}
@@ -55,10 +56,35 @@ def test_parts_of_an_encoder_do_not_meet(own, tmp_path):
     assert (Path(carried["heads"]) / "config.json").read_text() == "config.json"
     assert (Path(carried["of"]["heads"]) / "config.json").read_text() == "other"
     assert Path(carried["of"]["of"]["model"].removeprefix("local-dir:"), "model.safetensors").is_file()
-    assert local_parts(encoder) == [own, other, own] and local_parts(DEMO_CLIP) == []
+    assert missing_parts(encoder) == missing_parts(DEMO_CLIP) == []
     (other / "config.json").rename(other / "words.txt")  # exported again over it
     carry_files(encoder, to)
     assert [path.name for path in (to / "encoder" / "of" / "heads").iterdir()] == ["words.txt"]
+
+
+def test_towers_without_heads_are_copied_and_stay_the_same_encoder(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "timm").mkdir()  # a folder of the name is not meant
+    (tmp_path / "tower.pth").write_text("weights")
+    towers = {
+        "kind": "towers",
+        "image_tower": {"model": "vit", "weights": str(tmp_path / "tower.pth"), "sha256": "1"},
+        "text_tower": {"model": str(own), "pooling": "mean", "sha256": "2"},
+    }
+    carried = placed(carry_files(towers, tmp_path / "to", "image_encoder"), tmp_path / "to")
+    place = tmp_path / "to" / "image_encoder"
+    assert carried["image_tower"]["weights"] == str(place / "image_tower" / "tower.pth")
+    assert carried["text_tower"]["model"] == str(place / "text_tower") and (place / "text_tower/config.json").is_file()
+    assert is_same_encoder(carried, towers)
+    assert not is_same_encoder(carried, {**towers, "text_tower": {**towers["text_tower"], "sha256": "3"}})
+    named = {"image_tower": {"model": "vit", "weights": "timm"}, "text_tower": {"model": "package:words"}}
+    assert carry_files(named, tmp_path / "other") == named and not (tmp_path / "other").exists()
+
+
+def test_what_is_named_and_not_there_is_reported(tmp_path):
+    gone = {"model": f"local-dir:{tmp_path}/gone", "of": {"heads": "nowhere"}}
+    assert missing_parts(gone) == [f"{tmp_path}/gone", "nowhere"]
+    assert missing_parts({"model": "ViT-B-32", "pretrained": "openai"}) == []
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "tower/model.safetensors"])

@@ -35,7 +35,10 @@ def folder(make_store, tmp_path):
 
 
 def test_the_report_of_a_folder(folder, compose, capsys):
-    assert report(compose("report", f"comparison={folder}", "pictures=2")) == folder / "report.html"
+    assert (
+        report(compose("report", f"comparison={folder}", "pictures=2", "shown_decoding=greedy"))
+        == folder / "report.html"
+    )
     assert (folder / "report.html").read_text().count("<article") == 2 and "Report: " in capsys.readouterr().out
     for option in ("pictures=-1", "picture_side=8"):
         with pytest.raises(ValueError, match=f"{option} must be a whole number, at least"):
