@@ -112,7 +112,7 @@ lock: $(READY)
 
 # The lower bounds of pyproject.toml are true: the tests with the oldest versions that they allow.
 lowest: $(READY)
-	$(BIN)/uv venv --quiet --clear --python 3.10 $(LOWEST)
+	$(BIN)/uv venv --seed --quiet --clear --python 3.10 $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[$(EXTRAS)]"
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 -m "not slow and not gpu and not browser"
 

@@ -127,7 +127,7 @@ def train(config: DictConfig) -> dict[str, float]:
     samples = (validation_examples["text_loss"].rows[:SAMPLES], references[:SAMPLES])
     options = (loop_config.batch_size, config.seed, config.label_smoothing)
     task = CaptioningTask(captioner, examples, validation_examples, samples, *options)
-    return loop.fit(captioner, task, resume=state == "unfinished", trained=start is not None)
+    return loop.fit(captioner, task, resume=state == "unfinished", pretrained=start is not None)
 
 
 def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:

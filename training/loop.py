@@ -105,10 +105,10 @@ class Loop:
     def device(self) -> torch.device:
         return self.accelerator.device
 
-    def fit(self, model: Model, task: Task[Model], resume: bool = False, trained: bool = False) -> dict[str, float]:
+    def fit(self, model: Model, task: Task[Model], resume: bool = False, pretrained: bool = False) -> dict[str, float]:
         """Train, from the folder's resume state if `resume`; returns the last evaluation's metrics.
 
-        `trained`: the model has learned before. Where a metric chooses the weights, these may be the ones to keep.
+        `pretrained`: the model has learned before. Where a metric chooses the weights, these may be the ones to keep.
 
         The folder then holds the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables,
         and `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt.
@@ -143,7 +143,7 @@ class Loop:
         options = run_options(self.output_dir) or {"loop": asdict(config)}
         start_tracker(accelerator, self.tracker, self.output_dir, options, "training")
         try:
-            if trained and state.step == 0 and config.keep != "last":
+            if pretrained and state.step == 0 and config.keep != "last":
                 self._keep(model, task, self._evaluate(model, task, step=0), step=0)
             metrics = self._train(wrapped, prepared, task, state)
         finally:
