@@ -47,7 +47,7 @@ endif
 
 # torch and torchvision must match, so one resolver run installs everything.
 $(READY): pyproject.toml $(if $(LOCKED),constraints.txt)
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing what pyproject.toml asks for ($(SIZE); minutes) ..."
 	$(PIP_INSTALL) --editable ".[$(EXTRAS)]"

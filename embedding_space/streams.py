@@ -40,8 +40,8 @@ def open_stream(path: str | Path, kind: Literal["audio", "video"]) -> Iterator[t
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no {medium} {path}")
     try:
-        # With "file:", a name that looks like an address is a name. Titles of songs need not be UTF-8.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        # With "file:", a name that looks like an address is a name.
+        with av.open(f"file:{path}", **_titles(av.__version__)) as container:
             streams = [s for s in getattr(container.streams, kind) if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise ValueError(f"it has no {track}")
@@ -50,6 +50,11 @@ def open_stream(path: str | Path, kind: Literal["audio", "video"]) -> Iterator[t
     except Exception as error:
         reason = "it is damaged, or no media file" if isinstance(error, FFmpegError) else one_line(error)
         raise ValueError(f"{path} cannot be read as a {medium}: {reason}") from error
+
+
+def _titles(version: str) -> dict[str, Any]:
+    """Options of `av.open`. Titles of songs need not be UTF-8, which PyAV before 19 must be told."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
 def decode(container: InputContainer, stream: Any) -> Iterator[Any]:

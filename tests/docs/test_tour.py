@@ -41,7 +41,6 @@ def test_each_code_cell_is_python(cells):
             compile(re.sub(r"^%.*$", "", cell.source, flags=re.MULTILINE), cell.id, "exec")
 
 
-@pytest.mark.slow
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.setenv("TOUR_FAST", "1")
     monkeypatch.setenv("TOUR_FOLDER", str(tmp_path))

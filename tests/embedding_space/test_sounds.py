@@ -43,6 +43,14 @@ def test_channels_are_averaged_before_anything_clips(tmp_path, write_sound):
     assert np.abs(read - (left + right) / 2).max() < 1e-4
 
 
+def test_a_title_need_not_be_utf8(tmp_path, write_sound):
+    path = write_sound(tmp_path / "a.mp3", tone(440, 1, 44_100), 44_100, codec="libmp3lame")
+    # ID3v1 has a title, artist, album, year, comment and genre, of 128 bytes.
+    tag = b"TAG" + "Café".encode("latin-1").ljust(124, b"\0") + b"\0"
+    path.write_bytes(path.read_bytes() + tag)
+    assert loudest(read_sound(path, RATE, 5)) == pytest.approx(440, abs=2)
+
+
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_sounds_are_resampled(tmp_path, write_sound, rate):
     path = write_sound(tmp_path / "a.wav", tone(440, 2, rate), rate)
