@@ -75,7 +75,7 @@ def _rows(store: EmbeddingStore, validation_split: str | None, count: int) -> tu
     if count < 1 or (validation_split is None and count >= len(rows)):
         raise ValueError(
             f"validation_rows={count} must be at least 1 and, with validation_split=null, below the {len(rows)} "
-            f"{store.training_modality}"
+            f"{store.training_modality}: hold out a tenth of them, such as validation_rows={max(1, len(rows) // 10)}"
         )
     chosen = evenly_spaced(len(validation), count)
     return rows if validation_split else rows[without(len(rows), chosen)], validation[chosen]

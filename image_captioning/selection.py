@@ -62,7 +62,7 @@ def select_captions(config: DictConfig, store: EmbeddingStore) -> tuple[CaptionS
     elif uses_pairs or count is None or count >= len(rows):
         raise ValueError(
             f"validation_split=null holds out validation_captions={count} of the {len(rows)} training texts: give a "
-            "smaller number, and name a split if train_on or validate_on is pairs"
+            f"smaller number, such as {max(1, len(rows) // 10)}, and name a split if train_on or validate_on is pairs"
         )
     else:
         groups = torch.from_numpy(store.tables.image_groups(split))
