@@ -156,7 +156,7 @@ TEXTS_REFUSED = [
     ("a.txt", b"a dog\nna\xefve\n", r"a\.txt is not UTF-8 text \(line 2"),
     ("a.txt", "a dog\n".encode("utf-16"), "not UTF-8 text but UTF-16"),
     ("a.txt", "a dog\n".encode("utf-16-le"), "NUL byte, as UTF-16 does"),
-    ("a.txt.gz", gzip.compress(b"a dog\n")[:-9], "damaged gzip"),
+    ("a.txt.gz", gzip.compress(b"a dog\n", mtime=0)[:-9], "damaged gzip"),
     ("a.parquet", "PAR1", r"must end in \.jsonl, \.csv or \.tsv"),
     ("a.csv", 'caption\n"a dog\na cat"\n', "line 2: a quoted field goes over several lines"),
     ("a.csv", "id,text\n1,a dog\n", r"the field 'caption' is missing; .*'id', 'text'.*text_key="),
@@ -200,7 +200,7 @@ COCO = {"images": [], "annotations": [{"image_id": 1, "caption": "a dog"}, {"ima
     [
         ("a.txt", "a dog\n\n a  cat "),
         ("a.en", "a dog\ra cat\r"),
-        ("a.txt.gz", gzip.compress(b"a dog\na cat\n")),
+        ("a.txt.gz", gzip.compress(b"a dog\na cat\n", mtime=0)),
         ("a.json", json.dumps(["a dog", "a cat"])),
         ("a.json", json.dumps([{"caption": "a dog"}, {"caption": ["a cat"]}])),
         ("a.json", json.dumps(COCO)),
