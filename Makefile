@@ -31,13 +31,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses
 
 # What else is given on make's command line is an option of the script behind `make demo` or `make web`, which checks it.
 # ARGS="--cfg job": what is no name=value. Values are quoted as they are, so that a shell reads none of their characters.
-OWN := PYTHON TORCH TORCH_INDEX LOCKED WORKERS ARGS VENV LOWEST EXTRAS OMP_WAIT_POLICY GOMP_SPINCOUNT SHELL
-GIVEN := $(sort $(foreach .each,$(filter-out $(OWN),$(.VARIABLES)),$(if $(filter command,$(origin $(.each))),$(.each))))
+MAKE_VARIABLES := PYTHON TORCH TORCH_INDEX LOCKED WORKERS ARGS VENV LOWEST EXTRAS OMP_WAIT_POLICY GOMP_SPINCOUNT SHELL
+SCRIPT_OPTIONS := $(sort $(foreach .each,$(filter-out $(MAKE_VARIABLES),$(.VARIABLES)),$(if $(filter command,$(origin $(.each))),$(.each))))
 .quoted = '$(subst ','\'',$(1))'
-OPTIONS = $(foreach .each,$(GIVEN),$(call .quoted,$(.each)=$(value $(.each)))) $(ARGS)
+OPTIONS = $(foreach .each,$(SCRIPT_OPTIONS),$(call .quoted,$(.each)=$(value $(.each)))) $(ARGS)
 ifneq ($(filter-out demo web,$(MAKECMDGOALS)),)
-ifneq ($(GIVEN)$(filter command,$(origin ARGS)),)
-$(error $(if $(GIVEN),$(firstword $(GIVEN))=,ARGS=) says nothing to make $(filter-out demo web,$(MAKECMDGOALS)): options of scripts are for make demo and make web; \
+ifneq ($(SCRIPT_OPTIONS)$(filter command,$(origin ARGS)),)
+$(error $(if $(SCRIPT_OPTIONS),$(firstword $(SCRIPT_OPTIONS))=,ARGS=) says nothing to make $(filter-out demo web,$(MAKECMDGOALS)): options of scripts are for make demo and make web; \
 those of make itself are PYTHON, TORCH, TORCH_INDEX, LOCKED and WORKERS)
 endif
 endif

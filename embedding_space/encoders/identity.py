@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 # What embeddings depend on. Not the name, nor the precision, which changes them by no more than rounding; nor where
-# weights, heads imported files or towers are: weights that have a sha256 are known by it.
+# weights, heads, towers or imported files are: weights that have a sha256 are known by it.
 DEPENDS_ON = (
     "model", "pretrained", "sha256", "image_tower", "text_tower", "frames", "pooling", "side", "of", "sound", "seconds",
     "crop", "short", "medium",
 )  # fmt: skip
-TOWERS = {
-    "image_tower": "weights",
-    "text_tower": "model",
-}  # of two without heads, and what says where one's weights are
+# Towers without heads, and what says where the weights of one are.
+TOWERS = {"image_tower": "weights", "text_tower": "model"}
 NESTED = "of"  # the encoder that another one is made of
 LOCAL_DIR = "local-dir:"  # how open_clip calls a model in a folder
 

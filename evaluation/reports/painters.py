@@ -31,8 +31,11 @@ NO_VALUE = "none"  # of an option that is null
 class PaintedPoint:
     """The score of a captioner in a panel.
 
-    panel: of `LABELS`. value: its place on the axis. method: its name in the comparison. level: the painter's
-        unfaithfulness.
+    Attributes:
+        panel: of `LABELS`.
+        value: its place on the axis.
+        method: its name in the comparison.
+        level: the painter's unfaithfulness.
     """
 
     panel: str
@@ -127,9 +130,9 @@ def _changed(options: Mapping[str, Mapping[str, Any]], method: str) -> dict[str,
         return {}
     differing = [name for name in {**usual, **its} if name not in usual or its[name] != usual[name]]
     known = {name: NO_VALUE if its[name] is None else its[name] for name in OPTIONS if name in usual}
-    return (
-        known if not differing else {name: known[name] for name in differing if [name] == differing and name in known}
-    )
+    if not differing:
+        return known
+    return {name: known[name] for name in known if [name] == differing}
 
 
 def _values(overrides: Sequence[str]) -> dict[str, Any]:
