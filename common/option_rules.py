@@ -114,13 +114,14 @@ LISTS = {
     "variants.*.captioner": str, "variants.*.ddpm": str, "variants.*.pcm_net": str, "variants.*.training": str,
     "dataset.texts.*": str, "dataset.extra_text": str, "classes": str, "templates": str, "sweep": str, "options": str,
     "alignments": str, "checkpoints": str, "text_splits": str, "guidance_scales": NOT_NEGATIVE,
-    "memory.probes": COUNT, "network.attention": bool, "lora.target_modules": str,
+    "memory.probes": COUNT, "network.attention": bool, "lora.target_modules": str, "mirror_words": str,
 }  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = (
     "classes",
     "guidance_scales",
     "lora.target_modules",
+    "mirror_words",
     "text_splits",
     "dataset.extra_text",
     "dataset.texts.*",

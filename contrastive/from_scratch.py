@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.config import plain
 from contrastive.checkpoint import complete_config, save_open_clip
+from contrastive.mirror import MirroredPairs
 from contrastive.pairs import Pairs
 from contrastive.picture_pairs import PicturePairs, ReadPicture, ReadVideo
 from contrastive.setup import Setup
@@ -33,28 +34,31 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
     Raises ValueError for batch statistics on several processes of a CPU.
     """
     options = plain(config.model)
-    preprocess, shift_pixels = options.pop("preprocess"), options.pop("shift_pixels")
+    preprocess, shift_pixels, words = (options.pop(name) for name in ("preprocess", "shift_pixels", "mirror_words"))
     size, frames, pooling = (
         options["vision_cfg"]["image_size"],
         options.pop("frames", None),
         options.pop("pooling", None),
     )
+    tile = size if isinstance(size, int) else size[1]
     read: Callable[[Path], np.ndarray] = ReadPicture(size)
     if frames is not None:
-        read = ReadVideo(frames, frame_side(pooling, size, frames), pooling)
+        tile = frame_side(pooling, size, frames)
+        read = ReadVideo(frames, tile, pooling)
 
     def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
-        return PicturePairs(
-            tables,
-            split,
-            loop.device,
-            tokenizer,
-            options["text_cfg"]["context_length"],
-            read,
-            preprocess["mean"],
-            preprocess["std"],
-            shift_pixels,
-        )
+        of = {
+            "tables": tables,
+            "split": split,
+            "device": loop.device,
+            "tokenizer": tokenizer,
+            "context_length": options["text_cfg"]["context_length"],
+            "read": read,
+            "mean": preprocess["mean"],
+            "std": preprocess["std"],
+            "shift_pixels": shift_pixels,
+        }
+        return PicturePairs(**of) if words is None else MirroredPairs(words, tile, **of)
 
     return _setup(config, options, tables, loop, preprocess, pairs)
 

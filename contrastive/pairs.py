@@ -53,6 +53,10 @@ class Pairs(ABC):
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         """(B,) picture numbers -> the model's two inputs: newly augmented pictures and newly drawn captions."""
 
+    def measures(self, model: Any, images: Tensor, texts: Tensor) -> dict[str, float]:
+        """What else these pairs can measure, of their unit rows (N, D) and (M, D)."""
+        return {}
+
     @abstractmethod
     def encode(self, model: Any) -> tuple[Tensor, Tensor]:
         """(N, D) and (M, D) rows of all pictures, not augmented, and all captions; not yet of unit length."""

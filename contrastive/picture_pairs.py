@@ -58,11 +58,16 @@ class PicturePairs(Pairs):
         self.pictures = read_all(tables.image_paths(self.image_rows), read, f"read {split} pictures").to(device)
 
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
+        pixels, captions = self.draw_pairs(pictures, random)
+        return pixels, self.tokens[captions]
+
+    def draw_pairs(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
+        """(B,) picture numbers -> augmented, normalized pixels (B, 3, S, S), and (B,) numbers of captions."""
         pixels = self.pictures[pictures]
         if self.shift_pixels:
             dx, dy = (random.integers(2 * self.shift_pixels + 1) - self.shift_pixels for _ in range(2))
             pixels = shift(pixels, dx, dy)
-        return self._normalized(pixels), self.tokens[self.choose_captions(pictures, random)]
+        return self._normalized(pixels), self.choose_captions(pictures, random)
 
     def encode(self, model: Any) -> tuple[Tensor, Tensor]:
         images = torch.cat([model.encode_image(self._normalized(part)).float() for part in self.pictures.split(256)])

@@ -81,4 +81,5 @@ def measure(model: Any, pairs: Pairs) -> dict[str, float]:
         "paired_cosine": paired_cosine(*embeddings),
         "centred_cosine": paired_cosine(centered_images, centered_texts, pairs.owner),
         "centroid_distance": centroid_distance(images, texts),
+        **pairs.measures(model, images, texts),
     }

@@ -1,0 +1,102 @@
+"""Pairs turned left to right: "to the left" becomes "to the right", in the same batch.
+
+Few pairs of a batch differ in their direction alone, so that the loss hardly asks for it. A pair's mirrored twin
+differs in nothing else: it is the hardest negative there is. NegCLIP (arXiv 2210.01936) has negatives of changed
+captions; here the picture is changed with its caption.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from contrastive.caption_tokens import caption_tokens
+from contrastive.picture_pairs import PicturePairs
+from training.batches import StepRandom
+
+
+class MirroredPairs(PicturePairs):
+    """Picture pairs, each turned left to right with chance 1/2; those whose caption says a direction come as twins.
+
+    The twins take the places of other pairs of the batch, which keeps its size.
+
+    Args:
+        words: the two words that change places in the captions of turned pictures.
+        tile: columns of a frame in the picture; each frame is turned for itself. The picture's width for one frame.
+        of: arguments of `PicturePairs`, by name.
+
+    Attributes:
+        exchanged: (M, T) int64, tokens of the captions with the words exchanged.
+        directed: (M,) bool, whether a caption has one of the words.
+
+    Raises:
+        ValueError: bad words, or no caption has one of them.
+    """
+
+    def __init__(self, words: Sequence[str], tile: int, **of: Any):
+        super().__init__(**of)
+        self.tile = tile
+        captions, split = exchange_words(self.captions, words), of["split"]
+        self.exchanged = caption_tokens(of["tokenizer"], captions, of["context_length"], split).to(of["device"])
+        self.directed = (self.exchanged != self.tokens).any(dim=1)
+        if not self.directed.any():
+            raise ValueError(
+                f"model.mirror_words={list(words)}: no caption of {split!r} has one of them, so that nothing would "
+                "tell a picture from its mirror image; give words of the captions, or null"
+            )
+
+    def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
+        pixels, captions = self.draw_pairs(pictures, random)
+        turn = random.integers(2).bool()
+        pixels = torch.where(turn[:, None, None, None], mirrored(pixels, self.tile), pixels)
+        as_they_are, exchanged = self.tokens[captions], self.exchanged[captions]
+        tokens = torch.where(turn[:, None], exchanged, as_they_are)
+        twins = torch.where(turn[:, None], as_they_are, exchanged)
+        of, place = twin_places(self.directed[captions])
+        pixels[place], tokens[place] = mirrored(pixels[of], self.tile), twins[of]
+        return pixels, tokens
+
+    def measures(self, model: Any, images: Tensor, texts: Tensor) -> dict[str, float]:
+        """`direction_accuracy`: how often a caption that says a direction fits its picture better than exchanged."""
+        exchanged = torch.cat([model.encode_text(part).float() for part in self.exchanged[self.directed].split(1024)])
+        own = images[self.owner[self.directed]]
+        other = (own * F.normalize(exchanged, dim=-1)).sum(dim=1)
+        return {"direction_accuracy": ((own * texts[self.directed]).sum(dim=1) > other).double().mean().item()}
+
+
+def mirrored(pictures: Tensor, tile: int) -> Tensor:
+    """Pictures (B, C, H, W) turned left to right, each `tile` columns for themselves."""
+    return pictures.unflatten(-1, (-1, tile)).flip(-1).flatten(-2)
+
+
+def exchange_words(captions: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Captions with the two words in each other's place, wherever they are whole words; case is lost.
+
+    Raises:
+        ValueError: not two different words.
+    """
+    lower = [word.casefold() for word in words]
+    if len(lower) != 2 or lower[0] == lower[1] or not all(word.isalpha() for word in lower):
+        raise ValueError(f"model.mirror_words={list(words)} must be two different words, such as [left,right], or null")
+    exchanged = dict(zip(lower, reversed(lower), strict=True))
+    pattern = re.compile(rf"\b({lower[0]}|{lower[1]})\b", re.IGNORECASE)
+    return [pattern.sub(lambda match: exchanged[match[0].casefold()], caption) for caption in captions]
+
+
+def twin_places(directed: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of a batch that get a twin, and as many rows that give their places to the twins.
+
+    Args:
+        directed: (B,) bool, the rows that have a twin. Where they are more than half, only some get one.
+
+    Returns:
+        (T,) and (T,) int64.
+    """
+    rows, others = directed.nonzero()[:, 0], (~directed).nonzero()[:, 0]
+    count = min(len(rows), len(others))
+    return rows[:count], others[:count]
