@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 from omegaconf import DictConfig
@@ -24,7 +22,7 @@ from contrastive.sound_pairs import SoundPairs
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.mel import LogMel
 from embedding_space.tables import Tables
-from embedding_space.videos import MOTION_FRAMES
+from embedding_space.videos import PICTURES, shape_of
 from training.loop import Loop
 
 
@@ -40,11 +38,9 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
         options.pop("frames", None),
         options.pop("pooling", None),
     )
-    tile = size if isinstance(size, int) else size[1]
-    read: Callable[[Path], np.ndarray] = ReadPicture(size)
+    read = ReadPicture(size)
     if frames is not None:
-        tile = frame_side(pooling, size, frames)
-        read = ReadVideo(frames, tile, pooling)
+        read = ReadVideo(frames, frame_side(pooling, size, frames), pooling)
 
     def pairs(tokenizer: PreTrainedTokenizerBase, split: str) -> Pairs:
         of = {
@@ -58,7 +54,7 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
             "std": preprocess["std"],
             "shift_pixels": shift_pixels,
         }
-        return PicturePairs(**of) if words is None else MirroredPairs(words, tile, **of)
+        return PicturePairs(**of) if words is None else MirroredPairs(words, **of)
 
     return _setup(config, options, tables, loop, preprocess, pairs)
 
@@ -67,22 +63,22 @@ def frame_side(pooling: str, image_size: int | list[int], frames: int) -> int:
     """Pixels of a frame in the picture that a tower of videos reads.
 
     Args:
-        pooling: "grid", a square picture that a square number of frames fills; or "motion" (`motion_picture`).
+        pooling: "grid", a square picture that a square number of frames fills; or "flow" (`flow_picture`).
         image_size: of the picture; or its height and width.
 
     Raises:
         ValueError: another pooling; the picture has another shape, or the frames do not fill it.
     """
-    if pooling not in ("grid", "motion"):
-        raise ValueError(f"model.pooling={pooling!r} must be grid or motion")
+    if pooling not in PICTURES:
+        raise ValueError(f"model.pooling={pooling!r} must be one of {', '.join(PICTURES)}")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    columns = 2 if pooling == "motion" else math.isqrt(frames)
-    if pooling == "motion" and (width != 2 * height or frames != MOTION_FRAMES):
+    if pooling == "flow" and (width != 2 * height or frames < 2):
         raise ValueError(
-            f"model.pooling=motion makes a picture twice as wide as high of {MOTION_FRAMES} frames, such as "
+            "model.pooling=flow makes a picture twice as wide as high of two or more frames, such as "
             f"model.vision_cfg.image_size=[64,128]; here it is {image_size}, of model.frames={frames}"
         )
-    if pooling == "grid" and (columns**2 != frames or height != width or width % columns):
+    rows, columns = shape_of(pooling, frames)
+    if pooling == "grid" and (rows * columns != frames or rows != columns or height != width or width % columns):
         raise ValueError(
             f"model.frames={frames} fill no square grid of model.vision_cfg.image_size={image_size} pixels: take 1, "
             "4, 9 or 16, and a size that their root divides"

@@ -27,7 +27,6 @@ class MirroredPairs(PicturePairs):
 
     Args:
         words: the two words that change places in the captions of turned pictures.
-        tile: columns of a frame in the picture; each frame is turned for itself. The picture's width for one frame.
         of: arguments of `PicturePairs`, by name.
 
     Attributes:
@@ -38,9 +37,9 @@ class MirroredPairs(PicturePairs):
         ValueError: bad words, or no caption has one of them.
     """
 
-    def __init__(self, words: Sequence[str], tile: int, **of: Any):
+    def __init__(self, words: Sequence[str], **of: Any):
         super().__init__(**of)
-        self.tile = tile
+        self.mirror = of["read"].mirror
         captions, split = exchange_words(self.captions, words), of["split"]
         self.exchanged = caption_tokens(of["tokenizer"], captions, of["context_length"], split).to(of["device"])
         self.directed = (self.exchanged != self.tokens).any(dim=1)
@@ -53,13 +52,13 @@ class MirroredPairs(PicturePairs):
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         pixels, captions = self.draw_pairs(pictures, random)
         turn = random.integers(2).bool()
-        pixels = torch.where(turn[:, None, None, None], mirrored(pixels, self.tile), pixels)
+        pixels = torch.where(turn[:, None, None, None], self.mirror(pixels), pixels)
         as_they_are, exchanged = self.tokens[captions], self.exchanged[captions]
         tokens = torch.where(turn[:, None], exchanged, as_they_are)
         twins = torch.where(turn[:, None], as_they_are, exchanged)
         of, place = twin_places(self.directed[captions])
-        pixels[place], tokens[place] = mirrored(pixels[of], self.tile), twins[of]
-        return pixels, tokens
+        pixels[place], tokens[place] = self.mirror(pixels[of]), twins[of]
+        return self.normalized(pixels), tokens
 
     def measures(self, model: Any, images: Tensor, texts: Tensor) -> dict[str, float]:
         """`direction_accuracy`: how often a caption that says a direction fits its picture better than exchanged."""
@@ -67,11 +66,6 @@ class MirroredPairs(PicturePairs):
         own = images[self.owner[self.directed]]
         other = (own * F.normalize(exchanged, dim=-1)).sum(dim=1)
         return {"direction_accuracy": ((own * texts[self.directed]).sum(dim=1) > other).double().mean().item()}
-
-
-def mirrored(pictures: Tensor, tile: int) -> Tensor:
-    """Pictures (B, C, H, W) turned left to right, each `tile` columns for themselves."""
-    return pictures.unflatten(-1, (-1, tile)).flip(-1).flatten(-2)
 
 
 def exchange_words(captions: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from contrastive.caption_tokens import caption_tokens
 from contrastive.pairs import Pairs
 from embedding_space.pictures import open_picture
 from embedding_space.tables import Tables
-from embedding_space.videos import frame_grid, motion_picture
+from embedding_space.videos import NO_FLOW, PICTURES
 from training.batches import StepRandom
 
 WORTH_PROCESSES = 2000  # files
@@ -30,7 +30,7 @@ class PicturePairs(Pairs):
 
     Args:
         context_length: tokens; longer captions are cut, with a warning that counts them.
-        read: makes a file (3, H, W) uint8: `ReadPicture`, or `ReadVideo` for videos.
+        read: makes a file (3, H, W) uint8.
         mean, std: of each color channel, from 0 to 1; pictures are normalized with them.
         shift_pixels: the greatest shift of training pictures, in each direction.
 
@@ -46,7 +46,7 @@ class PicturePairs(Pairs):
         device: torch.device,
         tokenizer: PreTrainedTokenizerBase,
         context_length: int,
-        read: Callable[[Path], np.ndarray],
+        read: ReadPicture | ReadVideo,
         mean: list[float],
         std: list[float],
         shift_pixels: int,
@@ -59,21 +59,22 @@ class PicturePairs(Pairs):
 
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         pixels, captions = self.draw_pairs(pictures, random)
-        return pixels, self.tokens[captions]
+        return self.normalized(pixels), self.tokens[captions]
 
     def draw_pairs(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
-        """(B,) picture numbers -> augmented, normalized pixels (B, 3, S, S), and (B,) numbers of captions."""
+        """(B,) picture numbers -> moved pixels (B, 3, H, W) uint8, and (B,) numbers of captions."""
         pixels = self.pictures[pictures]
         if self.shift_pixels:
             dx, dy = (random.integers(2 * self.shift_pixels + 1) - self.shift_pixels for _ in range(2))
             pixels = shift(pixels, dx, dy)
-        return self._normalized(pixels), self.choose_captions(pictures, random)
+        return pixels, self.choose_captions(pictures, random)
 
     def encode(self, model: Any) -> tuple[Tensor, Tensor]:
-        images = torch.cat([model.encode_image(self._normalized(part)).float() for part in self.pictures.split(256)])
+        images = torch.cat([model.encode_image(self.normalized(part)).float() for part in self.pictures.split(256)])
         return images, torch.cat([model.encode_text(part).float() for part in self.tokens.split(1024)])
 
-    def _normalized(self, pictures: Tensor) -> Tensor:
+    def normalized(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> float32 with the mean and the standard deviation of the model."""
         return (pictures.float() / 255 - self.mean) / self.std
 
 
@@ -103,19 +104,29 @@ class ReadPicture:
             picture = center_crop(resize(picture, [self.size], antialias=True), [self.size, self.size])
         return picture.numpy()
 
+    def mirror(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) turned left to right."""
+        return pictures.flip(-1)
+
 
 @dataclass(frozen=True)
 class ReadVideo:
-    """A video file -> (3, H, W) uint8: one picture of its frames, a `frame_grid`, or a `motion_picture`."""
+    """A video file -> (3, H, W) uint8: one picture of its frames, of those in `PICTURES`."""
 
     frames: int
     side: int
-    pooling: Literal["grid", "motion"] = "grid"
+    pooling: str
 
     def __call__(self, path: Path) -> np.ndarray:
-        if self.pooling == "motion":
-            return pil_to_tensor(motion_picture(path, self.side)).numpy()
-        return pil_to_tensor(frame_grid(path, self.frames, self.side)).numpy()
+        return pil_to_tensor(PICTURES[self.pooling](path, self.frames, self.side)).numpy()
+
+    def mirror(self, pictures: Tensor) -> Tensor:
+        """What videos turned left to right look like: each frame for itself, and flows to the other side."""
+        turned = pictures.unflatten(-1, (-1, self.side)).flip(-1).flatten(-2)
+        if self.pooling == "flow":
+            flow = turned[:, 0, :, self.side :]
+            flow.copy_((2 * NO_FLOW - flow.to(torch.int16)).clamp(0, 255))
+        return turned
 
 
 def shift(pictures: Tensor, dx: Tensor, dy: Tensor) -> Tensor:

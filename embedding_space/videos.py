@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from scipy.ndimage import gaussian_filter
 
 from embedding_space.media import ENDINGS, GIF
 from embedding_space.pictures import open_picture
 from embedding_space.streams import decode, open_stream, rewind, scan_span, seek, span, time_of, warn_of_end
 
 FRAMES = 5  # of a video, as Knight (arXiv 2301.12739) and IFCap (arXiv 2409.18046)
-MOTION_FRAMES = 3  # the color channels of a `motion_picture`
+# Of a `flow_picture`: the blur in sides, the factor that brings flows into 8 bits, and the gray of what does not move.
+FLOW_BLUR, FLOW_SCALE, NO_FLOW = 1 / 32, 6, 128
 # Decoding so far ahead takes as long as a seek and decoding from a key frame: encoders write one every 250 frames.
 NEAR_SECONDS = 5
 # These have no index of key frames: decoding begins so far before a time that one will be on the way.
@@ -65,30 +67,53 @@ def frame_grid(path: str | Path, count: int, side: int) -> Image.Image:
 
     Raises as `read_frames`.
     """
-    columns = math.ceil(math.sqrt(count))
-    grid = Image.new("RGB", (columns * side, math.ceil(count / columns) * side))
+    rows, columns = shape_of("grid", count)
+    grid = Image.new("RGB", (columns * side, rows * side))
     for number, frame in enumerate(read_frames(path, count)):
         row, column = divmod(number, columns)
         grid.paste(ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC), (column * side, row * side))
     return grid
 
 
-def motion_picture(path: str | Path, side: int) -> Image.Image:
-    """The middle frame of a video, and beside it the gray values of three frames as red, green and blue.
+def flow_picture(path: str | Path, count: int, side: int) -> Image.Image:
+    """The middle one of `count` frames, and beside it what moves where: a tower of pictures sees directions of motion.
 
-    What stays is gray there, and what moves has a red trail and a blue front: a tower of pictures sees the direction of
-    a motion in one place, and need not compare places of a grid.
+    The square beside the frame is gray (128) where nothing happens. Red is brighter where something moves to the right,
+    darker where it moves to the left; green brighter downward, darker upward; blue brighter where the last frame is
+    brighter than the first, and darker where it is darker. Red and green are the signed square roots of the means over
+    frames of -dI/dx dI/dt and -dI/dy dI/dt, the right-hand side of Lucas and Kanade's equations (IJCAI 1981), of gray
+    values I blurred by `FLOW_BLUR` of the side. Between two frames, things should move less than they are wide.
 
     Args:
+        count: at least 2.
         side: in pixels; of each frame the central square is resized to it.
 
     Raises as `read_frames`.
     """
-    frames = [ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC) for frame in read_frames(path, MOTION_FRAMES)]
+    frames = [ImageOps.fit(frame, (side, side), Image.Resampling.BICUBIC) for frame in read_frames(path, count)]
+    gray = np.stack([np.asarray(frame.convert("L"), dtype=np.float32) for frame in frames])  # (N, S, S)
+    smooth = gaussian_filter(gray, (0, FLOW_BLUR * side, FLOW_BLUR * side))
+    change, between = smooth[1:] - smooth[:-1], (smooth[1:] + smooth[:-1]) / 2
+    down, right = np.gradient(between, axis=(1, 2))
+    flows = [-(slope * change).mean(axis=0) for slope in (right, down)]
+    planes = [FLOW_SCALE * np.sign(flow) * np.sqrt(np.abs(flow)) for flow in flows] + [(gray[-1] - gray[0]) / 2]
+    beside = np.clip(np.round(NO_FLOW + np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)
     picture = Image.new("RGB", (2 * side, side))
-    picture.paste(frames[MOTION_FRAMES // 2], (0, 0))
-    picture.paste(Image.merge("RGB", [frame.convert("L") for frame in frames]), (side, 0))
+    picture.paste(frames[count // 2], (0, 0))
+    picture.paste(Image.fromarray(beside), (side, 0))
     return picture
+
+
+PICTURES: dict[str, Callable[..., Image.Image]] = {"grid": frame_grid, "flow": flow_picture}
+"""{pooling: makes one picture of a video: its file, `count` of frames, `side` in pixels}."""
+
+
+def shape_of(pooling: str, count: int) -> tuple[int, int]:
+    """Rows and columns of squares in one of `PICTURES`, of so many frames."""
+    if pooling == "flow":
+        return 1, 2
+    columns = math.ceil(math.sqrt(count))
+    return math.ceil(count / columns), columns
 
 
 def middles(begin: Fraction, end: Fraction, count: int) -> list[Fraction]:

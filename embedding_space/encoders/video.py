@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,9 +16,9 @@ from common.extras import require
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.load import load_encoder
 from embedding_space.media import NAMES, Medium
-from embedding_space.videos import FRAMES, MOTION_FRAMES, frame_grid, motion_picture, read_frames
+from embedding_space.videos import FRAMES, PICTURES, read_frames, shape_of
 
-Pooling = Literal["mean", "grid", "motion"]
+Pooling = Literal["mean", "grid", "flow"]
 
 
 class LoadFrames:
@@ -37,26 +37,19 @@ class LoadFrames:
         return torch.stack([self.preprocess(frame) for frame in read_frames(path, self.count)])
 
 
-class LoadGrid:
-    """A video file as one picture of its frames, preprocessed (`frame_grid`)."""
+class LoadPicture:
+    """A video file as one picture, preprocessed.
 
-    def __init__(self, preprocess: Callable[[Image.Image], Tensor], count: int, side: int):
-        self.preprocess, self.count, self.side = preprocess, count, side
+    Args:
+        make: the picture of a file, one of `videos.PICTURES` with its options.
+    """
 
-    def __call__(self, path: Path) -> Tensor:
-        """A file -> (3, H, W). Raises as `read_frames`."""
-        return self.preprocess(frame_grid(path, self.count, self.side))
-
-
-class LoadMotion:
-    """A video file as one picture of a frame and of what moves, preprocessed (`motion_picture`)."""
-
-    def __init__(self, preprocess: Callable[[Image.Image], Tensor], side: int):
-        self.preprocess, self.side = preprocess, side
+    def __init__(self, preprocess: Callable[[Image.Image], Tensor], make: Callable[[Path], Image.Image]):
+        self.preprocess, self.make = preprocess, make
 
     def __call__(self, path: Path) -> Tensor:
         """A file -> (3, H, W). Raises as `read_frames`."""
-        return self.preprocess(motion_picture(path, self.side))
+        return self.preprocess(self.make(path))
 
 
 class VideoEncoder(Encoder):
@@ -70,7 +63,7 @@ class VideoEncoder(Encoder):
         of: the picture encoder, as its config or description; batch size, precision and device are this one's.
         frames: how many of a video (`read_frames`).
         pooling: "mean" of the frames' rows; or the row of one picture of all frames, a "grid" of them
-            (`frame_grid`) or "motion" (`motion_picture`, of three).
+            (`frame_grid`) or the middle one beside their "flow" (`flow_picture`).
         side: of a frame in that picture, in pixels.
         options: those of `Encoder`; `batch_size` counts videos.
 
@@ -102,11 +95,13 @@ class VideoEncoder(Encoder):
             raise ValueError(f"encoder.pooling={pooling!r} must be one of {', '.join(get_args(Pooling))}")
         if (side is None) == (pooling != "mean") or (side is not None and side < 1):
             raise ValueError(
-                f"encoder.side={side} with encoder.pooling={pooling}: frames of a grid or of motion, and no others, "
+                f"encoder.side={side} with encoder.pooling={pooling}: frames of a grid or of a flow, and no others, "
                 "need a side in pixels, at least 1"
             )
-        if pooling == "motion" and frames != MOTION_FRAMES:
-            raise ValueError(f"encoder.frames={frames} with encoder.pooling=motion must be {MOTION_FRAMES}")
+        if pooling == "flow" and frames < 2:
+            raise ValueError(
+                f"encoder.frames={frames} with encoder.pooling=flow must be at least 2: one shows no motion"
+            )
         shared = {"batch_size": self.batch_size, "precision": self.precision, "device": str(self.device)}
         self.pictures = load_encoder(**{"name": name, **of, **shared, "workers": 0})
         if self.pictures.medium != "image":
@@ -130,8 +125,7 @@ class VideoEncoder(Encoder):
         """Raise ValueError for a tower that would crop the picture of all frames."""
         if self.side is None:
             return
-        columns = 2 if self.pooling == "motion" else math.ceil(math.sqrt(self.frames))
-        rows = 1 if self.pooling == "motion" else math.ceil(self.frames / columns)
+        rows, columns = shape_of(self.pooling, self.frames)
         height, width = self.pictures.preprocess(Image.new("RGB", (columns * self.side, rows * self.side))).shape[-2:]
         if height * columns != width * rows:
             raise ValueError(
@@ -143,9 +137,8 @@ class VideoEncoder(Encoder):
     @property
     def load(self) -> Callable[[Path], Tensor]:
         if self.side is not None:
-            if self.pooling == "motion":
-                return LoadMotion(self.pictures.preprocess, self.side)
-            return LoadGrid(self.pictures.preprocess, self.frames, self.side)
+            make = partial(PICTURES[self.pooling], count=self.frames, side=self.side)
+            return LoadPicture(self.pictures.preprocess, make)
         return LoadFrames(self.pictures.preprocess, self.frames)
 
     def image_features(self, pictures: Tensor) -> Tensor:

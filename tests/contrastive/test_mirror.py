@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from contrastive.mirror import MirroredPairs, exchange_words, mirrored, twin_places
-from contrastive.picture_pairs import ReadPicture
+from contrastive.mirror import MirroredPairs, exchange_words, twin_places
+from contrastive.picture_pairs import ReadPicture, ReadVideo
 from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
+from demo_world.motion.video import write_video
 from embedding_space.tables import read_tables, write_tables
 from training.batches import StepRandom
 
@@ -55,20 +56,35 @@ def sided(tmp_path):
     return root
 
 
-def mirrored_pairs(root, words=("left", "right"), tile=32):
+def mirrored_pairs(root, words=("left", "right")):
     tables = read_tables(root)
     tokenizer = train_word_tokenizer(tables.captions["caption"].to_pylist(), 50)
     return MirroredPairs(
-        list(words), tile, tables=tables, split="pretrain", device=torch.device("cpu"), tokenizer=tokenizer,
+        list(words), tables=tables, split="pretrain", device=torch.device("cpu"), tokenizer=tokenizer,
         context_length=8, read=ReadPicture(32), mean=[0.5] * 3, std=[0.25] * 3, shift_pixels=0,
     )  # fmt: skip
 
 
 def test_each_frame_of_a_picture_is_turned_for_itself():
-    two_frames = torch.tensor([[1, 2, 3, 4, 5, 6]]).view(1, 1, 1, 6)
-    assert mirrored(two_frames, 3).flatten().tolist() == [3, 2, 1, 6, 5, 4]
-    assert mirrored(two_frames, 6).flatten().tolist() == [6, 5, 4, 3, 2, 1]
-    assert mirrored(mirrored(two_frames, 3), 3).equal(two_frames)
+    two_frames = torch.tensor([1, 2, 3, 4, 5, 6], dtype=torch.uint8).view(1, 1, 1, 6)
+    grid = ReadVideo(frames=4, side=3, pooling="grid")
+    assert grid.mirror(two_frames).flatten().tolist() == [3, 2, 1, 6, 5, 4]
+    assert ReadPicture(6).mirror(two_frames).flatten().tolist() == [6, 5, 4, 3, 2, 1]
+    assert grid.mirror(grid.mirror(two_frames)).equal(two_frames)
+
+
+def test_a_turned_picture_of_flow_is_that_of_the_turned_video(tmp_path):
+    pixels = np.full((8, 32, 32, 3), 60, np.uint8)
+    for number, frame in enumerate(pixels):
+        frame[10 : 16 + number, 4 + 2 * number : 10 + 2 * number] = 200
+    read = ReadVideo(frames=8, side=32, pooling="flow")
+    write_video(pixels, tmp_path / "a.mp4")
+    write_video(np.ascontiguousarray(pixels[:, :, ::-1]), tmp_path / "b.mp4")
+    there, turned = (torch.from_numpy(read(tmp_path / name)) for name in ("a.mp4", "b.mp4"))
+    mirrored = read.mirror(there[None])[0]
+    assert (mirrored.int() - turned.int()).abs().float().mean() < 1  # the codec loses a little
+    flow = turned[0, :, 32:].float() - 128
+    assert flow.mean() < -1 and (mirrored[0, :, 32:].float() - 128).mean() < -1  # both to the left
 
 
 def test_words_change_places_where_they_are_whole_words():
@@ -93,11 +109,11 @@ def test_a_batch_holds_directed_pairs_beside_their_mirror_images(sided):
     pairs = mirrored_pairs(sided)
     chosen = torch.arange(24)
     pixels, tokens = pairs.draw(chosen, StepRandom(0, 0, 24, slice(None)))
-    bright_left = pixels[..., :16].mean((1, 2, 3)) - pixels[..., 16:].mean((1, 2, 3))
+    bright_left = 64 * pixels[..., :16].mean((1, 2, 3)) - 64 * pixels[..., 16:].mean((1, 2, 3))
     says_left = (tokens == pairs.tokens[0]).all(dim=1)
     says_right = (tokens == pairs.exchanged[0]).all(dim=1)
     assert says_left.sum() == says_right.sum() == 12  # the twelve pairs without a direction gave their places
-    assert (bright_left[says_left] > 0.5).all() and (bright_left[says_right] < -0.5).all()
+    assert (bright_left[says_left] > 100).all() and (bright_left[says_right] < -100).all()
 
 
 def test_a_batch_of_some_processes_is_that_of_one(sided):

@@ -50,7 +50,7 @@ def ordered(tmp_path):
     return root
 
 
-@pytest.mark.parametrize(("pooling", "frames", "size"), [("grid", 4, [32, 32]), ("motion", 3, [16, 32])])
+@pytest.mark.parametrize(("pooling", "frames", "size"), [("grid", 4, [32, 32]), ("flow", 4, [16, 32])])
 def test_a_trained_folder_knows_the_order_of_frames(ordered, compose, tmp_path, pooling, frames, size):
     train(compose(
         "contrastive", "model=video_clip", "dataset=tables", "dataset.name=ordered", f"dataset.root={ordered}",
@@ -68,13 +68,13 @@ def test_a_trained_folder_knows_the_order_of_frames(ordered, compose, tmp_path, 
 
 
 def test_frames_that_do_not_fill_their_picture_are_refused():
-    assert frame_side("grid", 128, 4) == frame_side("motion", [64, 128], 3) == 64
+    assert frame_side("grid", 128, 4) == frame_side("flow", [64, 128], 8) == 64
     assert frame_side("grid", [96, 96], 9) == 32 and frame_side("grid", 32, 1) == 32
     for size, frames in ((128, 5), (128, 8), (100, 9), ([64, 128], 4)):
         with pytest.raises(ValueError, match=f"frames={frames} fill no square grid"):
             frame_side("grid", size, frames)
-    for size, frames in ((128, 3), ([64, 64], 3), ([64, 128], 4)):
+    for size, frames in ((128, 3), ([64, 64], 3), ([64, 128], 1)):
         with pytest.raises(ValueError, match=rf"of model.frames={frames}"):
-            frame_side("motion", size, frames)
-    with pytest.raises(ValueError, match="'rows' must be grid or motion"):
+            frame_side("flow", size, frames)
+    with pytest.raises(ValueError, match="'rows' must be one of grid, flow"):
         frame_side("rows", 128, 4)

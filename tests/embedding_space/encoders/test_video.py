@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from scipy.ndimage import gaussian_filter
 
+from demo_world.motion.video import write_video as write_demo_video
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.encoders.load import load_encoder, reload_encoder
 from embedding_space.tables import write_tables
-from embedding_space.videos import frame_grid, motion_picture, read_frames
+from embedding_space.videos import flow_picture, frame_grid, read_frames
 from embedding_space.write_store import write_store
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -52,24 +55,56 @@ def test_a_grid_is_one_picture_of_the_frames_and_knows_their_order(tmp_path, wri
     assert is_same_encoder(reload_encoder(encoder.description, device="cpu").description, encoder.description)
     assert not is_same_encoder(encoder.description | {"side": 30}, encoder.description)
     for options in ({"pooling": "grid"}, {"side": 20}, {"pooling": "grid", "side": 0}):
-        with pytest.raises(ValueError, match="frames of a grid or of motion, and no others, need a side"):
+        with pytest.raises(ValueError, match="frames of a grid or of a flow, and no others, need a side"):
             video_encoder(**options)
 
 
-def test_a_picture_of_motion_has_a_frame_and_three_as_colors(tmp_path, write_video):
+def moving_square(path, step, frames=8):
+    """A bright square on gray that moves by `step` (right, down) pixels from frame to frame."""
+    pixels = np.full((frames, 64, 64, 3), 60, np.uint8)
+    for number, frame in enumerate(pixels):
+        x, y = (round(24 + direction * (number - frames / 2)) for direction in step)
+        frame[y : y + 12, x : x + 12] = 200
+    write_demo_video(pixels, path)
+    return path
+
+
+@pytest.mark.parametrize("step", [(2, 0), (-2, 0), (0, 2), (0, -2)])
+def test_a_picture_of_flow_has_a_frame_and_beside_it_where_things_move(tmp_path, step):
+    path = moving_square(tmp_path / "a.mp4", step)
+    picture = np.asarray(flow_picture(path, 8, 64)).astype(float)
+    middle = ImageOps.fit(read_frames(path, 8)[4], (64, 64), Image.Resampling.BICUBIC)
+    assert picture.shape == (64, 128, 3) and (picture[:, :64] == np.asarray(middle)).all()
+    right, down, change = (picture[:, 64:] - 128).mean(axis=(0, 1))
+    along, across = (right, down) if step[0] else (down, right)
+    assert np.sign(along) == sum(step) / 2 and abs(along) > 1 and abs(across) < 0.2 * abs(along)
+    assert abs(change) < 1  # as bright as before
+    assert (picture[:8, 64:] == 128).all()  # where nothing happens
+
+
+def test_flow_follows_its_formula(tmp_path):
+    path = moving_square(tmp_path / "a.mp4", (2, 1), frames=3)
+    gray = [ImageOps.fit(frame, (64, 64), Image.Resampling.BICUBIC).convert("L") for frame in read_frames(path, 3)]
+    smooth = [gaussian_filter(np.asarray(frame, dtype=np.float32), 2) for frame in gray]
+    flow = np.zeros((64, 62))
+    for before, after in pairwise(smooth):
+        between = (before + after) / 2
+        for x in range(1, 63):
+            flow[:, x - 1] -= (after - before)[:, x] * (between[:, x + 1] - between[:, x - 1]) / 2 / 2
+    expected = np.clip(np.round(128 + 6 * np.sign(flow) * np.sqrt(np.abs(flow))), 0, 255)
+    assert np.abs(np.asarray(flow_picture(path, 3, 64))[:, 65:127, 0] - expected).max() <= 1
+
+
+def test_a_tower_reads_the_picture_of_flow(tmp_path, write_video):
     path = write_video(tmp_path / "a.mp4", 6)
     wide = {"name": "wide", "model": "tiny-wide", "pretrained": "random"}
-    encoder = video_encoder(of=wide, frames=3, pooling="motion", side=20)
-    picture = np.asarray(motion_picture(path, 20))
-    frames = [ImageOps.fit(frame, (20, 20), Image.Resampling.BICUBIC) for frame in read_frames(path, 3)]
-    assert picture.shape == (20, 40, 3) and (picture[:, :20] == np.asarray(frames[1])).all()
-    for channel, frame in enumerate(frames):
-        assert (picture[:, 20:, channel] == np.asarray(frame.convert("L"))).all()
-    expected = F.normalize(encoder.pictures.image_features(encoder.load(path)[None]), dim=-1)
+    encoder = video_encoder(of=wide, frames=3, pooling="flow", side=20)
+    pictures = encoder.pictures.preprocess(flow_picture(path, 3, 20))[None]
+    expected = F.normalize(encoder.pictures.image_features(pictures), dim=-1)
     assert torch.allclose(encoder.encode_images([path]), expected, atol=1e-5)
-    with pytest.raises(ValueError, match=r"frames=5 with encoder.pooling=motion must be 3"):
-        video_encoder(of=wide, frames=5, pooling="motion", side=20)
-    for options in ({"pooling": "motion"}, {"pooling": "grid", "frames": 2}):
+    with pytest.raises(ValueError, match=r"frames=1 with encoder.pooling=flow must be at least 2"):
+        video_encoder(of=wide, frames=1, pooling="flow", side=20)
+    for options in ({"pooling": "flow"}, {"pooling": "grid", "frames": 2}):
         with pytest.raises(ValueError, match=r"1 x 2 squares, which encoder.of would crop to 64 x 64 pixels"):
             video_encoder(**{"frames": 3, "side": 20, **options})
 
