@@ -178,6 +178,7 @@ def _note(images: int, texts: int, task: Classification | None, labels: str | No
         origin = "the classes that captions name alone" if named else f"labels={labels}"
         note += (
             f" Zero-shot: {len(task.labels):,} images of {len(task.names)} classes by {origin}, chance "
-            f"{1 / len(task.names):.1%}; per class %: the mean of the classes' top-1."
+            f"{1 / len(task.names):.1%}; per class %: the mean of the classes' top-1; "
+            "R-precision %: of as many images as a class has, those nearest to it, the share that is of it."
         )
     return note

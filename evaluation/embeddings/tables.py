@@ -60,4 +60,5 @@ def classification_table(scores: Mapping[str, ZeroShotScores]) -> Table:
 def percentages(scores: ZeroShotScores) -> dict[str, float]:
     """Accuracies under the tables' column names; top-5 says nothing of five classes or fewer."""
     top_5 = {"top-5 %": 100 * scores.top_5} if scores.classes > 5 else {}
-    return {"top-1 %": 100 * scores.top_1, **top_5, "per class %": 100 * scores.mean_per_class}
+    per_class = {"per class %": 100 * scores.mean_per_class, "R-precision %": 100 * scores.r_precision}
+    return {"top-1 %": 100 * scores.top_1, **top_5, **per_class}

@@ -18,11 +18,16 @@ _IMAGES_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class ZeroShotScores:
-    """Accuracies are fractions (0 to 1) of the images; mean_per_class weighs the classes that have images equally."""
+    """Accuracies are fractions (0 to 1) of the images; mean_per_class weighs the classes that have images equally.
+
+    r_precision is of retrieval by class: of the R images nearest to a class of R images, the share that is of it
+    (Manning et al. 2008, Introduction to Information Retrieval, section 8.4), as the mean over these classes.
+    """
 
     top_1: float
     top_5: float
     mean_per_class: float
+    r_precision: float
     images: int
     classes: int
 
@@ -62,9 +67,22 @@ def zero_shot_scores(images: Tensor, classes: Tensor, labels: Tensor) -> ZeroSho
         top_1=right.mean().item(),
         top_5=(ahead < 5).double().mean().item(),
         mean_per_class=(by_class / counts[counts > 0]).mean().item(),
+        r_precision=_r_precision(images, classes, labels),
         images=len(images),
         classes=len(classes),
     )
+
+
+def _r_precision(images: Tensor, classes: Tensor, labels: Tensor) -> float:
+    """As `ZeroShotScores.r_precision`. Of images that are level, those of other classes come first."""
+    shares = []
+    for label in labels.unique().tolist():
+        cosines = (images @ classes[label]).cpu()
+        inside = labels == label
+        own, others = cosines[inside].sort(descending=True).values, cosines[~inside].sort().values
+        before = torch.arange(len(own)) + len(others) - torch.searchsorted(others, own)
+        shares.append((before < len(own)).double().mean())
+    return torch.stack(shares).mean().item()
 
 
 def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, int]:

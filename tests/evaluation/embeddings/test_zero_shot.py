@@ -39,12 +39,17 @@ def test_equals_a_slow_loop(monkeypatch, at_once):
     means = [sum(hits) / len(hits) for hits in by_class.values()]
     assert scores.mean_per_class == pytest.approx(sum(means) / len(means))
     assert (scores.images, scores.classes) == (60, 9)
+    precisions = []
+    for label in by_class:
+        nearest = sorted(range(60), key=lambda n: -float(images[n] @ classes[label]))[: len(by_class[label])]
+        precisions.append(sum(int(labels[n]) == label for n in nearest) / len(nearest))
+    assert scores.r_precision == pytest.approx(sum(precisions) / len(precisions))
 
 
 def test_embeddings_that_say_nothing_score_nothing():
     same = unit(1, 4).expand(10, -1)
     scores = zero_shot_scores(same, same[:6], torch.arange(10) % 6)
-    assert scores.top_1 == scores.top_5 == 0
+    assert scores.top_1 == scores.top_5 == scores.r_precision == 0
 
 
 def test_labels_are_of_images_whose_captions_name_one_class():
