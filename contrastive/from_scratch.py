@@ -54,7 +54,15 @@ def clip_from_scratch(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
             "std": preprocess["std"],
             "shift_pixels": shift_pixels,
         }
-        return PicturePairs(**of) if words is None else MirroredPairs(words, **of)
+        if words is None:
+            return PicturePairs(**of)
+        mirrored = MirroredPairs(words, **of)
+        if split == config.dataset.pairs_split and not mirrored.directed.any():
+            raise ValueError(
+                f"model.mirror_words={words}: no caption of {split!r} has one of them, so that nothing would tell a "
+                "picture from its mirror image; give words of the captions, or null"
+            )
+        return mirrored
 
     return _setup(config, options, tables, loop, preprocess, pairs)
 

@@ -78,10 +78,9 @@ def _r_precision(images: Tensor, classes: Tensor, labels: Tensor) -> float:
     shares = []
     for label in labels.unique().tolist():
         cosines = (images @ classes[label]).cpu()
-        inside = labels == label
-        own, others = cosines[inside].sort(descending=True).values, cosines[~inside].sort().values
-        before = torch.arange(len(own)) + len(others) - torch.searchsorted(others, own)
-        shares.append((before < len(own)).double().mean())
+        relevant, others = cosines[labels == label].sort(descending=True).values, cosines[labels != label].sort().values
+        before = torch.arange(len(relevant)) + len(others) - torch.searchsorted(others, relevant)
+        shares.append((before < len(relevant)).double().mean())
     return torch.stack(shares).mean().item()
 
 

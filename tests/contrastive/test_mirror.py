@@ -123,9 +123,14 @@ def test_a_batch_of_some_processes_is_that_of_one(sided):
     assert all(one.equal(other) for one, other in zip(whole, again, strict=True))
 
 
-def test_words_that_no_caption_has_are_refused(sided):
+def test_words_that_no_caption_has_are_refused_in_training_alone(sided, compose, tmp_path):
+    assert mirrored_pairs(sided, ("up", "down")).measures(None, torch.zeros(0), torch.zeros(0)) == {}
     with pytest.raises(ValueError, match=r"mirror_words=\['up', 'down'\]: no caption of 'pretrain' has one of them"):
-        mirrored_pairs(sided, ("up", "down"))
+        train(compose(
+            "contrastive", "model=clip", "dataset=tables", "dataset.name=sided", f"dataset.root={sided}",
+            "dataset.pairs_split=pretrain", f"output_dir={tmp_path / 'clip'}", *TINY, "loop.steps=2",
+            "model.mirror_words=[up,down]",
+        ))  # fmt: skip
 
 
 def test_a_trained_clip_tells_left_from_right(sided, compose, tmp_path):
