@@ -38,7 +38,7 @@ def write_video(frames: np.ndarray, path: Path | str, frames_per_second: int = F
         stream = container.add_stream(codec, rate=frames_per_second, options=CODECS[codec])
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # the same bytes on any machine
+        stream.thread_count = 1  # the files do not depend on the number of cores
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

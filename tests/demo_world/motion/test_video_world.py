@@ -67,7 +67,9 @@ def test_a_video_is_the_same_whatever_else_is_written(written, tmp_path):
     write_video_world(tmp_path / "few", 0, 0, 2, 0, progress=False)
     for index in range(2):
         name = f"videos/val/{index:06d}.mp4"
-        assert (tmp_path / "few" / name).read_bytes() == (root / name).read_bytes()
+        # Not the bytes: on a loaded machine x264 once in some ten thousand files rounds a block another way.
+        difference = decoded(tmp_path / "few" / name).astype(int) - decoded(root / name)
+        assert np.mean(difference**2) < 1
 
 
 def test_a_finished_world_is_kept_and_other_settings_are_refused_by_name(written, tmp_path):
