@@ -45,7 +45,7 @@ def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captio
         raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
     if config.predictions is None and config.checkpoint is None:
         raise ValueError("There is nothing to score: give checkpoint=, or predictions= and references=")
-    scoring = Scoring(tuple(config.metrics), config.cache_dir, clip_scoring(config))
+    scoring = Scoring(tuple(config.metrics), config.cache_dir, clip_scoring(config), tuple(config.classes))
     existing = "overwrite" if config.overwrite else "check"
     if config.predictions:
         result = score_file(

@@ -1,5 +1,5 @@
 """Caption metrics: BLEU, METEOR, ROUGE-L, CIDEr and SPICE, with the values of pycocoevalcap's `COCOEvalCap`; nouns;
-and those of captions of sounds, SPIDEr and FENSE.
+those of captions of sounds, SPIDEr and FENSE; and, of images that have classes, whether these are named.
 
 Scores are kept in pycocoevalcap's own units: 0 to 1, and 0 to 10 for CIDEr. Papers print them times 100, which is what
 `CaptionScores.percent()` gives. The "CIDEr" of pycocoevalcap, and of nearly every captioning paper, is the CIDEr-D of
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.captions.class_words import class_accuracy
 from evaluation.captions.fense import fense_scores
 from evaluation.captions.java import JavaError
 from evaluation.captions.meteor import MeteorProcess, give_back_meteor, take_meteor
@@ -43,6 +44,7 @@ NAMES = {
     "nouns": ("noun precision", "noun recall"),
     "SPIDEr": ("SPIDEr",),
     "FENSE": ("FENSE", "SBERT", "FER"),
+    "classes": ("class accuracy",),
 }
 METRICS = tuple(NAMES)
 OF_PICTURES = ("BLEU", "METEOR", "ROUGE-L", "CIDEr", "SPICE", "nouns")  # the usual ones, and the default
@@ -83,8 +85,8 @@ class CaptionScorer:
     slowest part of all, once in a Python process. A metric that cannot run is None with its reason in the scores; it
     stops no other.
 
-    references: {image_id: [captions]}; metrics: names from `METRICS`. Raises ValueError for an unknown metric, no
-    references, or an image without any.
+    references: {image_id: [captions]}; metrics: names from `METRICS`; classes: for the metric of that name, the words
+    of each (see `class_accuracy`). Raises ValueError for an unknown metric, no references, or an image without any.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class CaptionScorer:
         references: Mapping[str, Sequence[str]],
         metrics: Iterable[str] = OF_PICTURES,
         cache_dir: str | Path | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.metrics = tuple(metrics)
         unknown = [name for name in self.metrics if name not in NAMES]
@@ -103,7 +106,7 @@ class CaptionScorer:
         for image_id, captions in self.references.items():
             if isinstance(captions, str) or not captions or not all(isinstance(c, str) for c in captions):
                 raise ValueError(f"the references of image {image_id} must be a list of captions, got {captions!r:.80}")
-        self.cache_dir = cache_dir
+        self.cache_dir, self.classes = cache_dir, classes
         self._tokenized: dict[str, list[str]] | None = None
         self._meteor: MeteorProcess | None = None
         if "METEOR" in self.metrics:
@@ -180,6 +183,10 @@ class CaptionScorer:
             self.close()
             raise
 
+    def _classes(self, captions: Mapping[str, str]) -> Values:
+        values = class_accuracy(self.references, captions, self.classes)
+        return {"class accuracy": (float(values.mean()), values)}
+
     def _run(
         self, references: References, hypotheses: Tokens, captions: Mapping[str, str]
     ) -> dict[str, Values | Exception]:
@@ -196,6 +203,7 @@ class CaptionScorer:
             "SPICE": lambda refs, hyps: {"SPICE": spice_scores(refs, hyps, self.cache_dir)},
             "nouns": _nouns,
             "FENSE": lambda *_: dict(fense_scores(self.references, captions)),
+            "classes": lambda *_: self._classes(captions),
         }
         parts = [metric for metric in SPIDER_PARTS if "SPIDEr" in self.metrics and metric not in self.metrics]
         needed = [metric for metric in (*self.metrics, *parts) if metric in runners]
@@ -216,9 +224,10 @@ def score_captions(
     metrics: Iterable[str] = OF_PICTURES,
     cache_dir: str | Path | None = None,
     allow_missing: bool = False,
+    classes: Sequence[str] = (),
 ) -> CaptionScores:
     """Score {image_id: caption} against {image_id: [captions]}: `CaptionScorer` for a single set of captions."""
-    with CaptionScorer(references, metrics, cache_dir) as scorer:
+    with CaptionScorer(references, metrics, cache_dir, classes) as scorer:
         return scorer.score(predictions, allow_missing)
 
 

@@ -102,9 +102,9 @@ class Scorer:
     def _scores(
         self, metrics: Sequence[str], predictions: Mapping[str, str], references: Mapping, allow_missing: bool
     ) -> tuple[CaptionScores, ClipScoreFacts | None, dict[str, PartResult] | None]:
-        cache_dir, clip_score, parts = self.scoring.cache_dir, None, None
+        clip_score, parts = None, None
         if words := [name for name in metrics if name in METRICS]:
-            scores = score_captions(predictions, references, words, cache_dir, allow_missing)
+            scores = self._word_scores(predictions, references, words, allow_missing)
         else:
             scores = CaptionScores({}, {}, [image_id for image_id in references if image_id in predictions])
         if CLIP_SCORE in metrics and self.judge is not None:
@@ -115,6 +115,12 @@ class Scorer:
             parts = {n: self._part(scores, ids, words, predictions, references) for n, ids in chosen.items() if ids}
         return scores, clip_score, parts
 
+    def _word_scores(
+        self, predictions: Mapping[str, str], references: Mapping, metrics: list[str], allow_missing: bool = False
+    ) -> CaptionScores:
+        how = self.scoring
+        return score_captions(predictions, references, metrics, how.cache_dir, allow_missing, how.classes)
+
     def _part(
         self, whole: CaptionScores, image_ids: set[str], metrics: list[str], predictions: Mapping, references: Mapping
     ) -> PartResult:
@@ -123,7 +129,7 @@ class Scorer:
         part = PartResult(images=len(image_ids))
         if runs := [name for name in metrics if name not in failed]:
             said, known = ({image_id: texts[image_id] for image_id in inside} for texts in (predictions, references))
-            part = PartResult.of(score_captions(said, known, runs, self.scoring.cache_dir))
+            part = PartResult.of(self._word_scores(said, known, runs))
         rows = np.array([image_id in image_ids for image_id in whole.image_ids])
         values_of: dict[str, float | None] = {}
         for name in whole.corpus:

@@ -11,6 +11,7 @@ from evaluation.captions.clip_score import ClipScoring
 from evaluation.captions.metrics import METRICS, OF_PICTURES, named
 
 CLIP_SCORE = "CLIPScore"
+CLASSES = "classes"
 ALL_METRICS = (*METRICS, CLIP_SCORE)
 
 
@@ -23,14 +24,16 @@ class Scoring:
     """Options of the scores.
 
     metrics: names from `ALL_METRICS`, one of `METRICS` at least. cache_dir: where tokenized references are kept.
-    clip_score: how CLIPScore, if it is among the metrics, is taken.
+    clip_score: how CLIPScore, if it is among the metrics, is taken. classes: the words of each class, for the metric
+    `classes` alone, which needs two at least.
 
-    Raises ValueError for other metrics.
+    Raises ValueError for other metrics, and for that one without classes.
     """
 
     metrics: Sequence[str] = OF_PICTURES
     cache_dir: str | Path | None = None
     clip_score: ClipScoring = field(default_factory=ClipScoring)
+    classes: Sequence[str] = ()
 
     def __post_init__(self):
         known = ", ".join(ALL_METRICS)
@@ -38,13 +41,19 @@ class Scoring:
             raise ValueError(f"Unknown metrics {sorted(map(str, unknown))} (option metrics); known: {known}")
         if not set(self.metrics) & set(METRICS):
             raise ValueError(f"metrics={list(self.metrics)} must name at least one of {', '.join(METRICS)}")
+        if CLASSES in self.metrics and (len(set(self.classes)) != len(self.classes) or len(self.classes) < 2):
+            raise ValueError(
+                f"The metric {CLASSES} needs the words of two classes at least, each once, such as "
+                f"'classes=[a dog,a cat]', but classes={list(self.classes)}"
+            )
 
     def inputs(self) -> dict:
         """What an evaluation records of its scoring."""
         clip = {"store": self.clip_score.store, "prefix": self.clip_score.prefix, "weight": self.clip_score.weight}
         if CLIP_SCORE in self.metrics:
             clip["reference_prefix"] = self.clip_score.prefix  # there was none: RefCLIPScore was another
-        return {"metrics": list(self.metrics), "clip_score": clip}
+        classes = {CLASSES: list(self.classes)} if CLASSES in self.metrics else {}
+        return {"metrics": list(self.metrics), "clip_score": clip, **classes}
 
 
 @dataclass(frozen=True)
