@@ -3,11 +3,13 @@ pickle."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors.torch import load_model, save_file
 from torch import nn
 
@@ -54,3 +56,13 @@ def load_checkpoint(model_class: Callable[..., Model], folder: str | Path, what:
     except Exception as error:  # truncated JSON, foreign tensors, unknown options: one sentence for all
         raise DamagedModel(what, folder, one_line(error), stage) from error
     return model.eval()
+
+
+def weights_hash(*modules: nn.Module) -> str:
+    """SHA-256 of the modules' weights and their names."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, values in module.state_dict().items():
+            numbers = values.cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
+            digest.update(name.encode() + numbers.numpy().tobytes())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignment.chain import Alignment, in_parts
+from common.checkpoint import weights_hash
 from embedding_space.encoders.base import EncodedImages, Encoder
 from embedding_space.store import EmbeddingStore
 from image_captioning.alignments import STEPS
@@ -161,12 +161,7 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
 
     def weights_hash(self) -> str:
         """SHA-256 of the mapper's and the decoder's weights."""
-        digest = hashlib.sha256()
-        for module in (self.mapper, self.decoder):
-            for name, values in module.state_dict().items():
-                numbers = values.cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
-                digest.update(name.encode() + numbers.numpy().tobytes())
-        return digest.hexdigest()
+        return weights_hash(self.mapper, self.decoder)
 
     def with_alignment(self, alignment: Alignment) -> Captioner:
         """A captioner with another alignment that shares this one's mapper and decoder."""

@@ -81,7 +81,7 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
         if predicts not in ("picture", "velocity"):
             raise ValueError(f"predicts={predicts!r} must be picture or velocity")
         self.dim, self.size, self.side, self.planes = dim, size, size // factor, planes
-        self.autoencoder_name, self.predicts = autoencoder, predicts
+        self.autoencoder_name, self.predicts, self.network_options = autoencoder, predicts, dict(network)
         self.encoder_description, self.provenance = dict(encoder), dict(provenance or {})
         self.alignment = Alignment.from_options(alignment, STEPS)
         self.network = RowConditionedUNet(dim, planes, self.side, NetworkOptions(**network))

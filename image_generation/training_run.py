@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from alignment.chain import Alignment
 from alignment.options import expand_steps
+from common.checkpoint import weights_hash
 from common.plain import plain
 from common.randomness import evenly_spaced, mixed_seed, without
 from embedding_space.store import EmbeddingStore
@@ -22,6 +23,7 @@ from image_generation.autoencoder import Autoencoder
 from image_generation.flow import LogitNormal, Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.pixels import array_path, load_pixels
+from image_generation.starting_weights import copy_weights, load_start
 from image_generation.task import GenerationTask, Pictures
 from training.batches import EpochOrder
 from training.loop import Loop
@@ -47,7 +49,11 @@ def train(config: DictConfig) -> dict[str, float]:
     training, validation = _parts(store, split, config.validation_split, config.validation_images)
     loop_config = loop_config_of(options["loop"], config.seed, config.epochs, len(training))
     sampling, times = Sampling(**options["sampling"]), LogitNormal(config.time_mean, config.time_std)
-    state = open_run(config.output_dir, config, config.overwrite, {"store": store.hash, "alignment": alignment.hash})
+    start = None if config.init_from is None else load_start(config.init_from, store)
+    inputs = {"store": store.hash, "alignment": alignment.hash}
+    if start:
+        inputs["init_from"] = weights_hash(start.network)
+    state = open_run(config.output_dir, config, config.overwrite, inputs)
     if state == "finished":
         return reuse_run(config.output_dir)
     loop = Loop(loop_config, config.output_dir, Tracker(**options["tracker"]))
@@ -62,8 +68,10 @@ def train(config: DictConfig) -> dict[str, float]:
         **({} if autoencoder is None else {"planes": autoencoder.planes, "factor": autoencoder.factor}),
         autoencoder=config.autoencoder,
         predicts=config.predicts,
-        provenance=_provenance(config, store, alignment, len(training)),
+        provenance=_provenance(config, store, alignment, len(training), start),
     )
+    if start:
+        copy_weights(start, model)
     with loop.accelerator.main_process_first():  # it makes the arrays, the others read them
         array = _array(store, split, config.size, autoencoder)
         other = (
@@ -85,7 +93,7 @@ def train(config: DictConfig) -> dict[str, float]:
         pictures, held_out, alignment, EpochOrder(len(training), loop_config.batch_size, config.seed),
         config.drop_condition, times, samples, sampling, loop.output_dir / "samples.png",
     )  # fmt: skip
-    return loop.fit(model, task, resume=state == "unfinished")
+    return loop.fit(model, task, resume=state == "unfinished", pretrained=start is not None)
 
 
 def _parts(
@@ -129,8 +137,11 @@ def _pictures(
     return Pictures(_Chosen(array, rows.numpy()), embeddings, mirror)
 
 
-def _provenance(config: DictConfig, store: EmbeddingStore, alignment: Alignment, images: int) -> dict[str, Any]:
-    """What the generator was trained on, for results to repeat."""
+def _provenance(
+    config: DictConfig, store: EmbeddingStore, alignment: Alignment, images: int, start: ImageGenerator | None
+) -> dict[str, Any]:
+    """What the generator was trained on, and what the one that it starts from was, for results to repeat."""
+    uses_pairs = alignment.uses_pairs or any(estimate["uses_pairs"] for estimate in alignment.estimates)
     return {
         "dataset": config.dataset.name,
         "alignment": config.alignment.name,
@@ -139,6 +150,7 @@ def _provenance(config: DictConfig, store: EmbeddingStore, alignment: Alignment,
         "text_split": store.text_split,
         "seed": config.seed,
         "images": images,
-        "uses_pairs": alignment.uses_pairs or any(estimate["uses_pairs"] for estimate in alignment.estimates),
+        "uses_pairs": uses_pairs or bool(start and start.provenance.get("uses_pairs", True)),
         **({"estimates": alignment.estimates} if alignment.estimates else {}),
+        **({"init_from": start.provenance} if start else {}),
     }
