@@ -123,8 +123,10 @@ class Alignment(nn.Module):
 
     @property
     def uses_pairs(self) -> bool:
-        """Whether a step was trained on image-text pairs, which makes the method not text-only."""
-        return any(step.uses_pairs for step in (*self.steps, *self._inference_steps))
+        """Whether a step was trained on image-text pairs, or an option estimated from some, which makes the method not
+        text-only."""
+        steps = (*self.steps, *self._inference_steps)
+        return any(step.uses_pairs or (step.estimate or {}).get("uses_pairs", False) for step in steps)
 
     @property
     def inference_dim(self) -> int | None:

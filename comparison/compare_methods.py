@@ -55,6 +55,8 @@ def compare(config: DictConfig) -> ComparisonResult:
     fewer = _with_fewer_captions(config, method_runs, store)
     for runs_of_part in fewer.values():
         replace(runs_of_part, methods=untried).check(config.seeds)
+    if config.few_pairs:
+        check_startable(method_runs.methods)
     pairs = _pairs_to_add(config, replace(method_runs, methods=untried), store)
     output_dir = Path(config.output_dir)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -228,7 +230,7 @@ def runs_of(config: DictConfig) -> MethodRuns:
         methods=find_methods(options["methods"], options["oracles"], options["variants"]),
         decodings={name: Decoding(**options) for name, options in configs.items()},
         split=config.split,
-        scoring=Scoring(tuple(options["metrics"]), config.cache_dir),
+        scoring=Scoring(tuple(options["metrics"]), config.cache_dir, classes=tuple(options["classes"])),
         overrides=overrides,
         groups=groups,
     )

@@ -53,10 +53,10 @@ def with_pairs(
     runs: MethodRuns, part: Part, seed: int, of_all: Sequence[str], fine_tuning: Sequence[str]
 ) -> MethodRuns:
     """The trainings of one seed on some pairs, drawn by that seed, in folders of their own."""
-    count = [] if part.is_everything else [f"train_captions={part.count}"]
+    count = f"train_captions={'null' if part.is_everything else part.count}"
 
     def on_pairs(method: Method, *overrides: str) -> Method:
-        together = (*method.overrides.get("image_captioning", ()), *of_all, *count, *overrides)
+        together = (*method.overrides.get("image_captioning", ()), *of_all, count, *overrides)
         return replace(method, train_on="pairs", overrides={**method.overrides, "image_captioning": together})
 
     started = [

@@ -85,12 +85,12 @@ class GeneratorRuns:
         """What is trained for a method, in order: diffusion model, translation, and the generator that draws."""
         leader = self.methods[method.trained]
         generator = self._generator(leader, seed)
-        entries = [*generator.alignment.steps, *self._alignment(method, seed)["steps"]]
+        entries = [*generator.alignment.steps, *self._alignment(method, leader, seed)["steps"]]
         needed = {STAGE_OF_STEP.get(entry["step"]) for entry in entries}
         stages = []
         if "ddpm" in needed:
             config = self._stage(
-                "ddpm", seed, self._diffusion(seed), ("modality=images", *self.config.ddpm, *leader.ddpm)
+                "ddpm", seed, self._diffusion(leader, seed), ("modality=images", *self.config.ddpm, *leader.ddpm)
             )
             config.prefix = step_entries({"steps": config.prefix}, BASIC_STEPS)  # as a run folder records it
             stages.append(TrainingStage("ddpm", "training the diffusion model", config))
@@ -111,7 +111,7 @@ class GeneratorRuns:
         config.checkpoint = self._folder("image_generation", leader.name, seed)
         config.prompts.seed = evaluation_seed
         if chosen:
-            self._place(config.alignment, seed)
+            self._place(config.alignment, leader, seed)
         if method.translation:
             config.translation = self._translation(seed)
         return config
@@ -169,19 +169,19 @@ class GeneratorRuns:
     def _generator(self, method: GeneratorMethod, seed: int) -> DictConfig:
         overrides = (f"alignment={method.alignment}", *self.config.training, *method.training)
         config = self._stage("image_generation", seed, self._folder("image_generation", method.name, seed), overrides)
-        self._place(config.alignment, seed)
+        self._place(config.alignment, method, seed)
         expand_steps(config.alignment, STEPS)
         return config
 
-    def _alignment(self, method: GeneratorMethod, seed: int) -> dict:
+    def _alignment(self, method: GeneratorMethod, leader: GeneratorMethod, seed: int) -> dict:
         config = stage_config("image_generation", [f"alignment={method.alignment}"], {})
-        self._place(config.alignment, seed)
+        self._place(config.alignment, leader, seed)
         expand_steps(config.alignment, STEPS)
         return plain(config.alignment)
 
-    def _place(self, alignment: DictConfig, seed: int) -> None:
+    def _place(self, alignment: DictConfig, leader: GeneratorMethod, seed: int) -> None:
         if "diffusion" in alignment:
-            alignment.diffusion = self._diffusion(seed)
+            alignment.diffusion = self._diffusion(leader, seed)
 
     def _stage(self, stage: str, seed: int, folder: str, overrides: Sequence[str]) -> DictConfig:
         values = {key: self.config[key] for key in ("dataset", "encoder")}
@@ -195,8 +195,10 @@ class GeneratorRuns:
     def _folder(self, stage: str, name: str, seed: int) -> str:
         return f"{self.config.runs_dir}/{stage}/{self.config.name}_{name}_seed{seed}"
 
-    def _diffusion(self, seed: int) -> str:
-        return self._folder("ddpm", "images", seed)
+    def _diffusion(self, leader: GeneratorMethod, seed: int) -> str:
+        """Methods share a diffusion model, and those with equal overrides of it one of their own."""
+        like = [name for name, other in self.methods.items() if leader.ddpm and other.ddpm == leader.ddpm]
+        return self._folder("ddpm", f"images_{like[0]}" if like else "images", seed)
 
     def _translation(self, seed: int) -> str:
         return self._folder("modality_translation", "ced", seed)

@@ -25,20 +25,22 @@ class Tuning:
 
     tries: {method: its tries, each a variant of the method with overrides of its captioner's training}.
     overrides: {try: its overrides}. runs: of all tries, on the split that chooses. seed: of all tries.
+    reported: the split that is reported.
     """
 
     tries: Mapping[str, Sequence[Method]]
     overrides: Mapping[str, Sequence[str]]
     runs: MethodRuns
     seed: int
+    reported: str
 
     @classmethod
     def of(cls, config: DictConfig, method_runs: MethodRuns) -> Tuning:
         """The tuning that `configs/compare_methods.yaml` describes.
 
         Raises:
-            ValueError: an unknown method, no list of lists of overrides, the split that is reported or more than one,
-                two tries that are the same, or what `MethodRuns.check` refuses.
+            ValueError: an unknown method, no list of lists of overrides, a list of splits or one with images of the
+                split that is reported, two tries that are the same, or what `MethodRuns.check` refuses.
         """
         options = plain(config)
         of_methods, split, seed = options["tries"], options["tune_split"], options["tune_seed"]
@@ -57,10 +59,6 @@ class Tuning:
             overrides |= {variant.name: part for variant, part in zip(variants, lists, strict=True)}
         if not isinstance(split, str):
             raise ValueError(f"tune_split={split!r} must be one split, on which all tries of all methods are scored")
-        if tries and split == config.split:
-            raise ValueError(
-                f"tune_split={split} is the split that is reported (split): choose settings on another one, such as val"
-            )
         decoding = compose_config("eval_coco", f"decoding={options['tune_decoding']}").decoding
         runs = replace(
             method_runs,
@@ -69,14 +67,20 @@ class Tuning:
             split=split,
             scoring=replace(method_runs.scoring, metrics=("CIDEr",)),
         )
-        tuning = cls(tries, overrides, runs, seed)
+        tuning = cls(tries, overrides, runs, seed, config.split)
         if tries:
             tuning.check()
         return tuning
 
     def check(self) -> None:
         """Refuse what would fail only after hours. Raises ValueError."""
-        split_references(EmbeddingStore(self.runs.store), self.runs.split)
+        store = EmbeddingStore(self.runs.store)
+        split_references(store, self.runs.split)
+        if set(store.image_ids(self.runs.split)) & set(store.image_ids(self.reported)):
+            raise ValueError(
+                f"tune_split={self.runs.split} has images of the split that is reported (split={self.reported}): "
+                "choose settings on others, such as those of val"
+            )
         for method, variants in self.tries.items():
             settings: dict[str, Method] = {}
             for variant in variants:

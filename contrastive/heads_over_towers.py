@@ -27,21 +27,30 @@ class FeaturePairs(Pairs):
 
     Args:
         features: where they come from.
-        views: of each picture; each step draws one of them. At least 2 for heads with `mirror`.
+        views: of each picture. At least 2 for heads with `mirror`.
+        drawn: of these, each step draws one of so many; None: of all.
 
     Attributes:
         images: (N, views, F) float16.
         texts: (M, F') float16.
     """
 
-    def __init__(self, tables: Tables, split: str, device: torch.device, features: FrozenFeatures, views: int):
+    def __init__(
+        self,
+        tables: Tables,
+        split: str,
+        device: torch.device,
+        features: FrozenFeatures,
+        views: int,
+        drawn: int | None = None,
+    ):
         super().__init__(tables, split, device)
+        self.drawn = drawn or views
         self.images = features.images(split, self.image_rows, views).to(device)
         self.texts = features.texts(split, self.captions).to(device)
 
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
-        views = self.images.shape[1]
-        view = random.integers(views) if views > 1 else 0
+        view = random.integers(self.drawn) if self.drawn > 1 else 0
         return self.images[pictures, view].float(), self.texts[self.choose_captions(pictures, random)].float()
 
     def encode(self, model: TowerHeads) -> tuple[Tensor, Tensor]:
@@ -65,8 +74,11 @@ def heads_over_towers(config: DictConfig, tables: Tables, loop: Loop) -> Setup:
 
     @cache
     def pairs(split: str) -> FeaturePairs:
-        views = augmentation.views if split == config.dataset.pairs_split else 1 + options.mirror
-        return FeaturePairs(tables, split, loop.device, features, views)
+        measured = 1 + options.mirror
+        if split != config.dataset.pairs_split:
+            return FeaturePairs(tables, split, loop.device, features, measured)
+        views = augmentation.views
+        return FeaturePairs(tables, split, loop.device, features, max(views, measured), drawn=views)
 
     train = pairs(config.dataset.pairs_split)
     torch.manual_seed(config.seed)

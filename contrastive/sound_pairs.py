@@ -84,8 +84,8 @@ class ReadSound:
 
 
 def silence(mel: LogMel) -> float:
-    """The value that a spectrogram has where nothing is heard."""
-    return (mel.floor_db - mel.mean_db) / mel.std_db
+    """The value that a spectrogram has where nothing is heard, as it is kept in half precision."""
+    return float(np.float16((mel.floor_db - mel.mean_db) / mel.std_db))
 
 
 def louder(sounds: Tensor, gain_db: Tensor, mel: LogMel) -> Tensor:

@@ -59,9 +59,13 @@ def train(config: DictConfig) -> dict[str, float]:
         metrics = loop.fit(setup.model, task, resume=state == "unfinished")
     if loop.accelerator.is_main_process:
         report = None
+        kept = setup.load(Path(config.output_dir)).to(loop.device).eval()
+        if loop_config.keep != "last":  # other weights than the last evaluation's, perhaps
+            with torch.no_grad():
+                metrics = {**metrics, **measure(kept, task.validation)}
         if report_pairs:
             with torch.no_grad():
-                report = measure(setup.load(Path(config.output_dir)).to(loop.device).eval(), report_pairs)
+                report = measure(kept, report_pairs)
             print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
         reached = {name: value for name, value in metrics.items() if isinstance(value, float) and name != "seconds"}
         write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)

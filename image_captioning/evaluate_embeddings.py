@@ -94,7 +94,7 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
         rows.append(
             AlignmentScores(
                 name,
-                alignment is not None and uses_pairs(alignment),
+                alignment is not None and alignment.uses_pairs,
                 None if texts is None or image_rows is None else retrieve(aligned, clean_side(texts), image_rows),
                 task and task.score(aligned[task.rows.to(device)], clean_side(prompts)),
             )
@@ -106,11 +106,6 @@ def _alignments(config: DictConfig, task: Classification | None, has_captions: b
             "and the rank of the best; t→i: likewise of the caption's image. Cosine: of images to their captions."
         )
     return {"store": store.hash, "encoder": store.manifest.encoder, "rows": [row.to_json() for row in rows]}
-
-
-def uses_pairs(alignment: Alignment) -> bool:
-    """Whether a step learned from pairs, or was set by an estimate from pairs."""
-    return alignment.uses_pairs or any(estimate["uses_pairs"] for estimate in alignment.estimates)
 
 
 def _chains(config: DictConfig, store: EmbeddingStore) -> Iterator[tuple[str, Alignment | None]]:

@@ -15,11 +15,7 @@ def training_provenance(config: DictConfig, training: CaptionSelection, alignmen
     """What a training by `config` learns from."""
     store = training.store
     part = {"store_hash": store.manifest.hash, "captions": store.corpus_captions}
-    uses_pairs = (
-        alignment.uses_pairs
-        or "pairs" in (config.train_on, config.validate_on)
-        or any(estimate["uses_pairs"] for estimate in alignment.estimates)
-    )
+    uses_pairs = alignment.uses_pairs or "pairs" in (config.train_on, config.validate_on)
     return {
         "dataset": config.dataset.name,
         "alignment": config.alignment.name,

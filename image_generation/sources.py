@@ -169,6 +169,11 @@ def make_sources(config: DictConfig) -> Sequence[PictureSource]:
         raise ValueError(f"generator.kind={kind!r} must be checkpoint or unclip")
     if config.translation is not None:
         raise ValueError(f"translation={config.translation} needs generator=karlo: a generator has its own alignment")
+    if "alignment" in config:
+        raise ValueError(
+            f"alignment={config.alignment.name} needs generator=karlo: a generator draws through its own alignment (of "
+            "another with the same training side: scripts/eval_generation.py)"
+        )
     sampling, names = Sampling(**plain(config.sampling)), plain(config.checkpoint)
     if not names:
         raise ValueError("checkpoint=[] leaves nothing to draw with: give at least one generator")
@@ -188,6 +193,8 @@ def make_sources(config: DictConfig) -> Sequence[PictureSource]:
 
 def _unclip(config: DictConfig) -> Unclip:
     options = plain(config.generator)
+    if config.translation is not None and "alignment" in config:
+        raise ValueError(f"alignment={config.alignment.name} and translation={config.translation}: give one of them")
     decoder = ImageDecoder(options["weights"])
     store = EmbeddingStore(config.store, training_modality="images") if config.translation is None else None
     if store is None:

@@ -141,7 +141,6 @@ def _provenance(
     config: DictConfig, store: EmbeddingStore, alignment: Alignment, images: int, start: ImageGenerator | None
 ) -> dict[str, Any]:
     """What the generator was trained on, and what the one that it starts from was, for results to repeat."""
-    uses_pairs = alignment.uses_pairs or any(estimate["uses_pairs"] for estimate in alignment.estimates)
     return {
         "dataset": config.dataset.name,
         "alignment": config.alignment.name,
@@ -150,7 +149,7 @@ def _provenance(
         "text_split": store.text_split,
         "seed": config.seed,
         "images": images,
-        "uses_pairs": uses_pairs or bool(start and start.provenance.get("uses_pairs", True)),
+        "uses_pairs": alignment.uses_pairs or bool(start and start.provenance.get("uses_pairs", True)),
         **({"estimates": alignment.estimates} if alignment.estimates else {}),
         **({"init_from": start.provenance} if start else {}),
     }

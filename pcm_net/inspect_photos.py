@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from omegaconf import DictConfig, OmegaConf
@@ -124,7 +123,7 @@ def _inspect(captioner: PCMNet, files: list[Path]) -> list[InspectedPhoto]:
             continue
         patches = captioner.encoded_inputs(encoded).patches
         selections = captioner.named(captioner.mixup.select(encoded.rows, patches))
-        heat = captioner.mixup.heat(encoded.rows, torch.as_tensor(patches[:]))
+        heat = captioner.mixup.heat(encoded.rows, patches)
         paths = [files[start + place] for place in encoded.kept]
         photos += [InspectedPhoto(*of_photo) for of_photo in zip(paths, selections, heat, strict=True)]
     return photos

@@ -80,15 +80,19 @@ class PatchMixup(nn.Module):
         return MixedPatches(text_map, selected, salient)
 
     @torch.no_grad()
-    def heat(self, images: Tensor, patches: Tensor) -> Tensor:
-        """(B, N) float32: each patch's cosine to that of its image's concepts that it is most like.
+    def heat(self, images: Tensor, patches: Tensor | PatchTokens) -> Tensor:
+        """(N, P) float32 on the CPU: each patch's cosine to that of its image's concepts that it is most like.
 
         Args:
-            images: (B, D) raw global rows.
-            patches: (B, N, D) rows of the patches in the joint space.
+            images: (N, D) raw global rows.
+            patches: (N, P, D) rows of the patches in the joint space, in memory or on disk.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            return self._affinity(images, patches)[2].amax(dim=-1)
+        parts, device = [], self.concepts.device
+        with torch.autocast(device.type, enabled=False):
+            for rows in torch.arange(len(images)).split(IMAGES_AT_ONCE):
+                affinity = self._affinity(images[rows].to(device), patches[rows].to(device))[2]
+                parts.append(affinity.amax(dim=-1).cpu())
+        return torch.cat(parts)
 
     def _affinity(self, images: Tensor, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of B images: the concepts' numbers (B, K) and rows (B, K, D), and the patches' cosines to them (B, N, K)."""

@@ -51,6 +51,7 @@ def test_a_chain_records_value_and_data_and_rebuilds_with_the_value(make_store):
         alignment = Alignment.from_store(chain(**({"estimate": estimate} if estimate else {})), STEPS, store)
         (recorded,) = alignment.estimates
         assert (recorded["image_split"], recorded["uses_pairs"], recorded["option"]) == (split, pairs, "noise_std")
+        assert alignment.uses_pairs is pairs
         assert alignment.options()[2] == {"step": "GaussianNoise", "noise_std": recorded["value"]}
         assert alignment.hash == Alignment.from_store(chain(estimate=estimate), STEPS, store).hash
         assert (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common.plain import plain
 from comparison.compare_generators import compare
-from comparison.generator_runs import find_generators
+from comparison.generator_runs import GeneratorRuns, find_generators
 from evaluation.pictures.comparison import GeneratorComparison, GeneratorRow, generator_table
 
 TRAINING = [
@@ -103,6 +105,24 @@ def test_methods_are_found_with_those_that_they_draw_with(compose):
     assert methods["oracle"].alignment == "c2_collapse" and methods["memory_bridge"].alignment == "memory_bridge"
     experiment = compose("compare_generators", "experiment=demo_generators")
     assert experiment.dataset.name == "demo_pictures" and experiment.stage_experiment == "demo_generators"
+
+
+def test_other_settings_of_the_diffusion_model_are_another_diffusion_model(config, tmp_path):
+    snr = 'ddpm: ["diffusion.loss_weighting=snr"]'
+    variants = f"{{snr: {{alignment: diffusion_bridge, {snr}}}, memory: {{alignment: memory_bridge, {snr}}}}}"
+    chosen = config("methods=[diffusion_bridge,snr,memory]", f"+variants={variants}")
+    runs = GeneratorRuns(chosen, find_generators(chosen.methods, plain(chosen.variants)))
+    runs.check()
+    folders = {}
+    for name, method in runs.methods.items():
+        ddpm, generator = runs.trainings(method, 0)
+        folders[name] = Path(ddpm.folder).name
+        assert generator.config.alignment.diffusion == ddpm.folder
+        assert (ddpm.config.diffusion.loss_weighting == "snr") == (name != "diffusion_bridge")
+    assert folders == {
+        "diffusion_bridge": "tiny_images_seed0", "snr": "tiny_images_snr_seed0", "memory": "tiny_images_snr_seed0",
+    }  # fmt: skip
+    assert sum("diffusion model" in stage.label for stage in runs.plan()) == 2
 
 
 def test_the_table_has_means_and_marks_the_best_but_for_upper_bounds():

@@ -9,9 +9,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from comparison.compare_methods import compare
+from comparison.compare_methods import compare, runs_of
 from comparison.few_pairs import check_startable
+from comparison.few_pairs import with_pairs as runs_with_pairs
 from comparison.methods import Method, find_methods
+from comparison.parts import parts_of
 from image_captioning.captioner import Captioner
 
 
@@ -79,6 +81,20 @@ def test_methods_that_read_images_in_other_ways_learn_from_pairs_separately(with
     assert {name: run.trained_as for name, run in with_all.items()} == {name: name for name in with_all}
     weights = [Captioner.load(Path(with_all[name].result.checkpoint)).state_dict() for name in ("c1", "decap_memory")]
     assert not all(torch.equal(one, other) for one, other in zip(*(each.values() for each in weights), strict=True))
+
+
+def test_all_pairs_are_all_whatever_part_of_the_text_was_learned(with_pairs):
+    runs = runs_of(OmegaConf.merge(with_pairs, {"captioner": [*with_pairs.captioner, "train_captions=8"]}))
+    for part, count in zip(parts_of("few_pairs", [0.5, 1], 16, "pairs"), (8, None), strict=True):
+        some = runs_with_pairs(runs, part, 0, (), ())
+        assert {some.trainings(method, 0)[-1].config.train_captions for method in some.methods} == {count}
+
+
+def test_methods_that_cannot_go_on_are_refused_before_their_tries_are_trained(with_pairs, monkeypatch):
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
+    changes = {"methods": ["c1", "viecap"], "tries": {"viecap": [["alignment.noise_std=0.1"]]}}
+    with pytest.raises(ValueError, match="viecap has parts=viecap"):
+        compare(OmegaConf.merge(with_pairs, changes))
 
 
 @pytest.mark.parametrize(

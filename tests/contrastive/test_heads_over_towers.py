@@ -231,6 +231,9 @@ def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_p
     lines = [json.loads(line) for line in (tmp_path / "heads" / "metrics.jsonl").read_text().splitlines()]
     errors = [line["retrieval_error"] for line in lines if "retrieval_error" in line]
     manifest = json.loads((tmp_path / "heads" / "manifest.json").read_text())
+    assert manifest["metrics"]["retrieval_error"] == pytest.approx(
+        min(errors), abs=1e-6
+    )  # of the weights that are kept
     assert len(errors) == 3 and manifest["report_split"] == "test" and manifest["pairs_split"] == "pairs"
     assert manifest["report_metrics"]["image_to_text_recall_at_10"] > 0.8
     saved = json.loads((tmp_path / "heads" / "config.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,9 @@ def test_louder_sounds_are_higher_by_the_gain_and_silence_stays():
     changed = louder(sounds, torch.tensor([10.0, -100.0]), MEL)
     assert (changed[:, :, 0] == silence(MEL)).all() and torch.allclose(changed[0, :, 1:], torch.tensor(0.5 + 10 / 20))
     assert (changed[1, :, 1:] == silence(MEL)).all(), "no softer than silence"
+    inexact = replace(MEL, floor_db=-70.0, mean_db=-43.0, std_db=17.0)  # its silence is no number of half precision
+    kept = torch.full((1, 1, 8, 4), (-70 + 43) / 17).half().float()
+    assert torch.equal(louder(kept, torch.tensor([6.0]), inexact), kept)
 
 
 def test_masked_bands_are_silent_and_others_untouched():

@@ -173,6 +173,8 @@ def test_a_missing_generator_says_how_to_train_one(drawing_config, tmp_path):
         generate(drawing_config(f"checkpoint={tmp_path / 'nothing'}"), ["a dog"])
     with pytest.raises(ValueError, match="translation=x needs generator=karlo"):
         generate(drawing_config("translation=x"), ["a dog"])
+    with pytest.raises(ValueError, match="alignment=c1 needs generator=karlo"):
+        generate(drawing_config("alignment=c1"), ["a dog"])
 
 
 KARLO = (
@@ -198,6 +200,8 @@ def test_unclip_draws_translated_sentences(drawing_config, picture_store, compos
     length = index["generators"]["karlo_translation"]["embedding_length"]
     more = ("generator.batch_size=3", f"generator.embedding_length={length}")
     generate(drawing_config(*options, *more, f"translation={tmp_path / 'run'}"), sentences)
+    with pytest.raises(ValueError, match=r"alignment=c3 and translation=.*: give one of them"):
+        generate(drawing_config(*options, "alignment=c3", f"translation={tmp_path / 'run'}"), sentences)
     again = [np.asarray(Image.open(tmp_path / "pictures" / each.file), int) for each in drawn]
     assert all(abs(a - b).max() <= 2 for a, b in zip(first, again, strict=True))  # by seed, whatever the batches
     assert not np.array_equal(first[0], first[1])
