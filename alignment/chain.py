@@ -34,9 +34,15 @@ class Alignment(nn.Module):
         translation: a step that turns inference rows into training rows. They then go through the chain's clean
             training side, so that the decoder may have been trained with any chain.
 
+    Attributes:
+        estimated_from_pairs: whether options of a loaded chain had been estimated from pairs; of a chain that was made
+            `from_store`, the steps know it.
+
     Raises:
         ValueError: the last step is not `Normalize`.
     """
+
+    estimated_from_pairs = False
 
     def __init__(self, steps: Iterable[Step], translation: Step | None = None):
         super().__init__()
@@ -126,7 +132,9 @@ class Alignment(nn.Module):
         """Whether a step was trained on image-text pairs, or an option estimated from some, which makes the method not
         text-only."""
         steps = (*self.steps, *self._inference_steps)
-        return any(step.uses_pairs or (step.estimate or {}).get("uses_pairs", False) for step in steps)
+        estimates = (step.estimate or {} for step in steps)
+        by_estimates = self.estimated_from_pairs or any(estimate.get("uses_pairs", False) for estimate in estimates)
+        return by_estimates or any(step.uses_pairs for step in steps)
 
     @property
     def inference_dim(self) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,8 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # as Linux names t
 def best_device() -> torch.device:
     """CUDA where there is a GPU, else the CPU; the environment variable DIFFUSION_BRIDGE_DEVICE (cpu, cuda, mps) wins.
 
-    Apple's mps is used only on request, since nothing was tested on it. CUDA_VISIBLE_DEVICES chooses the GPU.
+    Of several processes that torchrun or accelerate started, each has the GPU of its LOCAL_RANK. CUDA_VISIBLE_DEVICES
+    says which GPUs there are. Apple's mps is used only on request, since nothing was tested on it.
 
     Raises:
         ValueError: the variable names no device of this machine.
@@ -34,6 +35,9 @@ def best_device() -> torch.device:
     name = os.environ.get(DEVICE_VARIABLE) or ("cuda" if torch.cuda.is_available() else "cpu")
     if ":" in name:
         raise ValueError(f"{DEVICE_VARIABLE}={name}: give cpu, cuda or mps; CUDA_VISIBLE_DEVICES says which GPU")
+    rank = os.environ.get("LOCAL_RANK", "")
+    if name == "cuda" and rank.isdigit() and int(rank) < torch.cuda.device_count():
+        name = f"cuda:{rank}"
     return checked_device(name, DEVICE_VARIABLE)
 
 
@@ -88,9 +92,9 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Autocast to `precision`, as `choose_precision` gives it; nothing for fp32."""
+    """Autocast to `precision`, as `choose_precision` gives it; for fp32 none, not even that around it."""
     dtype = _DTYPES[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 @cache

@@ -34,7 +34,10 @@ def evenly_spaced(rows: int, count: int, nearest: bool = False) -> Tensor:
     Args:
         nearest: round the places between rows to the nearest one instead of down.
     """
-    places = torch.linspace(0, rows - 1, min(count, rows))
+    if count >= rows:
+        return torch.arange(rows)
+    exact = rows <= 1 << 24  # above, float32 has no place for every row
+    places = torch.linspace(0, rows - 1, count, dtype=torch.float32 if exact else torch.float64)
     return (places.round() if nearest else places).long()
 
 

@@ -10,10 +10,15 @@ from alignment.step import NormalSampler
 
 
 class NoisingProcess(GaussianDiffusion1D):
-    """denoising-diffusion-pytorch's process for rows (B, D), whose network may take more than states and times."""
+    """denoising-diffusion-pytorch's process for rows (B, D), whose network may take more than states and times.
+
+    Raises:
+        ValueError: too few timesteps for the schedule.
+    """
 
     alphas_cumprod: Tensor  # (T,), as all of these
     sqrt_one_minus_alphas_cumprod: Tensor
+    sqrt_recip_alphas_cumprod: Tensor
     sqrt_recipm1_alphas_cumprod: Tensor
     loss_weight: Tensor
 
@@ -22,6 +27,11 @@ class NoisingProcess(GaussianDiffusion1D):
             network, seq_length=dim, channels=1, self_condition=False, auto_normalize=False, timesteps=timesteps,
             objective=objective, beta_schedule=schedule,
         )  # fmt: skip
+        if not self.loss_weight.isfinite().all() or not self.sqrt_recip_alphas_cumprod.isfinite().all():
+            raise ValueError(
+                f"timesteps={timesteps} is too few for schedule={schedule}, whose last step would leave less than no "
+                "signal: take more than 20, or schedule=cosine"
+            )
 
 
 def ddim_times(start_timestep: int, steps: int) -> list[int]:

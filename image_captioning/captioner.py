@@ -120,6 +120,10 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
             )
         super()._check_inputs(inputs if isinstance(inputs, Tensor) else inputs.rows)
 
+    @property
+    def searches_images(self) -> bool:
+        return self.parts is not None
+
     def start_from(self, trained: Captioner) -> None:
         """Copy the weights of a captioner of the same shape, whatever its alignment, dropout and adapters.
 
@@ -167,7 +171,7 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         """A captioner with another alignment that shares this one's mapper and decoder."""
         captioner = self._like(alignment, self.base, self.lora)
         captioner.decoder = self.decoder
-        return captioner
+        return captioner.train(self.training)
 
     def whole(self) -> Captioner:
         """A captioner that writes the same and needs no other model: adapters are merged, and the base is copied.

@@ -23,6 +23,7 @@ from common.device import announce, autocast, best_device, choose_precision
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.carried import placed
+from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.checkpoints import HINT, find_checkpoint
@@ -97,6 +98,11 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
     def prefix_length(self) -> int:
         """P, the positions of the language model that come before the caption."""
         raise NotImplementedError
+
+    @property
+    def searches_images(self) -> bool:
+        """Whether it searches words or captions with the images' own rows."""
+        return False
 
     def context(self, inputs: Inputs) -> Context:
         """What the language model reads for B inputs."""
@@ -245,10 +251,20 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         decoding: Decoding,
         encoder: Encoder | None = None,
         memory: Callable[[], ConsensusMemory] | None = None,
+        chain: Alignment | None = None,
     ) -> Reranker | None:
-        """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`."""
-        own_space = self.alignment.inference_encoder is None and images.shape[1] == self.dim
+        """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`.
+
+        Args:
+            chain: what the images go through; by default the captioner's own alignment.
+        """
+        own_space = images.shape[1] == self.dim and self.shares_space(chain or self.alignment)
         return make_reranker(own_space, self.encoder_description, images, decoding, encoder, memory)
+
+    def shares_space(self, chain: Alignment) -> bool:
+        """Whether images that go through `chain` are in the space of the captioner's texts before it."""
+        images = chain.inference_encoder
+        return images is None or is_same_encoder(images, self.encoder_description)
 
     @torch.no_grad()
     def caption(
@@ -359,6 +375,8 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
         model.restore()
+        estimates = model.provenance.get("estimates") or []
+        model.alignment.estimated_from_pairs = any(estimate["uses_pairs"] for estimate in estimates)
         model.folder, model.encoder_description = folder, placed(model.encoder_description, folder)
         model.alignment.move_encoders(partial(placed, folder=folder))
         return model.to(best_device())

@@ -77,7 +77,7 @@ def evaluate_captioner(
         read = captioner.align_texts(texts[first_texts(image_row, len(images))], batch_size)
     else:
         read = captioner.image_inputs(aligned, images, inputs.images_from, inputs.split, rows)
-    reranker = captioner.reranker(images, decoding, memory=memory)
+    reranker = captioner.reranker(images, decoding, memory=memory, chain=chain)
     captions = captioner.caption(read, decoding, batch_size, precision=inputs.precision, reranker=reranker)
     seconds = time.perf_counter() - started
 

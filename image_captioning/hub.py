@@ -11,11 +11,11 @@ from huggingface_hub.errors import HFValidationError
 from common.characters import one_line
 from common.errors import MissingFolder
 from common.paths import find_local_folder
-from embedding_space.encoders.carried import FOLDER as ENCODER
+from embedding_space.encoders.carried import FOLDER, IMAGE_FOLDER
 
 FILES = [
     "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json",
-    "memory_captions.json.gz", f"{ENCODER}/*",
+    "memory_captions.json.gz", f"{FOLDER}/*", f"{IMAGE_FOLDER}/*",
 ]  # fmt: skip
 WITHOUT_WEIGHTS = [pattern for pattern in FILES if "safetensors" not in pattern]
 

@@ -91,7 +91,7 @@ class InferenceInputs:
         """
         chain = captioner.alignment
         if self.alignment is not None:
-            chain.check_training_side(self.alignment, captioner.dim)
+            chain.check_training_side(self.alignment.to(captioner.device), captioner.dim)
             means = [step.inference_mean for step in chain.steps if isinstance(step, Center)]
             chain = self.alignment
             if means and chain.centers_inference_rows:
@@ -184,6 +184,11 @@ def check_encoder(
     image_store, chain = image_store or store, alignment or captioner.alignment
     if image_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
+    if captioner.searches_images and not captioner.shares_space(chain):
+        raise ValueError(
+            "This captioner searches words and captions with the images' own rows (option parts), which images of "
+            "another encoder's space do not have, even when they are translated: leave translation=... out"
+        )
     translates = chain.inference_dim is not None
     image_encoder = chain.inference_encoder or captioner.encoder_description
     for modality, rows, encoder, dim in (

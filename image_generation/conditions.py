@@ -48,7 +48,7 @@ class Conditions:
                 f"generator reads {generator.dim}: choose one that was trained with the generator's encoder"
             )
         if self.alignment is not None:
-            generator.alignment.check_training_side(self.alignment, generator.dim)
+            generator.alignment.check_training_side(self.alignment.to(generator.device), generator.dim)
 
     def rows(self, generator: ImageGenerator, store: EmbeddingStore, split: str, captions: np.ndarray) -> Tensor:
         """(P, D) aligned rows on the generator's device, of P captions given as rows within `store.captions(split)`."""

@@ -111,7 +111,8 @@ class Loop:
         `pretrained`: the model has learned before. Where a metric chooses the weights, these may be the ones to keep.
 
         The folder then holds the checkpoint (`Task.save`), `metrics.jsonl`, `tables.jsonl` if the task makes tables,
-        and `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt.
+        and `finished.json`. SIGINT finishes the step, writes checkpoint and resume state and raises KeyboardInterrupt;
+        in the last step and the last evaluation it does so when the run is finished.
 
         Raises:
             ValueError: loss, weights or the metric of `keep` are no longer finite; no checkpoint is written then.
@@ -157,6 +158,8 @@ class Loop:
             finish_run(self.output_dir, {**summary, **where, **metrics})
         accelerator.wait_for_everyone()
         atexit.register(_leave_group)  # not after an error: the other processes would be waited for
+        if state.interrupted:
+            raise KeyboardInterrupt(f"The training in {self.output_dir} is finished.")
         return metrics
 
     def _train(self, wrapped: nn.Module, prepared: Any, task: Task[Any], state: _State) -> dict[str, float]:
@@ -204,6 +207,7 @@ class Loop:
                         f"Checkpoint at step {state.step} of {config.steps} in {self.output_dir}: "
                         "the same command resumes there."
                     )
+            state.interrupted = self._anyone(bool(interrupted))
         return metrics
 
     def _step(self, model: nn.Module, optimizer: Any, task: Task[Any], step: int) -> dict[str, Tensor]:
@@ -221,10 +225,11 @@ class Loop:
                 accelerator.backward(losses["loss"] / config.gradient_accumulation)
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0) + value.detach().float() / config.gradient_accumulation
+        accelerator.unscale_gradients()  # once: accelerate's own clipping does it each time, which a scaler refuses
         if config.clip_value is not None:
-            accelerator.clip_grad_value_(model.parameters(), config.clip_value)
+            torch.nn.utils.clip_grad_value_(model.parameters(), config.clip_value)
         if config.clip_norm is not None:
-            accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         return totals
@@ -312,6 +317,7 @@ class _State:
     step: int
     precision: str = "fp32"  # "bf16, fp32" after a resumption on other hardware
     seconds: float = 0.0  # spent training, interruptions left out
+    interrupted: bool = False  # too late to stop before the end
 
     def save(self, path: Path, best: float) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}

@@ -77,6 +77,20 @@ def test_the_environment_chooses_the_device(monkeypatch):
         best_device()
 
 
+def test_each_of_several_processes_has_the_gpu_of_its_rank(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.delenv("DIFFUSION_BRIDGE_DEVICE", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert best_device() == CUDA
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert best_device() == torch.device("cuda:3")
+    monkeypatch.setenv("LOCAL_RANK", "4")  # each process sees the one GPU that is its own
+    assert best_device() == CUDA
+    monkeypatch.setenv("DIFFUSION_BRIDGE_DEVICE", "cpu")
+    assert best_device() == CPU
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("gpu", "encoder.device=gpu is no device"), ("cuda:99", "encoder.device=cuda:99"), ("xpu", "no such device")],
@@ -92,6 +106,8 @@ def test_autocast_rounds_products_to_the_precision_and_leaves_fp32_alone():
         assert (rows @ rows).dtype == torch.float32
     with autocast(CPU, "bf16"):
         assert (rows @ rows).dtype == torch.bfloat16
+        with autocast(CPU, "fp32"):
+            assert (rows @ rows).dtype == torch.float32
 
 
 def test_what_a_run_computes_on_is_said_in_one_line():

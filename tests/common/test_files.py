@@ -15,6 +15,14 @@ def test_a_file_is_there_whole_and_nothing_beside_it(tmp_path):
     assert path.read_text() == "half" and list(path.parent.iterdir()) == [path]
 
 
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("one")
+        second.write_text("two")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_what_fails_leaves_the_earlier_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"

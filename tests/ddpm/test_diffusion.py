@@ -187,6 +187,7 @@ def test_bf16_autocast_keeps_the_schedules_arithmetic_in_float32(objective):
         ({"schedule": "sigmoid"}, ["diffusion.schedule='sigmoid'", "cosine"]),
         ({"loss_weighting": "p2"}, ["diffusion.loss_weighting='p2'", "min-snr"]),
         ({"embed_scale": 0.0}, ["diffusion.embed_scale=0.0", "greater than 0 or 'sqrt_dim'"]),
+        ({"timesteps": 20, "schedule": "linear"}, ["timesteps=20 is too few for schedule=linear", "more than 20"]),
         ({"timesteps": 1}, ["diffusion.timesteps=1", "greater than or equal to 2"]),
         ({"objective": "pred_noise", "renormalize_state": True}, ["pred_noise", "renormalize_state=false"]),
         ({"objective": "pred_v", "renormalize_state": True}, ["pred_v", "renormalize_state=false"]),

@@ -117,6 +117,8 @@ def test_the_alignment_stays_in_evaluation_mode_and_frozen(make_captioner):
     captioner = make_captioner().train()
     assert captioner.decoder.training and not captioner.alignment.training
     assert not any(parameter.requires_grad for parameter in captioner.alignment.parameters())
+    other = captioner.eval().with_alignment(captioner.alignment)
+    assert not other.training and not other.decoder.training, "they share the decoder, and so its dropout"
 
 
 def test_alignment_is_float32_under_autocast(make_captioner):

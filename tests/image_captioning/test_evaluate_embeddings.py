@@ -60,7 +60,7 @@ def test_before_and_after_each_alignment(config, store, tmp_path, capsys):
 
 def test_checkpoints_bring_their_own_alignment_and_files_their_classes(config, store, tmp_path, monkeypatch):
     class Trained:
-        dim, encoder_description = 16, store.manifest.encoder
+        dim, encoder_description, searches_images = 16, store.manifest.encoder, False
         alignment = Alignment.from_store(
             [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}], STEPS, store
         )

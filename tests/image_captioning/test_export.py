@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 
 from alignment.chain import Alignment
@@ -21,6 +22,7 @@ from image_captioning.caption_photos import caption
 from image_captioning.captioner import Captioner
 from image_captioning.evaluate import evaluate_captioner
 from image_captioning.export import carry_encoders, export
+from image_captioning.hub import FILES
 from image_captioning.inference_inputs import InferenceInputs
 from image_captioning.tokenizer import train_tokenizer
 from modality_translation.step import ModalityTranslation
@@ -162,6 +164,9 @@ def test_an_encoder_whose_images_are_translated_goes_along(translated, compose, 
     written = "".join((folder / name).read_text() for name in ("config.json", "manifest.json"))
     assert str(tmp_path / "clip") not in written and "checkpoint:image_encoder/model" in written
     assert json.loads((folder / "manifest.json").read_text())["image_encoder"]["name"] == "mine"
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    shared = set(filter_repo_objects(names, allow_patterns=FILES))  # what comes by a Hub id
+    assert {name for name in names if name.startswith("image_encoder/")} <= shared
     shutil.rmtree(tmp_path / "clip")
     folder = folder.rename(tmp_path / "elsewhere")
     loaded = Captioner.from_pretrained(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,11 @@ from evaluation.captions.scoring_options import Scoring
 from evaluation.captions.tables import metrics_table
 from image_captioning.alignments import STEPS
 from image_captioning.evaluate import evaluate_captioner
-from image_captioning.inference_inputs import InferenceInputs, as_trained_on
+from image_captioning.generation import Decoding
+from image_captioning.inference_inputs import InferenceInputs, as_trained_on, check_encoder
 from image_captioning.run_names import run_name
+from modality_translation.step import ModalityTranslation
+from modality_translation.translation import Translation
 
 CENTERED = [{"step": "Normalize"}, {"step": "Center"}, {"step": "Normalize"}]
 DOMAINS = ("test/in-domain", "test/near-domain")
@@ -49,6 +53,24 @@ def captioner(make_captioner, store):
     made.encoder_description = store.manifest.encoder
     made.provenance = {"dataset": "elsewhere", "store_hash": "abc", "image_mean_split": "train"}
     return made
+
+
+def test_translated_images_are_not_in_the_space_of_the_texts(captioner, store, monkeypatch):
+    def chain(images: dict) -> Alignment:
+        encoders = {"images": images, "texts": captioner.encoder_description}
+        translation = Translation(8, 8, {"kind": "mlp", "width": 4}, directions=["image_to_text"], encoders=encoders)
+        return Alignment(captioner.alignment.steps, ModalityTranslation.of(translation))
+
+    foreign, own = chain({"name": "another"}), chain(captioner.encoder_description)
+    decoding, encoder = Decoding("beam", beams=3, clip_weight=8.0), SimpleNamespace()
+    assert captioner.shares_space(own) and not captioner.shares_space(foreign)
+    images = store.images("test")
+    assert captioner.reranker(images, decoding, encoder, chain=own) is not None
+    with pytest.raises(ValueError, match="images with sentences in one space"):
+        captioner.reranker(images, decoding, encoder, chain=foreign)
+    monkeypatch.setattr(type(captioner), "searches_images", True)
+    with pytest.raises(ValueError, match="searches words and captions with the images' own rows"):
+        check_encoder(captioner, store, alignment=foreign)
 
 
 @pytest.mark.java

@@ -90,6 +90,21 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
 
 
+def test_an_interrupt_that_comes_too_late_is_raised_when_the_run_is_finished(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="is finished"):
+        run(tmp_path, Regression(8, interrupt_at=19))
+    assert (tmp_path / "finished.json").exists()
+
+
+@pytest.mark.parametrize("clips", [(0.1, None), (None, 1.0), (0.1, 1.0)])
+def test_gradients_of_a_scaled_loss_are_clipped_by_value_and_norm(tmp_path, clips):
+    loop = Loop(make_config(steps=2, clip_value=clips[0], clip_norm=clips[1], ema_decay=None), tmp_path)
+    loop.accelerator.state._mixed_precision, loop.accelerator.native_amp = "fp16", True
+    loop.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    loop.fit(nn.Linear(5, 1), Regression(8))
+    assert (tmp_path / "finished.json").exists()
+
+
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
     class Killed(Regression):
         def loss(self, model, random):
