@@ -6,6 +6,7 @@ The work behind `scripts/prepare_data.py`, and the demo's first stage. It is her
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,12 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     if config.download == "only":
         return None
     if config.features is not None:
+        _refuse_for_imports(config, "features=", ("text_splits", "encode"))
         return _import_features(config, processes)
-    if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in ("train", "val", "test")):
+    if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in SPLITS):
+        _refuse_for_imports(config, "embeddings that are imported", ("patches", "text_splits", "encode"))
+        if processes.count > 1:
+            raise ValueError(f"{processes.count} processes: embeddings are imported by one, so leave torchrun out")
         return import_files(config)
     processes.run_on_main(lambda: _make_tables(dataset))
     if not config.encode:
@@ -62,6 +67,16 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     if processes.rank == 0:
         print(_summary(store))
     return store
+
+
+def _refuse_for_imports(config: DictConfig, what: str, options: Sequence[str]) -> None:
+    """Raise ValueError for one of these options that asks for what an import does not do."""
+    usual = {"patches": False, "text_splits": None, "encode": True}
+    for option in options:
+        if plain(config)[option] != usual[option]:
+            raise ValueError(
+                f"{option}={plain(config)[option]} does nothing for {what}, whose rows come as they are: leave it out"
+            )
 
 
 def _load_encoder(config: DictConfig, processes: Processes) -> Encoder:

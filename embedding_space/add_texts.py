@@ -40,7 +40,7 @@ def add_texts(
     missing = [shard for shard in wanted if _lacks(texts, shard)]
     processes.run_on_main(lambda: open_partial(shards[0].folder.parent, store.manifest.identity()))
     processes.run_everywhere(lambda: encode_texts(tables, encoder, missing, processes))
-    processes.run_on_main(lambda: _fill(store, missing, text_splits))
+    processes.run_on_main(lambda: _fill(store, missing, wanted, text_splits))
     processes.run_on_main(lambda: shutil.rmtree(shards[0].folder.parent))
     return EmbeddingStore(store.path)
 
@@ -49,7 +49,11 @@ def _lacks(texts: np.ndarray, shard: Shard) -> bool:
     return not texts[shard.rows.start : shard.rows.stop].any(axis=1).all()
 
 
-def _fill(store: EmbeddingStore, shards: Sequence[Shard], text_splits: list[str] | None) -> None:
+def _fill(
+    store: EmbeddingStore, shards: Sequence[Shard], wanted: Sequence[Shard], text_splits: list[str] | None
+) -> None:
+    """Write the rows of `shards`, then the manifest. Of all `wanted` shards the folder has those of this call, and of
+    one that was interrupted between the two."""
     path = store.path / "texts.npy"
     with whole_file(path) as temporary:
         shutil.copyfile(path, temporary)
@@ -58,6 +62,6 @@ def _fill(store: EmbeddingStore, shards: Sequence[Shard], text_splits: list[str]
             rows = texts[shard.rows.start : shard.rows.stop]
             np.copyto(rows, shard.read("texts"), where=~rows.any(axis=1, keepdims=True))  # what is there stays
         texts.flush()
-    cut_texts = store.manifest.cut_texts + count_cut_texts(shards)
+    cut_texts = store.manifest.cut_texts + count_cut_texts(wanted)
     manifest = replace(store.manifest, text_splits=text_splits, cut_texts=cut_texts)
     write_json(store.path / "manifest.json", manifest.to_json())

@@ -49,6 +49,8 @@ def read_sound(path: str | Path, sample_rate: int, seconds: float, crop: Crop = 
             warn_of_end(path, stated, end)
             start = begin + (end - begin - Fraction(seconds)) / 2
             waveform = _waveform(container, stream, sample_rate, max(start, begin), samples)
+    if not len(waveform):
+        raise ValueError("nothing can be decoded from its middle on")
     return waveform
 
 

@@ -22,7 +22,7 @@ from common.provenance import run_facts
 from common.randomness import drawn_rows
 from embedding_space.store import EmbeddingStore
 from evaluation.geometry.analysis import Geometry, analyze
-from evaluation.geometry.plots import geometry_figures, origin
+from evaluation.geometry.plots import LOOKS, geometry_figures, origin
 from evaluation.geometry.sample import Embeddings
 from evaluation.reports.plots import footnote, plot_clouds, plot_embedding_pca, save_plot, subsample
 from evaluation.table import Column, Table
@@ -133,6 +133,11 @@ def geometry_table(states: Mapping[str, Geometry]) -> Table:
 
 def _alignments(config: DictConfig, store: EmbeddingStore) -> dict[str, Alignment]:
     """{name: chain}, on the CPU, where the rows are."""
+    if len(config.alignments) >= len(LOOKS):
+        raise ValueError(
+            f"alignments={list(config.alignments)} are {len(config.alignments)}: figures can tell at most "
+            f"{len(LOOKS) - 1} apart, beside the raw rows"
+        )
     chains: dict[str, Alignment] = {}
     for alignment in config.alignments:
         name = Path(alignment).name

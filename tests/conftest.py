@@ -171,10 +171,10 @@ def write_sound() -> Callable[..., Path]:
     """A writer of sounds, float samples (S,) or (C, S) within -1 ... 1."""
     import av
 
-    def write(path: Path, waveform, rate: int = 16_000, codec: str = "pcm_s16le") -> Path:
+    def write(path: Path, waveform, rate: int = 16_000, codec: str = "pcm_s16le", **options: str) -> Path:
         channels = np.atleast_2d(np.asarray(waveform, np.float32))
         layout = "mono" if len(channels) == 1 else "stereo"
-        with av.open(str(path), "w") as container:
+        with av.open(str(path), "w", options=options) as container:
             stream = container.add_stream(codec, rate=rate, layout=layout)
             for start in range(0, channels.shape[1], 1024):
                 part = np.ascontiguousarray(channels[:, start : start + 1024])

@@ -24,6 +24,7 @@ from comparison.prepare_data import prepare
 from comparison.reproduce.table import PublishedTable, StageOptions
 from comparison.trainings import TRAIN, TrainingStage
 from embedding_space.errors import MissingStore
+from embedding_space.splits import spelled
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.metrics import NAMES
 from evaluation.captions.result import EvaluationResult
@@ -32,6 +33,7 @@ from image_captioning.alignments import STEPS
 from image_captioning.eval_coco import evaluate
 from pcm_net.load import load_captioner
 from synthetic_images.provenance import FILE as PAINTED
+from synthetic_images.provenance import Provenance
 from synthetic_images.synthesize import synthesize
 from training.run_folder import first_difference
 
@@ -107,7 +109,7 @@ class PlannedStage:
         if self.name == "prepare_data":
             return self._is_prepared()
         if self.name == "synthesize_images":
-            return (self.folder / PAINTED).is_file()
+            return self._is_painted()
         if self.name in TRAIN:
             training = TrainingStage(self.name, self.label, self.config)
             if difference := training.difference():
@@ -156,10 +158,41 @@ class PlannedStage:
             store = EmbeddingStore(self.folder)
         except MissingStore:
             return False
-        before, now = store.manifest.encoder.get("model"), self.config.encoder.get("model")
-        if before != now:
-            raise self._other(f"encoder.model was {before!r} there and is {now!r} now")
+        manifest, dataset, encoder = store.manifest, self.config.dataset, self.config.encoder
+        self._compare(
+            {"encoder.model": manifest.encoder.get("model"), "encoder.pretrained": manifest.encoder.get("pretrained")},
+            {"encoder.model": encoder.get("model"), "encoder.pretrained": encoder.get("pretrained")},
+        )
+        splits = ("text_split", "image_mean_split")
+        self._compare(
+            {f"dataset.{name}": getattr(manifest, name) for name in splits},
+            {f"dataset.{name}": dataset[name] and spelled(dataset[name]) for name in splits},
+        )
         return store.manifest.text_splits is None and (not self.config.patches or store.manifest.patches is not None)
+
+    def _is_painted(self) -> bool:
+        if not (self.folder / PAINTED).is_file():
+            return False
+        there, painter = Provenance.read(self.folder), plain(self.config.painter)
+        options = {name: value for name, value in painter.items() if name in there.painter}
+        self._compare(
+            {
+                "seed": there.seed,
+                "max_captions": there.max_captions,
+                **{f"painter.{n}": there.painter[n] for n in options},
+            },
+            {
+                "seed": self.config.seed,
+                "max_captions": self.config.max_captions,
+                **{f"painter.{name}": value for name, value in options.items()},
+            },
+        )
+        return True
+
+    def _compare(self, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        for option, value in now.items():
+            if there[option] != value:
+                raise self._other(f"{option} was {there[option]!r} there and is {value!r} now")
 
     def _earlier_config(self) -> dict | None:
         """The config of the finished evaluation or comparison in its folder."""

@@ -183,10 +183,18 @@ def _go_on(url: str, partial: Path, progress: bool) -> bool:
             partial.open("ab" if have else "wb") as file,
             tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=partial.stem, disable=not progress) as bar,
         ):
-            while chunk := response.read(CHUNK):
+            while chunk := _read(response):
                 file.write(chunk)
                 bar.update(len(chunk))
     return total is None or partial.stat().st_size == total
+
+
+def _read(response: HTTPResponse) -> bytes:
+    """The next part. urllib names only the errors of opening: those of TLS and sockets in between become one kind."""
+    try:
+        return response.read(CHUNK)
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _is_final(reason: object) -> bool:

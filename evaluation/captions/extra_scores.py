@@ -53,6 +53,12 @@ def with_clip_scores(
     return scores, facts
 
 
+def without_clip_scores(scores: CaptionScores, why: str) -> CaptionScores:
+    """`scores` in which CLIPScore and RefCLIPScore are None, and why."""
+    corpus, unavailable = dict.fromkeys(NAMES), dict.fromkeys(NAMES, why)
+    return replace(scores, corpus=scores.corpus | corpus, unavailable=scores.unavailable | unavailable)
+
+
 def with_text_statistics(
     scores: CaptionScores,
     captions: Mapping[str, str],

@@ -12,7 +12,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import NAMES as CLIP_NAMES
 from evaluation.captions.clip_score import ClipScoreFacts
 from evaluation.captions.evaluation_folder import EvaluationFolder
-from evaluation.captions.extra_scores import with_clip_scores, with_text_statistics
+from evaluation.captions.extra_scores import with_clip_scores, with_text_statistics, without_clip_scores
 from evaluation.captions.metrics import METRICS, CaptionScores, score_captions
 from evaluation.captions.metrics import NAMES as CAPTION_NAMES
 from evaluation.captions.result import EvaluationResult, LeftOut, PartResult, Seconds
@@ -27,8 +27,8 @@ Result = TypeVar("Result", bound=PartResult)
 class Scorer:
     """Scores captions against references, with what is known of the images and of the captions' origin.
 
-    judge, split: the store, and the split of the images in it, by whose encoder CLIPScore judges. It is left out where
-        there is no store.
+    judge, split: the store, and the split of the images in it, by whose encoder CLIPScore judges. It is unavailable
+        where there is no store.
     training: the text that the captions' decoder was trained on.
     allow_missing: score the images that were predicted although there are references of more.
     """
@@ -107,7 +107,9 @@ class Scorer:
             scores = self._word_scores(predictions, references, words, allow_missing)
         else:
             scores = CaptionScores({}, {}, [image_id for image_id in references if image_id in predictions])
-        if CLIP_SCORE in metrics and self.judge is not None:
+        if CLIP_SCORE in metrics and self.judge is None:
+            scores = without_clip_scores(scores, "no store of the images is known: name it with clip_score.store=...")
+        elif CLIP_SCORE in metrics and self.judge is not None:
             how = (self.judge, self.split, self.scoring.clip_score, self.training.encoder)
             scores, clip_score = with_clip_scores(scores, predictions, references, *how)
         if len(self.references.parts) > 1:

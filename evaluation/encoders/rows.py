@@ -87,8 +87,9 @@ def check_rows(
 def _same_rows(encoder: Encoder, store: EmbeddingStore) -> Check:
     """Whether the encoder gives the store's own text rows again."""
     name, where = "rows of the store again", str(store.path)
-    if "texts" not in store.manifest.rows or not store.captions(store.text_split):
-        return Check(name, "not checked", source=where, remark="the store has no texts")
+    if "texts" not in store.manifest.rows or not store.tables.has("captions", store.text_split):
+        remark = f"the store has no texts of the split {store.text_split}"
+        return Check(name, "not checked", source=where, remark=remark)
     captions = store.captions(store.text_split)
     chosen = np.linspace(0, len(captions) - 1, min(COMPARED, len(captions))).astype(int)
     stored = store.texts(store.text_split, torch.float16)[torch.from_numpy(chosen)].float()

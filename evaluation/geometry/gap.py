@@ -90,8 +90,8 @@ def _orthogonality(embeddings: Embeddings, gap: Tensor, rows: Tensor, share: flo
 
 def _along_axes(embeddings: Embeddings, gap: Tensor) -> GapAlongAxes:
     images, texts = embeddings.images, embeddings.texts
-    # Both modalities have the same weight, however many captions an image has.
-    weights = ((len(images) / 2 / len(rows)) ** 0.5 for rows in (images, texts))
+    # Both modalities have the same weight, however many captions an image has; all weights together are the rows.
+    weights = (((len(images) + len(texts)) / 2 / len(rows)) ** 0.5 for rows in (images, texts))
     within = torch.cat([w * (rows - rows.mean(0)) for w, rows in zip(weights, (images, texts), strict=True)])
     variances, axes = principal_axes(within)
     return GapAlongAxes(sd=rounded(variances.sqrt()), gap=rounded((axes.T @ gap.double()).abs()))

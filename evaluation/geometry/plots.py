@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -222,7 +223,7 @@ def plot_optimization(curves: Mapping[str, Mapping[float, Mapping[str, Sequence[
         for line, (kind, by_temperature) in zip(grid, curves.items(), strict=True):
             highest = max(max(run[name]) for run in by_temperature.values() for name in ("varying", "constant"))
             for plot, (name, title) in zip(line, titles.items(), strict=True):
-                for (temperature, run), (color, dashes) in zip(by_temperature.items(), LOOKS, strict=False):
+                for (temperature, run), (color, dashes) in zip(by_temperature.items(), cycle(LOOKS), strict=False):
                     plot.plot(run[name], color=color, linestyle=dashes, linewidth=1.8, label=f"τ = {temperature:g}")
                 plot.set_title(f"{kind}: {title}" if name == "loss" else title, fontsize=10)
                 plot.set_xscale("symlog", linthresh=1)

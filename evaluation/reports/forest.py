@@ -78,11 +78,17 @@ def cider_forests(comparison: ComparisonResult) -> list[Forest]:
         if less := interval.comparison:
             differences.setdefault(method, {})[decoding] = _estimate(less.difference, less, less.per_seed)
     over = f"with its 95 % interval over {comparison.medium}s; ticks: seeds"
-    forests = [Forest(f"CIDEr of each method {over}", values)] if values else []
-    if differences:
-        title = f"Difference in CIDEr from {comparison.baseline} {over}"
-        forests.append(Forest(title, differences, level=0.0, signed=True))
-    return forests
+    forests = [Forest(f"CIDEr of each method {over}", part) for part in in_parts(values)]
+    title = f"Difference in CIDEr from {comparison.baseline} {over}"
+    return forests + [Forest(title, part, level=0.0, signed=True) for part in in_parts(differences)]
+
+
+def in_parts(rows: Mapping[str, Mapping[str, Estimate]]) -> list[dict[str, dict[str, Estimate]]]:
+    """The rows of as many plots as it takes, each with at most `MOST_SERIES` of the series."""
+    series = list(dict.fromkeys(name for estimates in rows.values() for name in estimates))
+    parts = [series[start : start + MOST_SERIES] for start in range(0, len(series), MOST_SERIES)]
+    chosen = [{label: {n: of[n] for n in part if n in of} for label, of in rows.items()} for part in parts]
+    return [{label: of for label, of in part.items() if of} for part in chosen]
 
 
 def _estimate(value: float, interval: Interval | PairedComparison, seeds: Sequence[float]) -> Estimate:

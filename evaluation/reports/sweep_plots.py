@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 from numbers import Number
 
 import matplotlib
@@ -17,7 +18,10 @@ from evaluation.reports.plots import BLUE, GREEN, ORANGE, PINK, STYLE, legend_ab
 Value = float | int | str
 Look = tuple[str, str, str]  # color, marker and dashes of a line
 _LOOKS: list[Look] = [
-    (c, m, d) for d in ("-", "--", ":") for c, m in zip((BLUE, ORANGE, GREEN, PINK), "os^D", strict=True)
+    (c, m, d)
+    for markers in ("os^D", "vPX*")
+    for d in ("-", "--", ":")
+    for c, m in zip((BLUE, ORANGE, GREEN, PINK), markers, strict=True)
 ]
 
 
@@ -31,11 +35,7 @@ def in_order(values: Iterable[Value]) -> pd.Categorical:
 
 
 def plot_lines(runs: pd.DataFrame, option: str, metric: str, lines: str | None = None) -> Figure:
-    """The metric against an option, as `draw_lines` draws it, with a legend.
-
-    Raises:
-        ValueError: more than twelve lines.
-    """
+    """The metric against an option, as `draw_lines` draws it, with a legend."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.0), layout="constrained")
         plot = figure.subplots()
@@ -64,17 +64,13 @@ def draw_lines(
         option: the column of the option.
         metric: the column of the metric.
         lines: the column of the lines' names; None for one line.
-        looks: of the lines by their names; by default the house's, in order.
-
-    Raises:
-        ValueError: more than twelve lines.
+        looks: of the lines by their names; by default the house's, in order, of which there are 24: more lines take
+            them again.
     """
     runs = runs.assign(**{option: in_order(runs[option])})
     groups = runs.groupby(lines, sort=False, observed=True) if lines else [(metric, runs)]
     by_line = {str(name): line for name, line in groups}
-    if looks is None and len(by_line) > len(_LOOKS):
-        raise ValueError(f"a figure can show at most {len(_LOOKS)} lines, got {len(by_line)}: {', '.join(by_line)}")
-    looks = looks or dict(zip(by_line, _LOOKS, strict=False))
+    looks = looks or dict(zip(by_line, cycle(_LOOKS), strict=False))
     values = runs[option].cat.categories.tolist()
     numeric = all(_is_number(value) for value in values)
     places = {value: value if numeric else n for n, value in enumerate(values)}

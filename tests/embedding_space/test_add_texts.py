@@ -170,3 +170,18 @@ def test_bad_choices_are_refused_before_anything_is_encoded(root, text_splits, m
 def test_a_manifest_says_which_texts_it_has(root):
     store = write(root, LetterEncoder(), "train", "val+test")
     assert json.loads((store.path / "manifest.json").read_text())["text_splits"] == ["test", "train", "val"]
+
+
+def test_texts_that_were_cut_are_counted_after_an_interruption_before_the_manifest(root, monkeypatch):
+    whole = write(root, LetterEncoder(), name="whole")
+    write(root, LetterEncoder(), "train")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("embedding_space.add_texts.write_json", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(root, LetterEncoder())
+    complete = write(root, again := LetterEncoder())
+    assert not again.encoded and complete.manifest.cut_texts == whole.manifest.cut_texts

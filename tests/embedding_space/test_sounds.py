@@ -136,6 +136,16 @@ def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path, write_sound,
     assert len(read_sound(path, RATE, 60)) == pytest.approx(5 * RATE, abs=RATE / 10)
 
 
+def test_a_sound_that_cannot_be_decoded_from_its_middle_on_is_refused(tmp_path, write_sound):
+    path = write_sound(tmp_path / "a.m4a", sweep(60), codec="aac", movflags="faststart")  # the packets are listed first
+    content = path.read_bytes()
+    kept = int(0.4 * len(content))
+    path.write_bytes(content[:kept] + bytes(len(content) - kept))
+    with pytest.raises(ValueError, match="nothing can be decoded from its middle on"):
+        read_sound(path, RATE, 5, "middle")
+    assert len(read_sound(path, RATE, 5, "start")) == 5 * RATE
+
+
 def test_what_is_no_sound_is_refused_with_its_name(tmp_path, write_video):
     (tmp_path / "empty.wav").touch()
     (tmp_path / "junk.mp3").write_bytes(b"\0" * 3000)

@@ -173,7 +173,8 @@ def test_a_file_of_captions_is_judged_by_the_stores_that_are_named(store, compos
         f"output_dir={tmp_path}/out", "metrics=[CIDEr,CLIPScore]", f"cache_dir={tmp_path}",
     )  # fmt: skip
     result = evaluate_command(config)
-    assert "CLIPScore" not in result.metrics and "training_store=" in result.training_text.unavailable
+    assert result.metrics["CLIPScore"] is None and "clip_score.store=" in result.unavailable["CLIPScore"]
+    assert "training_store=" in result.training_text.unavailable
     config.clip_score.store = config.training_store = str(store.path)
     with pytest.raises(ValueError, match=r"holds another evaluation .*output_dir=.*overwrite=true"):
         evaluate_command(config)

@@ -14,6 +14,7 @@ from common.plain import plain
 from comparison.reproduce import needs, run, stages
 from comparison.reproduce.result import Reproduction
 from evaluation.captions.result import EvaluationResult
+from synthetic_images.provenance import Provenance
 from training.run_folder import finish_run, open_run
 
 TABLE = "table=capdec_coco"
@@ -37,7 +38,8 @@ def calls(tmp_path, monkeypatch, make_store):
         for path in made.path.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
         manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["encoder"]["model"] = config.encoder.model
+        manifest["encoder"] |= {"model": config.encoder.model, "pretrained": config.encoder.pretrained}
+        manifest |= {name: config.dataset[name] for name in ("text_split", "image_mean_split")}
         write_json(folder / "manifest.json", manifest)
 
     def train(config):
@@ -213,6 +215,26 @@ def test_other_settings_are_marked_and_a_folder_of_another_run_is_refused(compos
     config.prepare_data = ["encoder.model=RN50x4"]
     with pytest.raises(ValueError, match=r"encoder\.model was 'RN50x4-quickgelu' there and is 'RN50x4' now"):
         run.reproduce(config)
+    config.prepare_data = ["dataset.text_split=val"]
+    with pytest.raises(ValueError, match=r"dataset\.text_split was 'train' there and is 'val' now"):
+        run.reproduce(config)
+
+
+def test_pictures_of_other_options_are_not_those_that_are_asked_for(compose, tmp_path):
+    options = stages.StageOptions("synthesize_images", [])
+    config = compose("synthesize_images", f"dataset.root={tmp_path}/demo", "max_captions=100")
+    planned = stages.PlannedStage(options, (), config)
+    assert not planned.is_done()
+    painter = {"kind": config.painter.kind, "unfaithfulness": 0.5, "package": "1.0"}
+    Provenance("synthetic", painter, {}, 0, 100).write(tmp_path / "demo_synthetic")
+    assert planned.is_done()
+    for option, message in (
+        ("max_captions=50", "max_captions was 100 there and is 50 now"),
+        ("painter.unfaithfulness=1", r"painter\.unfaithfulness was 0\.5 there and is 1(\.0)? now"),
+    ):
+        other = compose("synthesize_images", f"dataset.root={tmp_path}/demo", "max_captions=100", option)
+        with pytest.raises(ValueError, match=message):
+            stages.PlannedStage(options, (), other).is_done()
 
 
 def test_metrics_that_failed_are_tried_again(compose, calls):

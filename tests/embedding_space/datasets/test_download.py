@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import ssl
 import threading
 import zipfile
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -103,6 +105,23 @@ def test_an_interrupted_command_goes_on_in_the_next(server, tmp_path, monkeypatc
     assert not (tmp_path / "a.bin").exists()
     assert fetch(server.url("a.bin"), tmp_path / "a.bin", progress=False).read_bytes() == BODY
     assert server.seen[-1][1] == "bytes=3000-"
+
+
+def test_an_error_of_the_connection_in_the_midst_of_a_file_is_tried_again(server, tmp_path, monkeypatch):
+    server.files["a.bin"] = BODY
+    monkeypatch.setattr(downloads, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(downloads, "CHUNK", 1000)
+    read, broken = HTTPResponse.read, [ssl.SSLEOFError(8, "EOF occurred"), OSError(113, "No route to host")]
+
+    def breaking(response, amount=None):
+        content = read(response, amount)
+        if broken and len(content) == 1000:
+            raise broken.pop()
+        return content
+
+    monkeypatch.setattr(HTTPResponse, "read", breaking)
+    assert fetch(server.url("a.bin"), tmp_path / "a.bin", md5(BODY), progress=False).read_bytes() == BODY
+    assert not broken
 
 
 @pytest.mark.parametrize("change", ["file", "no ranges"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,20 @@ def test_what_is_missing_is_said(options, compose, tmp_path):
         prepare(compose("prepare_data", *where, f"train={tmp_path}/nowhere.pkl", f"output_dir={tmp_path}"))
     with pytest.raises(ValueError, match="encoder=imported"):
         prepare(compose("prepare_data", *where, "train=x", "encoder=demo_clip", f"output_dir={tmp_path}"))
+
+
+@pytest.mark.parametrize("option", ["patches=true", "text_splits=[val]", "encode=false"])
+def test_options_that_an_import_does_not_have_are_refused(options, compose, option):
+    name = option.partition("=")[0]
+    with pytest.raises(ValueError, match=f"{name}=.* does nothing for embeddings that are imported"):
+        prepare(compose("prepare_data", *options[1], option))
+
+
+def test_one_process_imports(options, compose, monkeypatch):
+    two = SimpleNamespace(count=2, run_on_main=lambda work: 0)
+    monkeypatch.setattr("comparison.prepare_data.Processes", lambda: two)
+    with pytest.raises(ValueError, match="2 processes: embeddings are imported by one"):
+        prepare(compose("prepare_data", *options[1]))
 
 
 @pytest.mark.parametrize("option", ["text_split", "image_mean_split"])

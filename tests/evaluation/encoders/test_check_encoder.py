@@ -13,6 +13,7 @@ from PIL import Image
 from common.files import file_sha256
 from comparison.prepare_data import prepare
 from embedding_space.encoders.open_clip_encoder import OpenClipEncoder
+from embedding_space.store import EmbeddingStore
 from embedding_space.tables import write_tables
 from embedding_space.write_store import write_store
 from evaluation.encoders.check import check_weights
@@ -150,6 +151,10 @@ def test_rows_of_a_store_and_of_tables(compose, known, options, tmp_path, tiny_f
     check_of = {check.name: check for check in _checks(compose, run)}
     assert check_of["rows of the store again"].state == "passed"
     assert "4 images of" in check_of["lengths of rows"].source
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(EmbeddingStore, "text_split", "elsewhere")  # as NoCaps, of which there is no training text
+        check_of = {check.name: check for check in _checks(compose, run)}
+    assert check_of["rows of the store again"].state == "not checked" and "lengths of rows" in check_of
     rows = np.load(root / "tiny" / "texts.npy")
     np.save(root / "tiny" / "texts.npy", np.roll(rows, 5, axis=1) * 1.1)
     check_of = {check.name: check for check in _checks(compose, run)}

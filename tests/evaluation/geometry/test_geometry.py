@@ -53,6 +53,14 @@ def test_the_gap_has_its_length_and_direction():
     assert np.linalg.norm(gap.axes.gap) == pytest.approx(gap.distance_of_means, rel=1e-4)
 
 
+@pytest.mark.parametrize("captions", [1, 5])
+def test_the_spread_along_axes_is_that_of_the_rows_however_many_captions_there_are(captions):
+    sd, count = torch.tensor([1.0, 0.5, 0.2, 0.1]), 2000
+    images, texts = normal(count, 4) * sd, normal(captions * count, 4, seed=1) * sd + 3
+    embeddings = Embeddings(images, texts, torch.arange(count).repeat_interleave(captions))
+    assert gap_statistics(embeddings, 0.99, 100).axes.sd == pytest.approx(sd.tolist(), rel=0.05)
+
+
 def test_a_gap_within_the_span_has_no_angle_to_it():
     rows = normal(400, 6)
     gap = gap_statistics(Embeddings(rows + torch.eye(6)[0], normal(400, 6, seed=1)), 0.9999, 100)

@@ -23,7 +23,7 @@ from evaluation.captions.result import Seconds
 from evaluation.reports.comparison_report import write_comparison, write_comparison_report
 from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.comparison_tables import cider_intervals, gathered_warnings, pairwise_ciders, results_table
-from evaluation.reports.forest import Estimate, Forest
+from evaluation.reports.forest import Estimate, Forest, in_parts
 from evaluation.reports.gallery import chosen_rows, gallery_examples
 from evaluation.reports.html import TEMPLATES, render
 from evaluation.reports.method_result import MethodResult
@@ -256,8 +256,12 @@ def test_the_forest_puts_values_in_proportion_on_one_axis():
     assert ends(lines["level"][0])[0] == pytest.approx(sum(first) / 2, abs=0.02)
     assert len(list(figure.iter("li"))) == 2
     assert "<li>" not in render("forest.html", forest=Forest("t", {"c": rows["c"]}))
+    many = {"a": {str(n): Estimate(1, 0, 2) for n in range(6)}, "b": {"5": Estimate(1, 0, 2)}}
     with pytest.raises(ValueError, match="at most 4 series"):
-        Forest("t", {"a": {str(n): Estimate(1, 0, 2) for n in range(5)}})
+        Forest("t", many)
+    first, second = in_parts(many)
+    assert {label: list(of) for label, of in first.items()} == {"a": list("0123")}
+    assert {label: list(of) for label, of in second.items()} == {"a": list("45"), "b": ["5"]}
 
 
 def test_a_table_as_latex():
