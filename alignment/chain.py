@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from alignment.options import step_type
 from alignment.step import NormalSampler, Step, StepTypes
 from alignment.steps import Center, Normalize
+from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 
 ROWS_AT_ONCE = 4096
@@ -35,8 +36,8 @@ class Alignment(nn.Module):
             training side, so that the decoder may have been trained with any chain.
 
     Attributes:
-        estimated_from_pairs: whether options of a loaded chain had been estimated from pairs; of a chain that was made
-            `from_store`, the steps know it.
+        estimated_from_pairs: whether options of a loaded captioner's chain had been estimated from pairs. The steps of
+            a chain that was made `from_store` know it themselves.
 
     Raises:
         ValueError: the last step is not `Normalize`.
@@ -147,6 +148,11 @@ class Alignment(nn.Module):
         encoders = (step.inference_encoder for step in self._inference_steps)
         return next((encoder for encoder in encoders if encoder is not None), None)
 
+    def reads_rows_of(self, encoder: Mapping[str, Any]) -> bool:
+        """Whether inference rows are in the space of this encoder's embeddings, before the chain."""
+        theirs = self.inference_encoder
+        return theirs is None or is_same_encoder(theirs, encoder)
+
     def move_encoders(self, move: Callable[[Mapping], Mapping]) -> None:
         """Change where the encoders that the steps describe have their files, see `Step.move_encoders`."""
         for step in self.steps:
@@ -191,7 +197,9 @@ class Alignment(nn.Module):
                 steps.append(step.with_inference_options(**changed) if changed else step)
             except ValueError as error:
                 raise ValueError(str(error).replace("alignment.", "image_side.")) from error
-        return Alignment(steps, self.translation)
+        chain = Alignment(steps, self.translation)
+        chain.estimated_from_pairs = self.estimated_from_pairs
+        return chain
 
     def check_training_side(self, other: Alignment, dim: int) -> None:
         """Check that `other` does the same in training, noise included, so that a model trained with one chain can read

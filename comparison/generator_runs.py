@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,9 +198,9 @@ class GeneratorRuns:
         return f"{self.config.runs_dir}/{stage}/{self.config.name}_{name}_seed{seed}"
 
     def _diffusion(self, leader: GeneratorMethod, seed: int) -> str:
-        """Methods share a diffusion model, and those with equal overrides of it one of their own."""
-        like = [name for name, other in self.methods.items() if leader.ddpm and other.ddpm == leader.ddpm]
-        return self._folder("ddpm", f"images_{like[0]}" if like else "images", seed)
+        """Methods share a diffusion model; overrides of it make another, whose name they decide."""
+        digest = hashlib.sha256(json.dumps(leader.ddpm).encode()).hexdigest()[:8]
+        return self._folder("ddpm", f"images_{digest}" if leader.ddpm else "images", seed)
 
     def _translation(self, seed: int) -> str:
         return self._folder("modality_translation", "ced", seed)

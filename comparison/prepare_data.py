@@ -6,7 +6,6 @@ The work behind `scripts/prepare_data.py`, and the demo's first stage. It is her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +37,14 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
                 f"dataset={dataset.name} lacks the key {key}: name a split, as in configs/dataset/tables.yaml"
             )
     check_training_splits(dataset.text_split, dataset.image_mean_split)
+    if config.download != "only":
+        _check_import(config, processes)
     processes.run_on_main(lambda: _fetch(config))
     if config.download == "only":
         return None
     if config.features is not None:
-        _refuse_for_imports(config, "features=", ("text_splits", "encode"))
         return _import_features(config, processes)
-    if config.encoder.get("kind") == "imported" or any(config[split] is not None for split in SPLITS):
-        _refuse_for_imports(config, "embeddings that are imported", ("patches", "text_splits", "encode"))
-        if processes.count > 1:
-            raise ValueError(f"{processes.count} processes: embeddings are imported by one, so leave torchrun out")
+    if _imports_embeddings(config):
         return import_files(config)
     processes.run_on_main(lambda: _make_tables(dataset))
     if not config.encode:
@@ -69,14 +66,24 @@ def prepare(config: DictConfig) -> EmbeddingStore | None:
     return store
 
 
-def _refuse_for_imports(config: DictConfig, what: str, options: Sequence[str]) -> None:
-    """Raise ValueError for one of these options that asks for what an import does not do."""
+def _imports_embeddings(config: DictConfig) -> bool:
+    return config.encoder.get("kind") == "imported" or any(config[split] is not None for split in SPLITS)
+
+
+def _check_import(config: DictConfig, processes: Processes) -> None:
+    """Raise ValueError for an option, or several processes, that an import has no use for."""
+    if config.features is not None:
+        what, options = "the import of features", ("text_splits", "encode")
+    elif _imports_embeddings(config):
+        what, options = "the import of embeddings", ("patches", "text_splits", "encode")
+        if processes.count > 1:
+            raise ValueError(f"{processes.count} processes: embeddings are imported by one, so leave torchrun out")
+    else:
+        return
     usual = {"patches": False, "text_splits": None, "encode": True}
     for option in options:
         if plain(config)[option] != usual[option]:
-            raise ValueError(
-                f"{option}={plain(config)[option]} does nothing for {what}, whose rows come as they are: leave it out"
-            )
+            raise ValueError(f"{option}={plain(config)[option]} does nothing for {what}: leave it out")
 
 
 def _load_encoder(config: DictConfig, processes: Processes) -> Encoder:

@@ -26,7 +26,10 @@ KINDS = {"clip": clip_from_scratch, "clap": clap_from_scratch, "heads": heads_ov
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as `configs/contrastive.yaml` says; returns the validation metrics of the last evaluation."""
+    """Train as `configs/contrastive.yaml` says; returns the validation metrics.
+
+    They are the last evaluation's, or those of the weights that `loop.keep` chose.
+    """
     make_setup = look_up(config.model.kind, KINDS, "kind of model", "model.kind")
     tables = read_tables(Path(config.dataset.root))
     refuse_held_out("dataset.pairs_split", config.dataset.pairs_split)
@@ -58,14 +61,14 @@ def train(config: DictConfig) -> dict[str, float]:
     else:
         metrics = loop.fit(setup.model, task, resume=state == "unfinished")
     if loop.accelerator.is_main_process:
-        report = None
-        kept = setup.load(Path(config.output_dir)).to(loop.device).eval()
-        if loop_config.keep != "last":  # other weights than the last evaluation's, perhaps
+        report, chosen = None, loop_config.keep != "last"
+        if chosen or report_pairs:
+            kept = setup.load(Path(config.output_dir)).to(loop.device).eval()
             with torch.no_grad():
-                metrics = {**metrics, **measure(kept, task.validation)}
-        if report_pairs:
-            with torch.no_grad():
-                report = measure(kept, report_pairs)
+                if chosen:  # other weights than those of the last evaluation, perhaps
+                    metrics = {**metrics, **measure(kept, task.validation)}
+                report = measure(kept, report_pairs) if report_pairs else None
+        if report:
             print(f"{config.report_split}: {', '.join(f'{name} {value:.3f}' for name, value in report.items())}")
         reached = {name: value for name, value in metrics.items() if isinstance(value, float) and name != "seconds"}
         write_manifest(Path(config.output_dir) / setup.weights, config, tables.hash, reached, report)

@@ -29,8 +29,8 @@ class NoisingProcess(GaussianDiffusion1D):
         )  # fmt: skip
         if not self.loss_weight.isfinite().all() or not self.sqrt_recip_alphas_cumprod.isfinite().all():
             raise ValueError(
-                f"timesteps={timesteps} is too few for schedule={schedule}, whose last step would leave less than no "
-                "signal: take more than 20, or schedule=cosine"
+                f"timesteps={timesteps} is too few for schedule={schedule}: no signal is left before its last step; "
+                "take more than 20, or schedule=cosine"
             )
 
 

@@ -33,15 +33,19 @@ def add_texts(
         text_splits: names of splits, those that the store has among them; None for all texts.
         shards: of all texts, in the folder of an interrupted encoding.
     """
+    partial = shards[0].folder.parent
     if text_splits == store.manifest.text_splits:
+        processes.run_on_main(lambda: shutil.rmtree(partial, ignore_errors=True))  # an interruption may have left it
         return store
     texts = np.load(store.path / "texts.npy", mmap_mode="r")
     wanted = shards_with(shards, tables.rows_of_texts(text_splits))
     missing = [shard for shard in wanted if _lacks(texts, shard)]
-    processes.run_on_main(lambda: open_partial(shards[0].folder.parent, store.manifest.identity()))
+    counted = shards_with(shards, tables.rows_of_texts(store.manifest.text_splits))
+    uncounted = [shard for shard in wanted if shard not in counted]
+    processes.run_on_main(lambda: open_partial(partial, store.manifest.identity()))
     processes.run_everywhere(lambda: encode_texts(tables, encoder, missing, processes))
-    processes.run_on_main(lambda: _fill(store, missing, wanted, text_splits))
-    processes.run_on_main(lambda: shutil.rmtree(shards[0].folder.parent))
+    processes.run_on_main(lambda: _fill(store, missing, uncounted, text_splits))
+    processes.run_on_main(lambda: shutil.rmtree(partial))
     return EmbeddingStore(store.path)
 
 
@@ -50,10 +54,13 @@ def _lacks(texts: np.ndarray, shard: Shard) -> bool:
 
 
 def _fill(
-    store: EmbeddingStore, shards: Sequence[Shard], wanted: Sequence[Shard], text_splits: list[str] | None
+    store: EmbeddingStore, shards: Sequence[Shard], uncounted: Sequence[Shard], text_splits: list[str] | None
 ) -> None:
-    """Write the rows of `shards`, then the manifest. Of all `wanted` shards the folder has those of this call, and of
-    one that was interrupted between the two."""
+    """Write the rows of `shards`, then the manifest.
+
+    uncounted: whose cut texts the manifest does not count yet; after an interruption between the two these are more
+        than `shards`.
+    """
     path = store.path / "texts.npy"
     with whole_file(path) as temporary:
         shutil.copyfile(path, temporary)
@@ -62,6 +69,6 @@ def _fill(
             rows = texts[shard.rows.start : shard.rows.stop]
             np.copyto(rows, shard.read("texts"), where=~rows.any(axis=1, keepdims=True))  # what is there stays
         texts.flush()
-    cut_texts = store.manifest.cut_texts + count_cut_texts(wanted)
+    cut_texts = store.manifest.cut_texts + count_cut_texts(uncounted)
     manifest = replace(store.manifest, text_splits=text_splits, cut_texts=cut_texts)
     write_json(store.path / "manifest.json", manifest.to_json())

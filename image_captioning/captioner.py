@@ -21,8 +21,10 @@ from image_captioning.generation import Decoding
 from image_captioning.language_models import base_weights, describe, make_language_model
 from image_captioning.lora import ADAPTER, add_lora, load_plain, merged_weights
 from image_captioning.mappers import make_mapper
+from image_captioning.own_rows import check_own_rows
 from image_captioning.prefix_parts.inputs import PrefixInputs
 from image_captioning.prefix_parts.parts import PrefixParts
+from training.init_from import other_option
 
 # Options of a decoder that do not change what its weights compute, beside every dropout.
 NOT_ITS_SHAPE = ("initializer_range", "reorder_and_upcast_attn", "bos_token_id", "eos_token_id", "pad_token_id")
@@ -64,6 +66,7 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
             add_lora(self.decoder, **lora)
         width: Any = self.decoder.get_input_embeddings().embedding_dim
         self.parts = None if parts is None else PrefixParts(**parts)
+        self.searches_images = self.parts is not None
         retrieves = self.parts is not None and self.parts.retrieval is not None
         self.mapper = make_mapper(dim, width, mapper, retrieves)
         self.mapper_options, self.decoder_options, self.base, self.lora = dict(mapper), dict(decoder), base, lora
@@ -106,7 +109,12 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         return self._with_parts(aligned, images)
 
     def encoded_inputs(self, encoded: EncodedImages) -> Tensor | PrefixInputs:
-        return self._with_parts(self.align_images(encoded.rows), encoded.rows)
+        return self._of_images(self.align_images(encoded.rows), encoded.rows)
+
+    def _of_images(self, aligned: Tensor, images: Tensor) -> Tensor | PrefixInputs:
+        if self.searches_images:
+            check_own_rows(self.alignment, self.encoder_description)
+        return self._with_parts(aligned, images)
 
     def _with_parts(self, aligned: Tensor, rows: Tensor) -> Tensor | PrefixInputs:
         """What it reads of rows (N, D) that are `aligned` (N, D) after the alignment."""
@@ -120,10 +128,6 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
             )
         super()._check_inputs(inputs if isinstance(inputs, Tensor) else inputs.rows)
 
-    @property
-    def searches_images(self) -> bool:
-        return self.parts is not None
-
     def start_from(self, trained: Captioner) -> None:
         """Copy the weights of a captioner of the same shape, whatever its alignment, dropout and adapters.
 
@@ -136,14 +140,12 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
                 "name one without"
             )
         ours, theirs = ({"mapper": model.mapper_options, **_shape(model)} for model in (self, trained))
-        for option in {**ours, **theirs}:
-            before, now = theirs.get(option), ours.get(option)
-            if before != now:
-                place = "decoder" if option == "mapper" else "decoder.config"
-                raise ValueError(
-                    f"The captioner to start from (option init_from) has {option}={before!r}, here "
-                    f"{place}.{option} is {now!r}: choose the decoder= that it was trained with"
-                )
+        if option := other_option(theirs, ours):
+            place = "decoder" if option == "mapper" else "decoder.config"
+            raise ValueError(
+                f"The captioner to start from (option init_from) has {option}={theirs.get(option)!r}, here "
+                f"{place}.{option} is {ours.get(option)!r}: choose the decoder= that it was trained with"
+            )
         load_plain(self.decoder, merged_weights(trained.decoder))
         self.mapper.load_state_dict(trained.mapper.state_dict())
 
@@ -226,7 +228,7 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
         Raises:
             ValueError: see `align_images` and `caption`.
         """
-        decoding, inputs = decoding or Decoding(), self._with_parts(self.align_images(images, batch_size), images)
+        decoding, inputs = decoding or Decoding(), self._of_images(self.align_images(images, batch_size), images)
         reranker = self.reranker(images, decoding, encoder, memory)
         return self.caption(inputs, decoding, batch_size, progress, precision, reranker)
 

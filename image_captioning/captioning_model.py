@@ -23,7 +23,6 @@ from common.device import announce, autocast, best_device, choose_precision
 from embedding_space.encoders.base import EncodedImages as EncodedFiles
 from embedding_space.encoders.base import Encoder
 from embedding_space.encoders.carried import placed
-from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.patch_selection import PatchSelection
 from image_captioning.checkpoints import HINT, find_checkpoint
@@ -31,6 +30,7 @@ from image_captioning.consensus import ConsensusMemory
 from image_captioning.data import CaptionTokens, check_finite
 from image_captioning.generation import Decoding, EncodedImages, beam_hypotheses, generate, masked
 from image_captioning.language_models import positions
+from image_captioning.provenance import estimated_from_pairs
 from image_captioning.reranking import Reranker, make_reranker
 from image_captioning.tokenizer import end_token, load_tokenizer
 
@@ -76,12 +76,14 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         tokenizer: set after construction, or by `load`.
         folder: where `load` found it, else None.
         reads_patches: whether its inputs need patch tokens beside the image rows.
+        searches_images: whether it searches words or captions with the images' own rows.
         inference_changes: what was changed since it was loaded, for evaluations to record.
     """
 
     tokenizer: PreTrainedTokenizerFast
     folder: Path | None = None
     reads_patches = False
+    searches_images = False
 
     def __init__(self, dim: int, alignment: Alignment, encoder: Mapping, provenance: Mapping | None):
         super().__init__()
@@ -98,11 +100,6 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
     def prefix_length(self) -> int:
         """P, the positions of the language model that come before the caption."""
         raise NotImplementedError
-
-    @property
-    def searches_images(self) -> bool:
-        """Whether it searches words or captions with the images' own rows."""
-        return False
 
     def context(self, inputs: Inputs) -> Context:
         """What the language model reads for B inputs."""
@@ -253,18 +250,9 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         memory: Callable[[], ConsensusMemory] | None = None,
         chain: Alignment | None = None,
     ) -> Reranker | None:
-        """What chooses among the beams of these images; None where it is the decoder alone. See `make_reranker`.
-
-        Args:
-            chain: what the images go through; by default the captioner's own alignment.
-        """
-        own_space = images.shape[1] == self.dim and self.shares_space(chain or self.alignment)
+        """What chooses among the beams of images that go through `chain` (None: the alignment); see `make_reranker`."""
+        own_space = images.shape[1] == self.dim and (chain or self.alignment).reads_rows_of(self.encoder_description)
         return make_reranker(own_space, self.encoder_description, images, decoding, encoder, memory)
-
-    def shares_space(self, chain: Alignment) -> bool:
-        """Whether images that go through `chain` are in the space of the captioner's texts before it."""
-        images = chain.inference_encoder
-        return images is None or is_same_encoder(images, self.encoder_description)
 
     @torch.no_grad()
     def caption(
@@ -341,11 +329,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def restore(self) -> None:
-        """Bring what a checkpoint refers to and does not hold.
-
-        Raises:
-            ValueError: it is missing or has changed.
-        """
+        """Bring what a checkpoint refers to and does not hold. Raises ValueError where it is missing or has changed."""
         self.alignment.restore()
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -375,8 +359,7 @@ class CaptioningModel(nn.Module, PyTorchModelHubMixin, Generic[Inputs]):
         except ValueError as error:
             raise ValueError(f"The captioner in {folder} cannot be loaded ({error}): {HINT}") from error
         model.restore()
-        estimates = model.provenance.get("estimates") or []
-        model.alignment.estimated_from_pairs = any(estimate["uses_pairs"] for estimate in estimates)
+        model.alignment.estimated_from_pairs = estimated_from_pairs(model.provenance)
         model.folder, model.encoder_description = folder, placed(model.encoder_description, folder)
         model.alignment.move_encoders(partial(placed, folder=folder))
         return model.to(best_device())

@@ -136,7 +136,9 @@ def _report_missing(description: Mapping) -> None:
 
 def self_contained(alignment: Alignment) -> Alignment:
     """The chain with its memories whole, so that a checkpoint needs no store."""
-    return Alignment(step.self_contained() if isinstance(step, RowMemory) else step for step in alignment.steps)
+    chain = Alignment(step.self_contained() if isinstance(step, RowMemory) else step for step in alignment.steps)
+    chain.estimated_from_pairs = alignment.estimated_from_pairs
+    return chain
 
 
 def halve(model: nn.Module) -> None:

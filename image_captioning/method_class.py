@@ -9,6 +9,7 @@ from alignment.chain import Alignment
 from alignment.row_memory import RowMemory
 from embedding_space.media import Medium
 from image_captioning.prefix_parts.rules import make_rule
+from image_captioning.provenance import estimated_from_pairs
 
 SELECTED = "selected on pairs"
 # What a class calls the pictures that a captioner learned from (`synthetic_images.provenance.Provenance.images`).
@@ -40,7 +41,7 @@ def method_class(
         or caption_from == "texts"
         or provenance.get("train_on") == "pairs"
         or pictures == "real pairs"
-        or any(estimate["uses_pairs"] for estimate in estimates)
+        or estimated_from_pairs(provenance)
         or (provenance.get("init_from") or {}).get("uses_pairs", False)
     )
     used = ["pairs" if pairs else "text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig
@@ -31,6 +32,11 @@ def training_provenance(config: DictConfig, training: CaptionSelection, alignmen
         **({"prefix_parts": plain(config.parts)} if config.get("parts") else {}),
         **({"estimates": alignment.estimates} if alignment.estimates else {}),
     }
+
+
+def estimated_from_pairs(provenance: Mapping[str, Any]) -> bool:
+    """Whether options of a captioner's alignment were estimated from pairs."""
+    return any(estimate["uses_pairs"] for estimate in provenance.get("estimates") or [])
 
 
 def print_estimates(alignment: Alignment) -> None:

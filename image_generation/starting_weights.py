@@ -5,22 +5,19 @@ from __future__ import annotations
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from image_generation.generator import ImageGenerator
+from training.init_from import load_start, other_option
 
 FREE = ("dropout",)  # options of the network that its weights do not depend on
 
 
-def load_start(checkpoint: str, store: EmbeddingStore) -> ImageGenerator:
+def starting_generator(checkpoint: str, store: EmbeddingStore) -> ImageGenerator:
     """The generator of `init_from=checkpoint`, on the CPU.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or reads embeddings of another encoder than the store's.
     """
-    try:
-        start = ImageGenerator.load(checkpoint)
-    except (ValueError, FileNotFoundError) as error:
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f"init_from={checkpoint}: {error}") from error
+    start = load_start(lambda: ImageGenerator.load(checkpoint), checkpoint)
     if not is_same_encoder(start.encoder_description, store.manifest.encoder):
         raise ValueError(
             f"init_from={checkpoint} reads embeddings of {describe_encoder(start.encoder_description)}, but "
@@ -37,12 +34,11 @@ def copy_weights(start: ImageGenerator, generator: ImageGenerator) -> None:
         ValueError: the networks differ, or what they give.
     """
     ours, theirs = _shape(generator), _shape(start)
-    for option in {**ours, **theirs}:
-        if ours.get(option) != theirs.get(option):
-            raise ValueError(
-                f"The generator to start from (option init_from) has {option}={theirs.get(option)!r}, here it is "
-                f"{ours.get(option)!r}: give {option} the same value"
-            )
+    if option := other_option(theirs, ours):
+        raise ValueError(
+            f"The generator to start from (option init_from) has {option}={theirs.get(option)!r}, here it is "
+            f"{ours.get(option)!r}: give {option} the same value"
+        )
     generator.network.load_state_dict(start.network.state_dict())
 
 

@@ -23,7 +23,7 @@ from image_generation.autoencoder import Autoencoder
 from image_generation.flow import LogitNormal, Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.pixels import array_path, load_pixels
-from image_generation.starting_weights import copy_weights, load_start
+from image_generation.starting_weights import copy_weights, starting_generator
 from image_generation.task import GenerationTask, Pictures
 from training.batches import EpochOrder
 from training.loop import Loop
@@ -49,7 +49,7 @@ def train(config: DictConfig) -> dict[str, float]:
     training, validation = _parts(store, split, config.validation_split, config.validation_images)
     loop_config = loop_config_of(options["loop"], config.seed, config.epochs, len(training))
     sampling, times = Sampling(**options["sampling"]), LogitNormal(config.time_mean, config.time_std)
-    start = None if config.init_from is None else load_start(config.init_from, store)
+    start = None if config.init_from is None else starting_generator(config.init_from, store)
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
         inputs["init_from"] = weights_hash(start.network)

@@ -50,6 +50,7 @@ class PCMNet(CaptioningModel[PatchInputs]):
     """
 
     reads_patches = True
+    searches_images = True  # concepts, for the mix-up
 
     def __init__(
         self,

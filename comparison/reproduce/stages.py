@@ -159,9 +159,10 @@ class PlannedStage:
         except MissingStore:
             return False
         manifest, dataset, encoder = store.manifest, self.config.dataset, self.config.encoder
+        names = ["model"] if "sha256" in manifest.encoder else ["model", "pretrained"]  # a file of weights may move
         self._compare(
-            {"encoder.model": manifest.encoder.get("model"), "encoder.pretrained": manifest.encoder.get("pretrained")},
-            {"encoder.model": encoder.get("model"), "encoder.pretrained": encoder.get("pretrained")},
+            {f"encoder.{name}": manifest.encoder.get(name) for name in names},
+            {f"encoder.{name}": encoder.get(name) for name in names},
         )
         splits = ("text_split", "image_mean_split")
         self._compare(
@@ -174,7 +175,7 @@ class PlannedStage:
         if not (self.folder / PAINTED).is_file():
             return False
         there, painter = Provenance.read(self.folder), plain(self.config.painter)
-        options = {name: value for name, value in painter.items() if name in there.painter}
+        options = {name: value for name, value in painter.items() if name in there.painter and value is not None}
         self._compare(
             {
                 "seed": there.seed,

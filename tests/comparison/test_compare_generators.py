@@ -119,9 +119,10 @@ def test_other_settings_of_the_diffusion_model_are_another_diffusion_model(confi
         folders[name] = Path(ddpm.folder).name
         assert generator.config.alignment.diffusion == ddpm.folder
         assert (ddpm.config.diffusion.loss_weighting == "snr") == (name != "diffusion_bridge")
-    assert folders == {
-        "diffusion_bridge": "tiny_images_seed0", "snr": "tiny_images_snr_seed0", "memory": "tiny_images_snr_seed0",
-    }  # fmt: skip
+    assert folders["diffusion_bridge"] == "tiny_images_seed0" != folders["snr"] == folders["memory"]
+    alone = config("methods=[memory]", f"+variants={variants}")
+    again = GeneratorRuns(alone, find_generators(alone.methods, plain(alone.variants)))
+    assert Path(again.trainings(again.methods["memory"], 0)[0].folder).name == folders["memory"]
     assert sum("diffusion model" in stage.label for stage in runs.plan()) == 2
 
 

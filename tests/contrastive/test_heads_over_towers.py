@@ -14,10 +14,12 @@ import torch
 from PIL import Image, ImageOps
 from transformers import BertConfig, BertModel
 
+from common.plain import plain
 from common.processes import Processes
 from contrastive import features as shared_features
+from contrastive import task
 from contrastive.features import Augmentation, FrozenFeatures
-from contrastive.heads_over_towers import FeaturePairs
+from contrastive.heads_over_towers import FeaturePairs, heads_over_towers
 from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
 from embedding_space.encoders.heads import TowerHeads
@@ -27,6 +29,8 @@ from embedding_space.encoders.towers import ImageTower, Preprocess
 from embedding_space.tables import read_tables, write_tables
 from embedding_space.write_store import write_store
 from training.batches import StepRandom
+from training.loop import Loop
+from training.loop_config import LoopConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 230), "white": (240, 240, 240)}
@@ -223,6 +227,32 @@ def test_a_step_draws_a_view_and_a_caption_of_each_picture(photos, towers, tmp_p
         assert torch.equal(together, torch.cat(apart))
 
 
+def test_the_manifest_has_the_figures_of_the_weights_that_are_kept(configured, tmp_path, monkeypatch):
+    measured, shift = task.measure, iter((0.0, 0.1, 0.2))  # the first evaluation is made the best
+
+    def worse_and_worse(model, pairs):
+        figures = measured(model, pairs)
+        return {**figures, "retrieval_error": 0.5 + next(shift), "paired_cosine": figures["paired_cosine"]}
+
+    monkeypatch.setattr(task, "measure", worse_and_worse)
+    train(configured("loop.keep=retrieval_error", "loop.steps=6", "loop.evaluate_every=2"))
+    lines = [json.loads(line) for line in (tmp_path / "heads" / "metrics.jsonl").read_text().splitlines()]
+    cosines = [line["paired_cosine"] for line in lines if "paired_cosine" in line]
+    manifest = json.loads((tmp_path / "heads" / "manifest.json").read_text())
+    assert manifest["metrics"]["paired_cosine"] == pytest.approx(cosines[0], abs=1e-5) != cosines[-1]
+
+
+def test_mirrored_heads_see_both_views_of_training_pictures_that_validate(configured, tmp_path):
+    setup = heads_over_towers(
+        config := configured("model.mirror=true", "model.augmentation.views=1", "validation_split=pairs"),
+        read_tables(Path(config.dataset.root)), Loop(LoopConfig(**plain(config.loop), seed=0), tmp_path / "loop"),
+    )  # fmt: skip
+    pairs = setup.pairs("pairs")
+    assert pairs.images.shape[1] == 2
+    images, _ = pairs.draw(torch.arange(8), StepRandom(0, 0, 8, slice(0, 8)))
+    assert torch.equal(images, pairs.images[:8, 0].float())  # training draws the one view that it has
+
+
 def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_path):
     options = ("report_split=test", "loop.keep=retrieval_error", "model.mirror=true")
     config = configured("model.augmentation.views=3", *options)
@@ -231,9 +261,7 @@ def test_from_photos_to_heads_to_an_encoder_to_a_store(configured, photos, tmp_p
     lines = [json.loads(line) for line in (tmp_path / "heads" / "metrics.jsonl").read_text().splitlines()]
     errors = [line["retrieval_error"] for line in lines if "retrieval_error" in line]
     manifest = json.loads((tmp_path / "heads" / "manifest.json").read_text())
-    assert manifest["metrics"]["retrieval_error"] == pytest.approx(
-        min(errors), abs=1e-6
-    )  # of the weights that are kept
+    assert manifest["metrics"]["retrieval_error"] == pytest.approx(min(errors), abs=1e-6)
     assert len(errors) == 3 and manifest["report_split"] == "test" and manifest["pairs_split"] == "pairs"
     assert manifest["report_metrics"]["image_to_text_recall_at_10"] > 0.8
     saved = json.loads((tmp_path / "heads" / "config.json").read_text())

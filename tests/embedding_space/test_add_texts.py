@@ -185,3 +185,18 @@ def test_texts_that_were_cut_are_counted_after_an_interruption_before_the_manife
             write(root, LetterEncoder())
     complete = write(root, again := LetterEncoder())
     assert not again.encoded and complete.manifest.cut_texts == whole.manifest.cut_texts
+
+
+def test_texts_that_were_cut_are_counted_once_after_an_interruption_behind_the_manifest(root, monkeypatch):
+    whole = write(root, LetterEncoder(), name="whole")
+    write(root, LetterEncoder(), "train")
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("embedding_space.add_texts.shutil.rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(root, LetterEncoder(), "train", "pairs")
+    assert write(root, LetterEncoder()).manifest.cut_texts == whole.manifest.cut_texts
+    assert not list(root.glob("*.partial"))

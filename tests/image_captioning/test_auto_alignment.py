@@ -30,6 +30,7 @@ def test_estimates_are_in_the_checkpoint(compose, make_store, tmp_path, capsys, 
     (found,) = captioner.provenance["estimates"]
     assert captioner.provenance["uses_pairs"] == found["uses_pairs"] == (data == "pairs")
     assert captioner.alignment.uses_pairs == (data == "pairs")
+    assert captioner.alignment.with_inference_options({}).uses_pairs == (data == "pairs")
     assert captioner.alignment.options()[2]["noise_std"] == found["value"] > 0
     train(config)
     assert "Already trained" in capsys.readouterr().out

@@ -87,11 +87,12 @@ def test_a_folder_of_other_inputs_is_refused_unless_overwritten(score, tmp_path,
     assert json.loads((tmp_path / "out/scores.json").read_text()) == second.to_json() != first.to_json()
 
 
-def test_clip_score_of_a_file_without_a_store_is_null_and_says_why(score):
+def test_clip_score_of_a_file_without_a_store_is_null_and_says_why(score, monkeypatch):
     result = score(metrics="[CIDEr,CLIPScore]", output_dir="out")
     assert result.metrics["CIDEr"] is not None and result.metrics["CLIPScore"] is None
     assert "clip_score.store=" in result.unavailable["CLIPScore"]
-    assert score(metrics="[CIDEr,CLIPScore]", output_dir="out").metrics == result.metrics  # re-used
+    monkeypatch.setattr(scorer, "score_captions", lambda *a, **k: pytest.fail("scored again"))
+    assert score(metrics="[CIDEr,CLIPScore]", output_dir="out").metrics == result.metrics
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '{"metrics": {"CIDEr": 100.0}}'])

@@ -55,7 +55,7 @@ def captioner(make_captioner, store):
     return made
 
 
-def test_translated_images_are_not_in_the_space_of_the_texts(captioner, store, monkeypatch):
+def test_translated_images_are_not_in_the_space_of_the_texts(captioner, store):
     def chain(images: dict) -> Alignment:
         encoders = {"images": images, "texts": captioner.encoder_description}
         translation = Translation(8, 8, {"kind": "mlp", "width": 4}, directions=["image_to_text"], encoders=encoders)
@@ -63,14 +63,18 @@ def test_translated_images_are_not_in_the_space_of_the_texts(captioner, store, m
 
     foreign, own = chain({"name": "another"}), chain(captioner.encoder_description)
     decoding, encoder = Decoding("beam", beams=3, clip_weight=8.0), SimpleNamespace()
-    assert captioner.shares_space(own) and not captioner.shares_space(foreign)
+    assert own.reads_rows_of(captioner.encoder_description)
+    assert not foreign.reads_rows_of(captioner.encoder_description)
     images = store.images("test")
     assert captioner.reranker(images, decoding, encoder, chain=own) is not None
     with pytest.raises(ValueError, match="images with sentences in one space"):
         captioner.reranker(images, decoding, encoder, chain=foreign)
-    monkeypatch.setattr(type(captioner), "searches_images", True)
-    with pytest.raises(ValueError, match="searches words and captions with the images' own rows"):
+    captioner.searches_images = True
+    with pytest.raises(ValueError, match="are searched with the images' own rows"):
         check_encoder(captioner, store, alignment=foreign)
+    captioner.alignment = foreign
+    with pytest.raises(ValueError, match="are searched with the images' own rows"):
+        captioner.caption_images(images)
 
 
 @pytest.mark.java

@@ -237,6 +237,14 @@ def test_pictures_of_other_options_are_not_those_that_are_asked_for(compose, tmp
             stages.PlannedStage(options, (), other).is_done()
 
 
+def test_pictures_by_retrieval_from_the_usual_split_are_those_that_are_asked_for(compose, tmp_path):
+    config = compose("synthesize_images", f"dataset.root={tmp_path}/demo", "painter=retrieval", "name=found")
+    planned = stages.PlannedStage(stages.StageOptions("synthesize_images", []), (), config)
+    painter = {**plain(config.painter), "images_split": "pretrain", "store": "abc"}
+    Provenance("unpaired real photos", painter, {}, 0, None).write(tmp_path / "found")
+    assert planned.is_done()
+
+
 def test_metrics_that_failed_are_tried_again(compose, calls):
     run.reproduce(compose("reproduce", TABLE, "check_machine=false"))
     [scores] = Path("outputs/evaluation").glob("*/scores.json")

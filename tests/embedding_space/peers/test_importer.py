@@ -60,7 +60,7 @@ def test_what_is_missing_is_said(options, compose, tmp_path):
 @pytest.mark.parametrize("option", ["patches=true", "text_splits=[val]", "encode=false"])
 def test_options_that_an_import_does_not_have_are_refused(options, compose, option):
     name = option.partition("=")[0]
-    with pytest.raises(ValueError, match=f"{name}=.* does nothing for embeddings that are imported"):
+    with pytest.raises(ValueError, match=f"{name}=.* does nothing for the import of embeddings"):
         prepare(compose("prepare_data", *options[1], option))
 
 
