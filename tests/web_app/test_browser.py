@@ -191,6 +191,8 @@ def test_a_photo_is_taken_with_the_camera(visit):
     one = visit(permissions=["camera"])
     one.page.get_by_role("button", name="Capture from camera").click()
     one.page.get_by_text("Click to Access Webcam").click()
+    # Until the first picture has come, there is nothing to capture.
+    one.page.wait_for_function("() => [...document.querySelectorAll('video')].some(video => video.videoWidth > 0)")
     one.page.get_by_role("button", name="capture photo").click()
     one.page.locator("figure.upload img").wait_for()
     assert one.caption("memory_bridge")
