@@ -21,9 +21,9 @@ from image_captioning.generation import Decoding
 from image_captioning.language_models import base_weights, describe, make_language_model
 from image_captioning.lora import ADAPTER, add_lora, load_plain, merged_weights
 from image_captioning.mappers import make_mapper
-from image_captioning.own_rows import check_own_rows
 from image_captioning.prefix_parts.inputs import PrefixInputs
 from image_captioning.prefix_parts.parts import PrefixParts
+from image_captioning.same_space import check_same_space
 from training.init_from import other_option
 
 # Options of a decoder that do not change what its weights compute, beside every dropout.
@@ -113,7 +113,7 @@ class Captioner(CaptioningModel[Tensor | PrefixInputs]):
 
     def _of_images(self, aligned: Tensor, images: Tensor) -> Tensor | PrefixInputs:
         if self.searches_images:
-            check_own_rows(self.alignment, self.encoder_description)
+            check_same_space(self.alignment, self.encoder_description)
         return self._with_parts(aligned, images)
 
     def _with_parts(self, aligned: Tensor, rows: Tensor) -> Tensor | PrefixInputs:

@@ -19,7 +19,7 @@ from evaluation.captions.scoring_options import ReferenceSet, split_references
 from evaluation.captions.training_text import TrainingSource
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.checkpoints import checkpoint_sha256
-from image_captioning.own_rows import check_own_rows
+from image_captioning.same_space import check_same_space
 
 READ_FROM = ("images", "texts")
 IMAGE_MEANS = ("checkpoint", "store")
@@ -186,7 +186,7 @@ def check_encoder(
     if image_store.manifest.tables_hash != store.manifest.tables_hash:
         raise ValueError(f"image_store={image_store.path} and store={store.path} are of different data sets")
     if captioner.searches_images:
-        check_own_rows(chain, captioner.encoder_description)
+        check_same_space(chain, captioner.encoder_description)
     translates = chain.inference_dim is not None
     image_encoder = chain.inference_encoder or captioner.encoder_description
     for modality, rows, encoder, dim in (

@@ -25,14 +25,14 @@ from image_captioning.collapse import warn_of_collapse
 from image_captioning.data import CaptionTokens
 from image_captioning.inference_inputs import check_encoder
 from image_captioning.language_models import DTYPES
-from image_captioning.own_rows import check_own_rows
 from image_captioning.prefix_parts.build import check_parts, make_parts, make_vocabulary, tokenizer_text
 from image_captioning.prefix_parts.examples import PartExamples
 from image_captioning.provenance import print_estimates, training_provenance
+from image_captioning.same_space import check_same_space
 from image_captioning.selection import CaptionSelection, select_captions
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
-from training.init_from import load_start
+from training.init_from import errors_of_start
 from training.loop import Loop
 from training.loop_config import loop_config_of
 from training.run_folder import open_run, reuse_run
@@ -64,11 +64,10 @@ def train(config: DictConfig) -> dict[str, float]:
     warn_of_text_split(store.path, store.text_split, config.dataset.text_split)
     alignment = Alignment.from_store(expand_steps(config.alignment, STEPS), STEPS, store)
     if parts_options:
-        check_own_rows(alignment, store.manifest.encoder)
+        check_same_space(alignment, store.manifest.encoder)
     training, validation = select_captions(config, store)
     loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(training.rows))
-    first = config.init_from
-    start = None if first is None else load_start(lambda: _start(first, store), first)
+    start = None if config.init_from is None else _start(config.init_from, store)
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
         inputs["init_from"] = start.weights_hash()
@@ -137,8 +136,9 @@ def train(config: DictConfig) -> dict[str, float]:
 
 def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
     """The captioner whose weights training starts from."""
-    start = Captioner.load(checkpoint)
-    check_encoder(start, store)
+    with errors_of_start(checkpoint):
+        start = Captioner.load(checkpoint)
+        check_encoder(start, store)
     return start.cpu()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embedding_space.encoders.identity import describe_encoder, is_same_encoder
 from embedding_space.store import EmbeddingStore
 from image_generation.generator import ImageGenerator
-from training.init_from import load_start, other_option
+from training.init_from import errors_of_start, other_option
 
 FREE = ("dropout",)  # options of the network that its weights do not depend on
 
@@ -17,13 +17,13 @@ def starting_generator(checkpoint: str, store: EmbeddingStore) -> ImageGenerator
         FileNotFoundError: there is none.
         ValueError: it is damaged, or reads embeddings of another encoder than the store's.
     """
-    start = load_start(lambda: ImageGenerator.load(checkpoint), checkpoint)
-    if not is_same_encoder(start.encoder_description, store.manifest.encoder):
-        raise ValueError(
-            f"init_from={checkpoint} reads embeddings of {describe_encoder(start.encoder_description)}, but "
-            f"{store.path} holds those of {describe_encoder(store.manifest.encoder)}: choose the same encoder's store "
-            "with store=..."
-        )
+    with errors_of_start(checkpoint):
+        start = ImageGenerator.load(checkpoint)
+        if not is_same_encoder(start.encoder_description, store.manifest.encoder):
+            raise ValueError(
+                f"it reads embeddings of {describe_encoder(start.encoder_description)}, but {store.path} holds those "
+                f"of {describe_encoder(store.manifest.encoder)}: choose the same encoder's store with store=..."
+            )
     return start.cpu()
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-Model = TypeVar("Model")
 
-
-def load_start(load: Callable[[], Model], checkpoint: str) -> Model:
-    """What `load` gives; its errors name the option.
-
-    Raises:
-        FileNotFoundError: there is no such model.
-        ValueError: it is damaged, or does not fit.
-    """
+@contextmanager
+def errors_of_start(checkpoint: str) -> Iterator[None]:
+    """Where the model to start from is loaded and checked: a FileNotFoundError or ValueError names the option."""
     try:
-        return load()
+        yield
     except (ValueError, FileNotFoundError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"init_from={checkpoint}: {error}") from error

@@ -174,20 +174,10 @@ class PlannedStage:
     def _is_painted(self) -> bool:
         if not (self.folder / PAINTED).is_file():
             return False
-        there, painter = Provenance.read(self.folder), plain(self.config.painter)
-        options = {name: value for name, value in painter.items() if name in there.painter and value is not None}
-        self._compare(
-            {
-                "seed": there.seed,
-                "max_captions": there.max_captions,
-                **{f"painter.{n}": there.painter[n] for n in options},
-            },
-            {
-                "seed": self.config.seed,
-                "max_captions": self.config.max_captions,
-                **{f"painter.{name}": value for name, value in options.items()},
-            },
-        )
+        there, painter = Provenance.read(self.folder).identity(), plain(self.config.painter)
+        options = {f"painter.{name}": value for name, value in painter.items() if value is not None}
+        now = {"seed": self.config.seed, "max_captions": self.config.max_captions, **options}
+        self._compare(there, {option: value for option, value in now.items() if option in there})
         return True
 
     def _compare(self, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:

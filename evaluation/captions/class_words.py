@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.embeddings.zero_shot import labels_from_captions
+from evaluation.captions.words import bare_words
 
 
 def class_accuracy(
@@ -26,3 +26,17 @@ def class_accuracy(
         )
     named = labels_from_captions({image_id: [caption] for image_id, caption in captions.items()}, classes)
     return np.array([named.get(image_id) == truth[image_id] for image_id in captions], dtype=np.float64)
+
+
+def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, int]:
+    """{image_id: number of its class}, of the images whose references name one class and no other.
+
+    A class is named where its words, or its plural in s or es, are in a caption.
+    """
+    names = bare_words(list(classes)).to_pylist()
+    images = list(references)
+    texts = [f" {' | '.join(bare_words(list(references[image_id])).to_pylist())} " for image_id in images]
+    named = [
+        {n for n, name in enumerate(names) if any(f" {name}{s} " in text for s in ("", "s", "es"))} for text in texts
+    ]
+    return {image_id: next(iter(hits)) for image_id, hits in zip(images, named, strict=True) if len(hits) == 1}

@@ -107,11 +107,13 @@ class Scorer:
             scores = self._word_scores(predictions, references, words, allow_missing)
         else:
             scores = CaptionScores({}, {}, [image_id for image_id in references if image_id in predictions])
-        if CLIP_SCORE in metrics and self.judge is None:
-            scores = without_clip_scores(scores, "no store of the images is known: name it with clip_score.store=...")
-        elif CLIP_SCORE in metrics and self.judge is not None:
-            how = (self.judge, self.split, self.scoring.clip_score, self.training.encoder)
-            scores, clip_score = with_clip_scores(scores, predictions, references, *how)
+        if CLIP_SCORE in metrics:
+            if self.judge is None:
+                why = "no store of the images is known: name it with clip_score.store=..."
+                scores = without_clip_scores(scores, why)
+            else:
+                how = (self.judge, self.split, self.scoring.clip_score, self.training.encoder)
+                scores, clip_score = with_clip_scores(scores, predictions, references, *how)
         if len(self.references.parts) > 1:
             chosen = {name: set(ids) & set(scores.image_ids) for name, ids in self.references.parts.items()}
             parts = {n: self._part(scores, ids, words, predictions, references) for n, ids in chosen.items() if ids}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from embedding_space.store import EmbeddingStore
+from evaluation.captions.class_words import labels_from_captions
 from evaluation.captions.entries import EntryReader
-from evaluation.embeddings.zero_shot import labels_from_captions
 from evaluation.reading import ID_FIELDS, read_entries, shown
 
 

@@ -3,14 +3,12 @@ are nearest, by the mean of their embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from evaluation.captions.words import bare_words
 
 TEMPLATES = ("a photo of a {}.",)
 _IMAGES_AT_ONCE = 8192
@@ -82,17 +80,3 @@ def _r_precision(images: Tensor, classes: Tensor, labels: Tensor) -> float:
         before = torch.arange(len(relevant)) + len(others) - torch.searchsorted(others, relevant)
         shares.append((before < len(relevant)).double().mean())
     return torch.stack(shares).mean().item()
-
-
-def labels_from_captions(references: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, int]:
-    """{image_id: number of its class}, of the images whose references name one class and no other.
-
-    A class is named where its words, or its plural in s or es, are in a caption.
-    """
-    names = bare_words(list(classes)).to_pylist()
-    images = list(references)
-    texts = [f" {' | '.join(bare_words(list(references[image_id])).to_pylist())} " for image_id in images]
-    named = [
-        {n for n, name in enumerate(names) if any(f" {name}{s} " in text for s in ("", "s", "es"))} for text in texts
-    ]
-    return {image_id: next(iter(hits)) for image_id, hits in zip(images, named, strict=True) if len(hits) == 1}

@@ -39,6 +39,10 @@ class LetterEncoder(Encoder):
         return sum(text.endswith("0") for text in texts)
 
 
+def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
     """A data set of 21 texts; stores are written in shards of four rows."""
@@ -176,9 +180,6 @@ def test_texts_that_were_cut_are_counted_after_an_interruption_before_the_manife
     whole = write(root, LetterEncoder(), name="whole")
     write(root, LetterEncoder(), "train")
 
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr("embedding_space.add_texts.write_json", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -190,9 +191,6 @@ def test_texts_that_were_cut_are_counted_after_an_interruption_before_the_manife
 def test_texts_that_were_cut_are_counted_once_after_an_interruption_behind_the_manifest(root, monkeypatch):
     whole = write(root, LetterEncoder(), name="whole")
     write(root, LetterEncoder(), "train")
-
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("embedding_space.add_texts.shutil.rmtree", interrupted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.captions.class_words import class_accuracy
+from evaluation.captions.class_words import class_accuracy, labels_from_captions
 from evaluation.captions.metrics import score_captions
 from evaluation.captions.scoring_options import Scoring
 
@@ -44,3 +44,16 @@ def test_classes_must_be_named_for_it_and_are_recorded():
         Scoring(["CIDEr", "classes"], classes=("rain", "rain"))
     assert Scoring(["CIDEr", "classes"], classes=CLASSES).inputs()["classes"] == list(CLASSES)
     assert "classes" not in Scoring(["CIDEr"]).inputs()
+
+
+def test_labels_are_of_images_whose_captions_name_one_class():
+    references = {
+        "1": ["A Dog runs.", "an animal"],
+        "2": ["two dogs and a cat"],
+        "3": ["doggedly catlike", "hot  dog-stand"],
+        "4": ["polar bears!", "buses"],
+        "5": ["the polar", "bear"],  # in two captions
+        "6": ["two buses"],
+    }
+    classes = ["dog", "cat", "polar bear", "bus"]
+    assert labels_from_captions(references, classes) == {"1": 0, "6": 3}

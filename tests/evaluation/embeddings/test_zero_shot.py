@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from evaluation.embeddings import zero_shot as room
-from evaluation.embeddings.zero_shot import class_embeddings, class_prompts, labels_from_captions, zero_shot_scores
+from evaluation.embeddings.zero_shot import class_embeddings, class_prompts, zero_shot_scores
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -50,19 +50,6 @@ def test_embeddings_that_say_nothing_score_nothing():
     same = unit(1, 4).expand(10, -1)
     scores = zero_shot_scores(same, same[:6], torch.arange(10) % 6)
     assert scores.top_1 == scores.top_5 == scores.r_precision == 0
-
-
-def test_labels_are_of_images_whose_captions_name_one_class():
-    references = {
-        "1": ["A Dog runs.", "an animal"],
-        "2": ["two dogs and a cat"],
-        "3": ["doggedly catlike", "hot  dog-stand"],
-        "4": ["polar bears!", "buses"],
-        "5": ["the polar", "bear"],  # in two captions
-        "6": ["two buses"],
-    }
-    classes = ["dog", "cat", "polar bear", "bus"]
-    assert labels_from_captions(references, classes) == {"1": 0, "6": 3}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from alignment.chain import Alignment
 
 
-def check_own_rows(chain: Alignment, encoder: Mapping[str, Any]) -> None:
+def check_same_space(chain: Alignment, encoder: Mapping[str, Any]) -> None:
     """Raise ValueError where the images that go through `chain` are of another space than the texts.
 
     encoder: the description of the texts' encoder.
