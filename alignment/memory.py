@@ -19,7 +19,7 @@ from common.randomness import evenly_spaced
 class TextMemory(RowMemory):
     """Project image rows on the training texts: their mean weighted by softmax(similarity / temperature), as unit rows.
 
-    DeCap, arXiv 2303.03032, section 3.3 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
+    DeCap, arXiv 2303.03032, section 3.2.1 (temperature 0.01 there). Text rows pass unchanged. The memory holds the
     training texts after the preceding steps, (M, D); `memory_rows` keeps an evenly spaced subset of them. For image
     generation it projects text rows on the training images in the same way. `RowMemory` says how it is saved.
 

@@ -26,7 +26,7 @@ class Mapper(nn.Module):
 class MLPMapper(Mapper):
     """Embedding (B, D) -> tanh hidden layer -> prefix (B, prefix_length, width).
 
-    ClipCap's MLP, arXiv 2111.09734, section 3.2: with D = 512, width 768 and 10 prefix tokens, 512 -> 3840 -> 7680.
+    ClipCap's MLP, arXiv 2111.09734, section 3.3: with D = 512, width 768 and 10 prefix tokens, 512 -> 3840 -> 7680.
 
     Args:
         hidden: width of the hidden layer; by default half of prefix_length * width.
@@ -46,7 +46,7 @@ class MLPMapper(Mapper):
 class TransformerMapper(Mapper):
     """Embedding (B, D) -> tokens, with learned constants -> a transformer; the constants' outputs are the prefix.
 
-    ClipCap's transformer mapper, arXiv 2111.09734, section 3.2; CapDec (arXiv 2211.00575) uses 8 layers and 40 tokens.
+    ClipCap's transformer mapper, arXiv 2111.09734, section 3.3; CapDec (arXiv 2211.00575) uses 8 layers and 40 tokens.
 
     Args:
         embedding_tokens: tokens that the embedding becomes at the transformer's input; by default prefix_length.
@@ -67,9 +67,13 @@ class TransformerMapper(Mapper):
             raise ValueError(f"decoder.mapper.heads={heads} must divide the decoder's width {width}")
         self.prefix_length = prefix_length
         self.embed = nn.Linear(dim, (embedding_tokens or prefix_length) * width)
-        self.constants = nn.Parameter(0.02 * torch.randn(prefix_length, width))
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, norm_first=True, batch_first=True)
-        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.constants = nn.Parameter(torch.randn(prefix_length, width))
+        made = [
+            nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, norm_first=True, batch_first=True)
+            for _ in range(layers)
+        ]
+        self.transformer = nn.TransformerEncoder(made[0], layers, enable_nested_tensor=False)
+        self.transformer.layers = nn.ModuleList(made)  # it would copy the first one, initial weights included
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.prefix_of(self.embed(embeddings).unflatten(-1, (-1, self.constants.shape[-1])))

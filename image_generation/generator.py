@@ -110,8 +110,10 @@ class ImageGenerator(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_
             times: (B,) in [0, 1].
             noise: like `clean`, standard normal.
         """
-        velocities = self.velocity(at_time(clean, noise, times), times, rows)
-        return (velocities - (noise - clean)).square().flatten(1).mean(dim=1)
+        velocities, target = self.velocity(at_time(clean, noise, times), times, rows), noise - clean
+        if self.predicts == "picture":  # the right picture gives this velocity, and no other
+            target = target * (times / times.clamp(min=LEAST_TIME)).view(-1, 1, 1, 1)
+        return (velocities - target).square().flatten(1).mean(dim=1)
 
     def velocity(self, states: Tensor, times: Tensor, rows: Tensor) -> Tensor:
         """Velocities like `states` (B, C, S, S), float32, at `times` (B,), for aligned rows (B, D)."""

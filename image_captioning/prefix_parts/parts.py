@@ -27,7 +27,7 @@ class PromptOptions:
         mask_share: the probability with which a word is left out in training.
     """
 
-    words: Count = 5
+    words: Count = 10
     mask_share: Share = 0.4
 
 

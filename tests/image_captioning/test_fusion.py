@@ -1,4 +1,4 @@
-"""IFCap's fusion against a slow computation, head by head."""
+"""IFCap's fusion against a slow computation, head by head; how transformer mappers start."""
 
 from __future__ import annotations
 
@@ -63,3 +63,9 @@ def test_it_is_for_captioners_that_retrieve_and_no_other_mapper_is():
         make_mapper(6, 8, {"kind": "fusion"})
     with pytest.raises(ValueError, match=r"kind=mlp does not look at the captions of parts\.retrieval"):
         make_mapper(6, 8, {"kind": "mlp"}, retrieves=True)
+
+
+def test_each_layer_starts_from_weights_of_its_own():
+    mapper = make_mapper(6, 8, {"kind": "transformer", "layers": 3, "heads": 2, "prefix_length": 4})
+    first = [next(layer.parameters()) for layer in mapper.transformer.layers]
+    assert len(first) == 3 and not any(torch.equal(a, b) for a, b in ((first[0], first[1]), (first[1], first[2])))

@@ -70,6 +70,14 @@ def test_the_loss_is_the_squared_error_of_the_velocity(generator):
         torch.testing.assert_close(losses[number], slow, atol=1e-4, rtol=1e-4)
 
 
+def test_the_right_picture_has_no_loss_at_any_time(generator, monkeypatch):
+    generator.predicts = "picture"
+    clean, noise = torch.randn(3, 3, 16, 16), torch.randn(3, 3, 16, 16)
+    monkeypatch.setattr(generator.network, "forward", lambda states, times, rows: clean)
+    losses = generator(clean, rows(), torch.tensor([0.01, 0.4, 1.0]), noise)
+    torch.testing.assert_close(losses, torch.zeros(3))
+
+
 def test_a_checkpoint_comes_back_and_another_kind_is_refused(generator, tmp_path):
     generator.save_pretrained(tmp_path / "mine")
     loaded = ImageGenerator.load(tmp_path / "mine")

@@ -39,7 +39,7 @@ def test_an_images_inputs_do_not_depend_on_the_others_and_are_the_same_after_loa
     store = make_store()
     parts, images = built(method, store), store.images("test")
     inputs = parts.inputs(-images, images, CPU)
-    assert inputs.rows is not images and torch.equal(inputs.rows, -images) and inputs.words.shape == (40, 5)
+    assert inputs.rows is not images and torch.equal(inputs.rows, -images) and inputs.words.shape == (40, 10)
     assert (inputs.words >= 0).any(1).float().mean() > 0.5 and inputs.words.max() < len(parts.names)
     monkeypatch.setattr(room, "IMAGES_AT_ONCE", 7)
     loaded = PrefixParts(**parts.options())
