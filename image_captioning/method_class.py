@@ -45,11 +45,13 @@ def method_class(
         or (provenance.get("init_from") or {}).get("uses_pairs", False)
     )
     used = ["pairs" if pairs else "text"]
-    if any(isinstance(step, RowMemory) for step in alignment.steps) or searches_captions(provenance):
+    taught = provenance.get("self_training") or {}
+    reads_captions = searches_captions(provenance) or (taught.get("decoding") or {}).get("consensus_weight")
+    if any(isinstance(step, RowMemory) for step in alignment.steps) or reads_captions:
         used.append("text memory")
     if not pairs and pictures:
         used.append(_PICTURES.get(pictures, f"pictures of {pictures} origin"))
-    if not pairs and (estimates or any(step.reads_inference_rows for step in alignment.steps)):
+    if not pairs and (estimates or taught or any(step.reads_inference_rows for step in alignment.steps)):
         used.append(f"unpaired {medium}s")
     chosen = f", {SELECTED}" if selected or provenance.get("validate_on") == "pairs" else ""
     return (" + ".join(used) if len(used) > 1 or pairs else "text only") + chosen

@@ -73,6 +73,6 @@ def select_captions(config: DictConfig, store: EmbeddingStore) -> tuple[CaptionS
                 f"validation_captions={count} leave no image of split {split!r} to train on, since all captions of an "
                 "image are held out together: give fewer"
             )
-    if config.train_captions is not None:
+    if config.train_captions is not None and config.train_on != "images":  # of which it is a number then
         rows = rows[drawn_rows(len(rows), config.train_captions, config.seed, 5)]
     return CaptionSelection(store, split, rows), CaptionSelection(store, validation_split, validation_rows)

@@ -30,6 +30,7 @@ from image_captioning.prefix_parts.examples import PartExamples
 from image_captioning.provenance import print_estimates, training_provenance
 from image_captioning.same_space import check_same_space
 from image_captioning.selection import CaptionSelection, select_captions
+from image_captioning.self_training import UncaptionedImages
 from image_captioning.task import CaptioningTask, Examples
 from image_captioning.tokenizer import load_tokenizer, make_tokenizer
 from training.init_from import errors_of_start
@@ -38,7 +39,7 @@ from training.loop_config import loop_config_of
 from training.run_folder import open_run, reuse_run
 from training.tracking import Tracker
 
-INPUTS = ("text", "pairs")
+INPUTS = ("text", "pairs", "images")
 TEXT_NOISE = ("fresh", "once")
 SAMPLES = 16
 
@@ -66,7 +67,8 @@ def train(config: DictConfig) -> dict[str, float]:
     if parts_options:
         check_same_space(alignment, store.manifest.encoder)
     training, validation = select_captions(config, store)
-    loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(training.rows))
+    uncaptioned = UncaptionedImages.chosen(config, store)
+    loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(uncaptioned or training.rows))
     start = None if config.init_from is None else _start(config.init_from, store)
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
@@ -80,6 +82,10 @@ def train(config: DictConfig) -> dict[str, float]:
 
     captions, decoder = training.captions(), plain(config.decoder)
     check_decoder(decoder)
+    if uncaptioned and start:
+        with loop.accelerator.main_process_first():  # it writes the captions, the others read them
+            teacher = start.with_alignment(alignment)
+            captions = uncaptioned.captions(teacher, loop.output_dir, loop.device, loop_config.precision)
     vocabulary = make_vocabulary(parts_options, captions, store)
     if state == "unfinished":
         tokenizer = load_tokenizer(config.output_dir)
@@ -94,7 +100,7 @@ def train(config: DictConfig) -> dict[str, float]:
         tokenizer=tokenizer,
         mapper=decoder["mapper"],
         encoder=store.manifest.encoder,
-        provenance=_provenance(config, training, alignment, start),
+        provenance=_provenance(config, training, alignment, start, uncaptioned),
         pretrained=decoder["pretrained"],
         config=decoder["config"],
         lora=decoder.get("lora"),
@@ -108,13 +114,17 @@ def train(config: DictConfig) -> dict[str, float]:
     set_up_decoder(captioner, decoder)
 
     references, limits = validation.captions(), (tokenizer, decoder["max_tokens"], decoder["truncate"])
-    tokens = CaptionTokens.encode(captions, *limits)
+    tokens = uncaptioned.tokens(captions, *limits[:2]) if uncaptioned else CaptionTokens.encode(captions, *limits)
     if is_main := loop.accelerator.is_main_process:
         warn_of_collapse(captions, tokens, training.texts() if config.train_on == "text" else None)
         print_estimates(alignment)
     validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     captioner.check_room(max(int(part.lengths.max()) for part in (tokens, validation_tokens)))
-    examples = Examples.load(training, tokens.to(loop.device), captioner.alignment, config.train_on)
+    tokens = tokens.to(loop.device)
+    if uncaptioned:
+        examples = uncaptioned.examples(captioner.alignment, tokens)
+    else:
+        examples = Examples.load(training, tokens, captioner.alignment, config.train_on)
     if config.text_noise == "once" and config.train_on == "text":
         examples = examples.aligned_once(captioner.alignment, config.seed, is_main)
     validation_examples = {
@@ -143,10 +153,16 @@ def _start(checkpoint: str, store: EmbeddingStore) -> Captioner:
 
 
 def _provenance(
-    config: DictConfig, training: CaptionSelection, alignment: Alignment, start: Captioner | None
+    config: DictConfig,
+    training: CaptionSelection,
+    alignment: Alignment,
+    start: Captioner | None,
+    uncaptioned: UncaptionedImages | None,
 ) -> dict[str, Any]:
     """What the captioner was trained on, and what the one that it starts from was."""
     provenance = training_provenance(config, training, alignment)
+    if uncaptioned:
+        provenance |= uncaptioned.provenance()
     if start is None:
         return provenance
     uses_pairs = provenance["uses_pairs"] or start.provenance.get("uses_pairs", True)
