@@ -54,7 +54,8 @@ def train(config: DictConfig) -> dict[str, float]:
         ValueError: bad options or damaged inputs.
         FileNotFoundError: missing inputs.
     """
-    for option, choices in (("train_on", INPUTS), ("validate_on", INPUTS), ("text_noise", TEXT_NOISE)):
+    validated = INPUTS if config.train_on == "images" else ("text", "pairs")  # images: by the loss of texts
+    for option, choices in (("train_on", INPUTS), ("validate_on", validated), ("text_noise", TEXT_NOISE)):
         if config[option] not in choices:
             raise ValueError(f"{option}={config[option]!r} must be one of {', '.join(choices)}")
     parts_options = plain(config.parts)
