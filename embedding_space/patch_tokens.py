@@ -32,12 +32,12 @@ class PatchTokens:
 
     def half(self, rows: int | slice | np.ndarray | Tensor) -> Tensor:
         """As indexing, in float16 as it is stored: half of the bytes on their way to a GPU."""
-        chosen = self._rows[rows]
+        chosen = self._rows[_numpy(rows)]
         return torch.from_numpy(np.take(self._array, chosen, axis=0))
 
     def take(self, rows: np.ndarray | Tensor) -> PatchTokens:
         """Those of the images `rows`, left on disk."""
-        return PatchTokens(self._array, self._rows[rows])
+        return PatchTokens(self._array, self._rows[_numpy(rows)])
 
     def load(self, device: torch.device | str) -> Tensor:
         """(N, P, W) float16 of all images on a device, copied in parts, so that main memory need not hold them."""
@@ -47,3 +47,8 @@ class PatchTokens:
             part = slice(start, start + rows)
             loaded[part] = self.half(part).to(device)
         return loaded
+
+
+def _numpy(rows: int | slice | np.ndarray | Tensor) -> int | slice | np.ndarray:
+    """Rows by which NumPy indexes as PyTorch does: it takes a tensor of one number for this number."""
+    return rows.numpy() if isinstance(rows, Tensor) else rows

@@ -27,6 +27,7 @@ def stored(tmp_path) -> np.ndarray:
         slice(1, None, 2),
         np.array([3, 0, 0, 2]),
         torch.tensor([3, 0, 0, 2]),
+        torch.tensor([3]),
         np.array([True, False, False, True]),
         np.array([], np.int64),
     ],
