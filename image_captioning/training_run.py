@@ -69,7 +69,9 @@ def train(config: DictConfig) -> dict[str, float]:
         check_same_space(alignment, store.manifest.encoder)
     training, validation = select_captions(config, store)
     uncaptioned = UncaptionedImages.chosen(config, store)
-    loop_config = loop_config_of(plain(config.loop), config.seed, config.epochs, len(uncaptioned or training.rows))
+    loop_config = loop_config_of(
+        plain(config.loop), config.seed, config.epochs, len(training.rows if uncaptioned is None else uncaptioned)
+    )
     start = None if config.init_from is None else _start(config.init_from, store)
     inputs = {"store": store.hash, "alignment": alignment.hash}
     if start:
@@ -83,7 +85,7 @@ def train(config: DictConfig) -> dict[str, float]:
 
     captions, decoder = training.captions(), plain(config.decoder)
     check_decoder(decoder)
-    if uncaptioned and start:
+    if uncaptioned is not None and start:
         with loop.accelerator.main_process_first():  # it writes the captions, the others read them
             teacher = start.with_alignment(alignment)
             captions = uncaptioned.captions(teacher, loop.output_dir, loop.device, loop_config.precision)
@@ -115,14 +117,16 @@ def train(config: DictConfig) -> dict[str, float]:
     set_up_decoder(captioner, decoder)
 
     references, limits = validation.captions(), (tokenizer, decoder["max_tokens"], decoder["truncate"])
-    tokens = uncaptioned.tokens(captions, *limits[:2]) if uncaptioned else CaptionTokens.encode(captions, *limits)
+    tokens = (
+        CaptionTokens.encode(captions, *limits) if uncaptioned is None else uncaptioned.tokens(captions, *limits[:2])
+    )
     if is_main := loop.accelerator.is_main_process:
         warn_of_collapse(captions, tokens, training.texts() if config.train_on == "text" else None)
         print_estimates(alignment)
     validation_tokens = CaptionTokens.encode(references, *limits).to(loop.device)
     captioner.check_room(max(int(part.lengths.max()) for part in (tokens, validation_tokens)))
     tokens = tokens.to(loop.device)
-    if uncaptioned:
+    if uncaptioned is not None:
         examples = uncaptioned.examples(captioner.alignment, tokens)
     else:
         examples = Examples.load(training, tokens, captioner.alignment, config.train_on)
@@ -162,7 +166,7 @@ def _provenance(
 ) -> dict[str, Any]:
     """What the captioner was trained on, and what the one that it starts from was."""
     provenance = training_provenance(config, training, alignment)
-    if uncaptioned:
+    if uncaptioned is not None:
         provenance |= uncaptioned.provenance()
     if start is None:
         return provenance
