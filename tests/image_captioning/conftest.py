@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+import training.loop
 from alignment.chain import Alignment
 from embedding_space.encoders.base import Encoder
 from embedding_space.media import Packed
@@ -68,3 +71,22 @@ def make_captioner():
         return captioner.eval()
 
     return make
+
+
+@pytest.fixture
+def interrupted(monkeypatch) -> Callable[[Callable[[], object]], None]:
+    """Runs a training that is interrupted, as by Ctrl-C, at step 2."""
+    factor = training.loop.learning_rate_factor
+
+    def break_at_two(step, *rest):
+        if step == 2:
+            raise KeyboardInterrupt
+        return factor(step, *rest)
+
+    def run(train: Callable[[], object]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(training.loop, "learning_rate_factor", break_at_two)
+            with pytest.raises(KeyboardInterrupt):
+                train()
+
+    return run

@@ -6,7 +6,6 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-import training.loop
 from image_captioning.captioner import Captioner
 from image_captioning.training_run import train
 
@@ -61,20 +60,10 @@ def _scratch(config, tmp_path):
     return tmp_path / "scratch"
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(config, first, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(config, first, tmp_path, interrupted):
     options = (f"init_from='{first}'", "loop.checkpoint_every=1")
     train(config("whole", *options))
-    factor = training.loop.learning_rate_factor
-
-    def break_at_two(step, *rest):
-        if step == 2:
-            raise KeyboardInterrupt
-        return factor(step, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.loop, "learning_rate_factor", break_at_two)
-        with pytest.raises(KeyboardInterrupt):
-            train(config("halves", *options))
+    interrupted(lambda: train(config("halves", *options)))
     train(config("halves", *options))
     whole, halves = Captioner.load(tmp_path / "whole"), Captioner.load(tmp_path / "halves")
     assert whole.weights_hash() == halves.weights_hash()

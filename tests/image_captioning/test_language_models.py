@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-import training.loop
 from alignment.chain import Alignment
 from alignment.steps import Normalize
 from common.hints import with_hint
@@ -158,22 +157,12 @@ def test_a_frozen_decoder_is_named_and_not_copied(write_decoder, config, tmp_pat
     assert captioner.with_alignment(captioner.alignment).caption_images(rows(4), progress=False) == saved
 
 
-def test_an_interrupted_training_of_adapters_goes_on_as_if_nothing_was(write_decoder, config, tmp_path, monkeypatch):
+def test_an_interrupted_training_of_adapters_goes_on_as_if_nothing_was(write_decoder, config, tmp_path, interrupted):
     pytest.importorskip("peft")
     folder = write_decoder("qwen3")
     options = ("loop.steps=3", "loop.checkpoint_every=1", "loop.ema_decay=0.5")
     train(config(folder, *options, f"output_dir={tmp_path / 'whole'}"))
-    factor = training.loop.learning_rate_factor
-
-    def break_at_two(step, *rest):
-        if step == 2:
-            raise KeyboardInterrupt
-        return factor(step, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.loop, "learning_rate_factor", break_at_two)
-        with pytest.raises(KeyboardInterrupt):
-            train(config(folder, *options))
+    interrupted(lambda: train(config(folder, *options)))
     train(config(folder, *options))
     whole, halves = Captioner.load(tmp_path / "whole"), Captioner.load(tmp_path / "run")
     assert whole.weights_hash() == halves.weights_hash()

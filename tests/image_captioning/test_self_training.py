@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import training.loop
 from evaluation.captions.training_text import TrainingSource
 from image_captioning.captioner import Captioner
 from image_captioning.consensus import memory_of
@@ -64,21 +63,13 @@ def test_it_learns_what_the_first_one_writes_of_the_unpaired_images(config, taug
     assert method_class(second.alignment, seen) == "text + text memory + unpaired images"
 
 
-def test_an_interrupted_training_goes_on_with_the_captions_that_were_written(config, taught, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_with_the_captions_that_were_written(
+    config, taught, tmp_path, interrupted, monkeypatch
+):
     options = (*taught, "train_captions=12", "loop.checkpoint_every=1")
     train(config("whole", *options))
     assert len(written(tmp_path / "whole")) == 12
-    factor = training.loop.learning_rate_factor
-
-    def break_at_two(step, *rest):
-        if step == 2:
-            raise KeyboardInterrupt
-        return factor(step, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.loop, "learning_rate_factor", break_at_two)
-        with pytest.raises(KeyboardInterrupt):
-            train(config("halves", *options))
+    interrupted(lambda: train(config("halves", *options)))
     monkeypatch.setattr(Captioner, "caption_images", None)  # nothing is written anew
     train(config("halves", *options))
     whole, halves = Captioner.load(tmp_path / "whole"), Captioner.load(tmp_path / "halves")
