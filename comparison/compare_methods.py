@@ -20,6 +20,7 @@ from comparison.few_pairs import FROM_SCRATCH, TEXT_ONLY, check_startable, run_w
 from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
 from comparison.parts import Part, parts_of
+from comparison.published import published_rows
 from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
 from comparison.trainings import experiment_override
 from comparison.tuning import Tuning
@@ -41,12 +42,14 @@ from image_captioning.inference_inputs import IMAGE_MEANS
 def compare(config: DictConfig) -> ComparisonResult:
     """Run as `configs/compare_methods.yaml` says; returns what `results.json` holds."""
     started, facts = time.perf_counter(), run_facts()
-    if config.baseline is not None and config.baseline not in config.methods:
-        raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={list(config.methods)}")
     if "CIDEr" not in config.metrics:
         raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
     method_runs = runs_of(config)
-    tuning = Tuning.of(config, method_runs)
+    published = published_rows(config.published, method_runs, config.seeds)
+    methods = [*config.methods, *published.methods]
+    if config.baseline is not None and config.baseline not in methods:
+        raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={methods}")
+    tuning = Tuning.of(config, method_runs, tried_elsewhere=published.methods)
     untried = tuning.untried(method_runs.methods)
     replace(method_runs, methods=untried).check(config.seeds)
     store = EmbeddingStore(config.store)
@@ -69,7 +72,8 @@ def compare(config: DictConfig) -> ComparisonResult:
         for each in (method_runs, *fewer.values()):
             each.check(config.seeds)
         _pairs_to_add(config, method_runs, store)
-    runs = list(method_runs.run(config.seeds))
+    trained = list(method_runs.run(config.seeds))
+    runs = [*trained, *published.runs]
     cross_domain = [
         replace(run, tested_on=name) for name, others in elsewhere.items() for run in others.run(config.seeds)
     ]
@@ -78,7 +82,7 @@ def compare(config: DictConfig) -> ComparisonResult:
         for part, others in fewer.items()
         for run in others.run(config.seeds)
     ]
-    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in runs] if pairs else []
+    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in trained] if pairs else []
     for part in pairs:
         few_pairs += run_with_pairs(method_runs, part, config.seeds, *_pairs_overrides(config))
     plots = [_plot_parts(few_captions, output_dir, "few_captions", "captions")] if fewer else []
@@ -89,7 +93,7 @@ def compare(config: DictConfig) -> ComparisonResult:
     result = ComparisonResult(
         facts=facts,
         title=f"Captioning methods on {config.dataset.name}",
-        summary=f"{len(method_runs.methods)} ways to train a captioner, under one protocol with the encoder "
+        summary=f"{len(dict.fromkeys(run.method for run in runs))} ways to train a captioner, under one protocol with the encoder "
         f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images}.",
         config=plain(config),
         store=store.hash,
@@ -104,11 +108,12 @@ def compare(config: DictConfig) -> ComparisonResult:
         cross_domain=cross_domain,
         few_captions=few_captions,
         few_pairs=few_pairs,
-        tries=tries,
+        tries=[*tries, *published.tries],
         plots=plots,
         minutes=round((time.perf_counter() - started) / 60, 1),
         notes=[
             *_notes(config, images, [*runs, *cross_domain]),
+            *published.notes,
             *shared_trainings(runs),
             *learned_from_images(runs),
             *search_captions(runs),

@@ -29,6 +29,16 @@ def keep_predictions(folder: Path, runs: Sequence[MethodResult]) -> None:
             temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
 
 
+def predictions_name(run: MethodResult) -> str:
+    """The name of a run's predictions in the folder, before it is compressed."""
+    return f"{_row(run)}_{run.decoding_name}{_tested_on(run)}{_share(run)}.json"
+
+
+def metrics_name(run: MethodResult) -> str:
+    """The name of the metrics of a run's training in the folder, before they are compressed."""
+    return f"{_row(run)}{_share(run)}_metrics.jsonl"
+
+
 def _files(runs: Sequence[MethodResult]) -> Iterator[tuple[str, Path]]:
     """(name, file): of runs in several tables, the first's name."""
     methods, kept = {run.method for run in runs}, set()
@@ -36,14 +46,24 @@ def _files(runs: Sequence[MethodResult]) -> Iterator[tuple[str, Path]]:
         if run.evaluation in kept:
             continue
         kept.add(run.evaluation)
-        evaluation, row = Path(str(run.evaluation)), f"{run.method}_seed{run.seed}"
-        on = f"_on_{run.tested_on}" if run.tested_on else ""
-        yield f"{row}_{run.decoding_name}{on}{_share(run)}.json", evaluation / "predictions.json"
+        evaluation = Path(str(run.evaluation))
+        yield predictions_name(run), evaluation / "predictions.json"
         # An image's first caption is read there, and is no reference.
         first = "_without_first" if run.result.caption_from == "texts" else ""
-        yield f"references{first}{on}.json", evaluation / "references.json"
-        if run.trained_as == run.method or run.trained_as not in methods:
-            yield f"{row}{_share(run)}_metrics.jsonl", Path(str(run.result.checkpoint)) / METRICS
+        yield f"references{first}{_tested_on(run)}.json", evaluation / "references.json"
+        if run.published:  # trained elsewhere: its metrics are beside its captions, if they were kept
+            if (evaluation / METRICS).is_file():
+                yield metrics_name(run), evaluation / METRICS
+        elif run.trained_as == run.method or run.trained_as not in methods:
+            yield metrics_name(run), Path(str(run.result.checkpoint)) / METRICS
+
+
+def _row(run: MethodResult) -> str:
+    return f"{run.method}_seed{run.seed}"
+
+
+def _tested_on(run: MethodResult) -> str:
+    return f"_on_{run.tested_on}" if run.tested_on else ""
 
 
 def _share(run: MethodResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig
@@ -35,8 +35,11 @@ class Tuning:
     reported: str
 
     @classmethod
-    def of(cls, config: DictConfig, method_runs: MethodRuns) -> Tuning:
+    def of(cls, config: DictConfig, method_runs: MethodRuns, tried_elsewhere: Collection[str] = ()) -> Tuning:
         """The tuning that `configs/compare_methods.yaml` describes.
+
+        Args:
+            tried_elsewhere: methods that are not trained here; their tries are left out.
 
         Raises:
             ValueError: an unknown method, no list of lists of overrides, a list of splits or one with images of the
@@ -47,6 +50,8 @@ class Tuning:
         methods = {method.name: method for method in method_runs.methods if method.name in options["methods"]}
         tries, overrides = {}, {}
         for name, lists in of_methods.items():
+            if name not in methods and name in tried_elsewhere:
+                continue
             if name not in methods:
                 raise ValueError(f"tries.{name} is of none of methods={list(methods)}: add it there, or leave it out")
             if not _are_lists(lists):

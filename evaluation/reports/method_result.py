@@ -19,6 +19,7 @@ class MethodResult:
     method_class: what it has learned from and reads. encoder_name: of the embeddings of the images.
     tested_on: another data set than that of the training. share: of the captions that it was trained on.
     pairs_share: of the image-text pairs that it went on with. percent: one of both, as a number.
+    published: the earlier comparison that the row is from; its captions were scored again in `evaluation`.
     """
 
     result: EvaluationResult
@@ -38,6 +39,7 @@ class MethodResult:
     share: str | None = None
     pairs_share: str | None = None
     percent: float | None = None
+    published: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row in `results.json`: the evaluation's result, and the row's own values on the same level."""
