@@ -93,7 +93,7 @@ def compare(config: DictConfig) -> ComparisonResult:
     result = ComparisonResult(
         facts=facts,
         title=f"Captioning methods on {config.dataset.name}",
-        summary=f"{len(dict.fromkeys(run.method for run in runs))} ways to train a captioner, under one protocol with the encoder "
+        summary=f"{len({run.method for run in runs})} ways to train a captioner, under one protocol with the encoder "
         f"{config.encoder.name}, each with {len(config.seeds)} seed(s), on the same {images}.",
         config=plain(config),
         store=store.hash,

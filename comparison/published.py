@@ -127,8 +127,8 @@ class KeptCaptions:
             if path.is_file():
                 return read_predictions(path)
         raise FileNotFoundError(
-            f"published={self.file}: the captions of {row.method}, seed {row.seed}, {row.decoding_name}, are neither in "
-            f"{kept} nor in {evaluated}: a comparison keeps them with predictions_dir=..."
+            f"published={self.file}: the captions of {row.method}, seed {row.seed}, {row.decoding_name}, are neither "
+            f"in {kept} nor in {evaluated}: a comparison keeps them with predictions_dir=..."
         )
 
     def metrics(self, row: MethodResult) -> str | None:
@@ -180,8 +180,8 @@ def _note(path: Path, facts: dict, methods: Sequence[str], same_store: bool) -> 
     when = ", ".join(str(facts[name]) for name in ("date", "commit") if name in facts)
     embeddings = "" if same_store else " They read embeddings of another hash: another machine rounds in another way."
     return (
-        f"Published before, in {path} ({when or 'no date'}), and scored again here: {', '.join(methods)}. Their figures "
-        f"are those of then.{embeddings}"
+        f"Published before, in {path} ({when or 'no date'}), and scored again here: {', '.join(methods)}. Their "
+        f"figures are those of then.{embeddings}"
     )
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("without_java")
 
 @pytest.fixture
 def published(config, tmp_path):
-    """(config of a new comparison, file): the comparison of c1 and c2_collapse that it stands beside, and its captions."""
+    """(config of a new comparison, file): of c1 and c2_collapse, whose rows it stands beside, with their captions."""
     old = {"methods": ["c1", "c2_collapse"], "oracles": ["oracle_text"], "decodings": ["greedy", "beam"]}
     old |= {"predictions_dir": f"{tmp_path}/board/predictions", "pictures": 0}
     compare(OmegaConf.merge(config, old))
@@ -60,7 +60,7 @@ def test_published_rows_are_tested_against_new_ones(published, tmp_path):
 
 
 def test_method_that_is_trained_anew_takes_the_place_of_the_published_one(published):
-    config, file = published
+    config, _ = published
     tries = {"tries": {"c1": [["loop.steps=3"], ["loop.steps=4"]]}}  # of a method that is not trained here
     result = compare(OmegaConf.merge(config, tries, {"methods": ["c2_collapse"], "tune_split": "train"}))
     anew = [run for run in result.runs if run.method == "c2_collapse"]
