@@ -264,6 +264,8 @@ def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[st
             f"{config.tune_seed} and {config.tune_decoding}, are used with all seeds. References have chosen, so that "
             f"these are selected on pairs: {', '.join(several) or 'none'}."
         )
+    if config.tried:
+        notes.append(f"Tries that were made in earlier comparisons were not made again: {', '.join(config.tried)}.")
     if config.few_captions:
         notes.append(
             "Training on some of the captions: drawn once, the fewer among the more; diffusion model, memory and text "

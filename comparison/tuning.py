@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from omegaconf import DictConfig
 
 from common.config import compose_config
 from common.plain import plain
+from comparison.earlier_tries import earlier_tries
 from comparison.methods import Method
 from comparison.runs import MethodRuns
 from embedding_space.store import EmbeddingStore
@@ -25,7 +26,7 @@ class Tuning:
 
     tries: {method: its tries, each a variant of the method with overrides of its captioner's training}.
     overrides: {try: its overrides}. runs: of all tries, on the split that chooses. seed: of all tries.
-    reported: the split that is reported.
+    reported: the split that is reported. made: {try: what it came to in an earlier comparison}, not made again.
     """
 
     tries: Mapping[str, Sequence[Method]]
@@ -33,6 +34,7 @@ class Tuning:
     runs: MethodRuns
     seed: int
     reported: str
+    made: Mapping[str, TryResult] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: DictConfig, method_runs: MethodRuns, tried_elsewhere: Collection[str] = ()) -> Tuning:
@@ -43,7 +45,8 @@ class Tuning:
 
         Raises:
             ValueError: an unknown method, no list of lists of overrides, a list of splits or one with images of the
-                split that is reported, two tries that are the same, or what `MethodRuns.check` refuses.
+                split that is reported, two tries that are the same, or what `MethodRuns.check` refuses; an earlier
+                comparison whose tries are no tries of this one.
         """
         options = plain(config)
         of_methods, split, seed = options["tries"], options["tune_split"], options["tune_seed"]
@@ -65,14 +68,24 @@ class Tuning:
         if not isinstance(split, str):
             raise ValueError(f"tune_split={split!r} must be one split, on which all tries of all methods are scored")
         decoding = compose_config("eval_coco", f"decoding={options['tune_decoding']}").decoding
+        earlier = earlier_tries(options["tried"], options)
+        made = {
+            variant.name: entry
+            for name, variants in tries.items()
+            for variant in variants
+            for entry in earlier
+            if (entry.method, entry.overrides) == (name, list(overrides[variant.name]))
+        }
+        if options["tried"] and not made:
+            raise ValueError(f"tried={options['tried']} has none of the tries that this comparison makes: leave it out")
         runs = replace(
             method_runs,
-            methods=[variant for variants in tries.values() for variant in variants],
+            methods=[variant for variants in tries.values() for variant in variants if variant.name not in made],
             decodings={options["tune_decoding"]: Decoding(**decoding)},
             split=split,
             scoring=replace(method_runs.scoring, metrics=("CIDEr",)),
         )
-        tuning = cls(tries, overrides, runs, seed, config.split)
+        tuning = cls(tries, overrides, runs, seed, config.split, made)
         if tries:
             tuning.check()
         return tuning
@@ -105,20 +118,22 @@ class Tuning:
         Raises:
             ValueError: CIDEr could not run.
         """
-        scored = {run.method: run for run in self.runs.run([self.seed])} if self.tries else {}
+        runs = {run.method: run for run in self.runs.run([self.seed])} if self.runs.methods else {}
         if self.tries:
-            print(f"Tries on {self.runs.split}: {len(scored)}", flush=True)
+            earlier = f", {len(self.made)} of them made before" if self.made else ""
+            print(f"Tries on {self.runs.split}: {len(runs) + len(self.made)}{earlier}", flush=True)
+        scored = {name: (entry.cider, entry.evaluation) for name, entry in self.made.items()}
+        scored |= {name: (_cider(run), run.evaluation) for name, run in runs.items()}
         best = {
-            name: max(variants, key=lambda variant: _cider(scored[variant.name]))
-            for name, variants in self.tries.items()
+            name: max(variants, key=lambda variant: scored[variant.name][0]) for name, variants in self.tries.items()
         }
         results = [
             TryResult(
                 method=name,
                 overrides=list(self.overrides[variant.name]),
-                cider=_cider(scored[variant.name]),
+                cider=scored[variant.name][0],
                 used=variant is best[name],
-                evaluation=scored[variant.name].evaluation,
+                evaluation=scored[variant.name][1],
             )
             for name, variants in self.tries.items()
             for variant in variants

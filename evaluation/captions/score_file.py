@@ -58,8 +58,8 @@ def score_file(
             unavailable="name the store of the text that the captioner was trained on with training_store=..."
         )
     inputs = {
-        "predictions": _content_hash(predictions),
-        "references": _content_hash([references.captions, file.parts]),
+        "predictions": content_hash(predictions),
+        "references": content_hash([references.captions, file.parts]),
         **({"allow_missing": True} if allow_missing else {}),
         **scoring.inputs(),
         **({"clip_store": judge.hash, "split": image_split} if judge else {}),
@@ -75,5 +75,6 @@ def score_file(
     return result
 
 
-def _content_hash(content: object) -> str:
+def content_hash(content: object) -> str:
+    """What an evaluation records of captions or references: 16 hexadecimal digits of their SHA-256."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -48,8 +48,8 @@ def test_published_rows_are_tested_against_new_ones(published, tmp_path):
     tests = {(test.method, test.other) for test in result.pairwise}
     assert {frozenset(pair) for pair in tests} >= {frozenset(("c3", "c1")), frozenset(("c3", "c2_collapse"))}
     assert {entry.method for entry in result.intervals if entry.comparison} == {"c3", "c2_collapse"}
-    assert any(str(file) in note and "c1, c2_collapse, oracle_text" in note for note in result.notes)
-    assert "another hash" not in " ".join(result.notes)
+    assert any(str(file) in note and "c1 (0 1), c2_collapse (0 1), oracle_text" in note for note in result.notes)
+    assert "hash is another" not in " ".join(result.notes)
     # What is kept of them is what was kept before.
     kept = {path.name: path.read_bytes() for path in (tmp_path / "kept/new").iterdir()}
     first = {path.name: path.read_bytes() for path in (file.parent / "predictions/tiny").iterdir()}
@@ -72,8 +72,8 @@ def test_method_that_is_trained_anew_takes_the_place_of_the_published_one(publis
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": [0, 7]}, "no captions of c1 with seed 7 and greedy"),
-        ({"decodings": ["greedy", "beam3"]}, "no captions of c1 with seed 0 and beam3"),
+        ({"seeds": [0, 7]}, "has no c1 with seed 7 and greedy"),
+        ({"decodings": ["greedy", "beam3"]}, "has no c1 with seed 0 and beam3"),
         ({"split": "train"}, "is of split=test, this comparison of train"),
         ({"published": ["nowhere.json"]}, "published=nowhere.json: there is no such comparison"),
         ({"baseline": "c9"}, r"baseline='c9' must be null or one of methods=\['c3', 'c1'"),
@@ -86,10 +86,20 @@ def test_published_comparison_that_does_not_fit(published, changes, message):
     assert not Path(f"{config.runs_dir}/image_captioning").exists()
 
 
+def test_seeds_of_a_method_may_be_in_several_files(published, tmp_path):
+    config, file = published
+    more = {"methods": ["c1", "c2_collapse"], "seeds": [2], "published": [], "oracles": ["oracle_text"], "name": "more"}
+    compare(OmegaConf.merge(config, more, {"output_dir": f"{tmp_path}/more"}))
+    both = {"published": [f"{tmp_path}/more", str(file)], "seeds": [0, 1, 2]}
+    result = compare(OmegaConf.merge(config, both))
+    assert [run.seed for run in result.runs if run.method == "c1"] == [0, 1, 2]
+    assert {len(pair.comparison.per_seed) for pair in result.pairwise} == {3}
+
+
 def test_same_method_in_two_files(published, tmp_path):
     config, file = published
     other = shutil.copytree(file.parent, tmp_path / "other") / file.name
-    with pytest.raises(ValueError, match=r"c1 is in .*board.json and in .*other/board.json"):
+    with pytest.raises(ValueError, match=r"c1 with seed 0 and greedy is in .*board.json and in .*other/board"):
         compare(OmegaConf.merge(config, {"published": [str(file), str(other)]}))
 
 
@@ -98,8 +108,10 @@ def test_captions_that_are_not_those_of_the_row(published):
     path = file.parent / "predictions/tiny/c1_seed1_greedy.json.gz"
     entries = json.loads(gzip.decompress(path.read_bytes()))
     path.write_bytes(gzip.compress(json.dumps([entry | {"caption": "nothing"} for entry in entries]).encode()))
-    with pytest.raises(ValueError, match=r"c1, seed 1, greedy, have a CIDEr of 0.000 against the references here"):
+    with pytest.raises(
+        ValueError, match=r"c1 with seed 1 and greedy have a CIDEr of 0.000 against the references here"
+    ):
         compare(config)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"captions of c1, seed 1, greedy, are neither in .*gz nor in "):
+    with pytest.raises(FileNotFoundError, match=r"captions of c1 with seed 1 and greedy are neither in .*gz nor in "):
         compare(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,31 @@ def test_the_best_try_on_the_other_split_is_used_with_all_seeds(tuned, tmp_path,
     monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
     again = compare(tuned)
     assert again.tries == result.tries and [run.to_json() for run in again.runs] == [r.to_json() for r in result.runs]
+
+
+@pytest.mark.usefixtures("without_java")
+def test_tries_of_an_earlier_comparison_are_not_made_again(tuned, tmp_path, monkeypatch):
+    first = compare(OmegaConf.merge(tuned, {"seeds": [0]}))
+    shutil.move(tmp_path / "outputs", tmp_path / "elsewhere")
+    earlier = {"tried": [f"{tmp_path}/table/results.json"], "seeds": [1], "output_dir": f"{tmp_path}/second"}
+    result = compare(OmegaConf.merge(tuned, earlier))
+    assert result.tries == first.tries
+    trained = {path.name for path in (tmp_path / "outputs/image_captioning").iterdir()}
+    assert len(trained) == 2 and all(name.endswith("seed1") for name in trained)
+    assert {run.method: run.method_class for run in result.runs}["c3"].endswith("selected on pairs")
+    assert any(f"not made again: {tmp_path}" in note for note in result.notes)
+
+    monkeypatch.setattr("training.loop.Loop.fit", lambda *a, **k: pytest.fail("trained"))
+    for change, message in (
+        ({"tune_decoding": "beam"}, "tried with tune_decoding='greedy', and here tune_decoding='beam'"),
+        ({"captioner": [*tuned.captioner, "label_smoothing=0.1"]}, "tried with captioner="),
+        ({"variants": {"c3": {"captioner": []}}}, r"tried with variants\.c3="),
+        ({"tries": {"c3": [["alignment.noise_std=0.7"]], "decap_memory": [[]]}}, "has none of the tries"),
+        ({"tried": ["nowhere.json"]}, "tried=nowhere.json: there is no such comparison"),
+        ({"tried": [*earlier["tried"] * 2]}, "is in two of them"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            compare(OmegaConf.merge(tuned, earlier, change))
 
 
 @pytest.mark.usefixtures("without_java")
