@@ -21,7 +21,7 @@ from comparison.kept_predictions import keep_predictions
 from comparison.methods import STAGES, find_methods
 from comparison.parts import Part, parts_of
 from comparison.published import published_rows
-from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
+from comparison.runs import MethodRuns, learned_from_images, search_captions, self_trained, shared_trainings
 from comparison.trainings import experiment_override
 from comparison.tuning import Tuning
 from embedding_space.encoders.identity import is_same_encoder
@@ -116,6 +116,7 @@ def compare(config: DictConfig) -> ComparisonResult:
             *published.notes,
             *shared_trainings(runs),
             *learned_from_images(runs),
+            *self_trained(runs),
             *search_captions(runs),
         ],
     )

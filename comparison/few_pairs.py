@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from comparison.methods import Method
+from comparison.methods import STAGES, Method
 from comparison.parts import Part
 from comparison.runs import MethodRuns
 from evaluation.reports.method_result import MethodResult
@@ -24,9 +24,7 @@ def check_startable(methods: Sequence[Method]) -> None:
         ValueError: a PCM-Net, prefix parts, or a method of the baseline's name.
     """
     for method in methods:
-        parts = [text for text in method.overrides.get("image_captioning", ()) if text.startswith("parts=")]
-        if method.captioner != "image_captioning" or parts:
-            why = f"has {parts[0]}" if parts else "is a PCM-Net"
+        if why := method.cannot_go_on:
             raise ValueError(
                 f"few_pairs goes on with captioners of image_captioning.train without prefix parts, and {method.name} "
                 f"{why}: leave it out of methods"
@@ -56,13 +54,15 @@ def with_pairs(
     count = f"train_captions={'null' if part.is_everything else part.count}"
 
     def on_pairs(method: Method, *overrides: str) -> Method:
-        together = (*method.overrides.get("image_captioning", ()), *of_all, count, *overrides)
-        return replace(method, train_on="pairs", overrides={**method.overrides, "image_captioning": together})
+        its = [text for text in method.overrides_of("image_captioning") if not text.startswith("decoding@teacher=")]
+        together = (*its, *of_all, count, *overrides)
+        every = {stage: method.overrides_of(stage) for stage in STAGES} | {"image_captioning": together}
+        return replace(method, train_on="pairs", overrides=every, teacher=None)
 
     started = [
         on_pairs(method, *fine_tuning, f"init_from={runs.captioner_dir(method, seed)}")
         for method in runs.methods
-        if method.train_on == "text" and method.caption_from == "images"
+        if method.train_on in ("text", "images") and method.caption_from == "images"
     ]
     scratch = on_pairs(Method(FROM_SCRATCH, "c1", FROM_SCRATCH))
     # Methods that share a text-only captioner part here: each learns from images as it reads them itself.

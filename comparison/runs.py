@@ -82,8 +82,10 @@ class MethodRuns:
 
     def trainings(self, method: Method, seed: int) -> list[TrainingStage]:
         """What is trained for a method, in order; its captioner may be that of another one (`trained_as`)."""
-        stages = []
+        stages = self.trainings(method.teacher, seed) if method.teacher else []
         for stage in method.stages(self._steps(method, seed)):
+            if stage == "ddpm" and method.teacher:
+                continue  # it is the teacher's
             if stage == "ddpm":
                 stages.append(TrainingStage(stage, "training the diffusion model", self._ddpm_config(method, seed)))
             else:
@@ -177,7 +179,7 @@ class MethodRuns:
                 alignment=method.alignment,
                 trained_as=leader.name,
                 training_device=summaries[-1].get("device"),  # runs of earlier versions did not say
-                trained_parameters=trained_parameters(summaries),
+                trained_parameters=trained_parameters(_of_its_weights(method, summaries)),
                 memory_bytes=memory_bytes(captioner, chain),
                 method_class=method_class(chain, captioner.provenance, *reads),
                 encoder_name=(chain.inference_encoder or captioner.encoder_description).get("name"),
@@ -190,7 +192,8 @@ class MethodRuns:
         first's.
         """
         key = self._training_key(method, seed)
-        alike = [other for other in (*self.methods, *self.tried) if other.trained == other.name]
+        others = (*self.methods, *self.tried)
+        alike = [other for other in others if other.trained == other.name and other.teacher == method.teacher]
         alike = [other for other in alike if self._training_key(other, seed) == key] or [method]
         configs = {other.name: self._captioner_config(other, seed) for other in alike}
         done = [o for o in alike if TrainingStage(o.captioner, "", configs[o.name]).is_reusable]
@@ -200,7 +203,8 @@ class MethodRuns:
         """What decides how a captioner is trained: equal for methods that differ at inference alone."""
         config = self._nameless_config(method, seed)
         steps = config.pop("alignment")["steps"]
-        if "pairs" not in (config.get("train_on"), config.get("validate_on")):  # images are read by the other side
+        read = {config.get("train_on"), config.get("validate_on")}
+        if not read & {"pairs", "images"}:  # images are read by the other side
             steps = training_side(steps, STEPS)
         return json.dumps([method.captioner, steps, config], sort_keys=True)
 
@@ -239,15 +243,20 @@ class MethodRuns:
 
     def _captioner_config(self, method: Method, seed: int) -> DictConfig:
         train_on = "synthetic" if method.captioner == "pcm_net" else method.train_on
-        chosen = (f"alignment={method.alignment}", f"train_on={train_on}")
+        chosen = [f"alignment={method.alignment}", f"train_on={train_on}"]
+        asked = (*self.overrides.get(method.captioner, ()), *method.overrides_of(method.captioner))
+        if method.teacher and not any(text.startswith("decoding@teacher=") for text in asked):
+            chosen.append("decoding@teacher=consensus")
         config = self._config(method.captioner, method, seed, self._own_dir(method, seed), chosen)
+        if method.teacher:
+            config.init_from = self.captioner_dir(method.teacher, seed)
         if "diffusion" in config.alignment:
             config.alignment.diffusion = self.diffusion_dir(method, seed)
         expand_steps(config.alignment, STEPS)
         return config
 
     def _config(self, stage: str, method: Method, seed: int, output_dir: str, chosen: Sequence[str] = ()) -> DictConfig:
-        overrides = (*chosen, *self.overrides.get(stage, ()), *method.overrides.get(stage, ()))
+        overrides = (*chosen, *self.overrides.get(stage, ()), *method.overrides_of(stage))
         values = {
             "seed": seed,
             "store": str(self.store),
@@ -256,6 +265,26 @@ class MethodRuns:
             **self.groups,
         }
         return stage_config(stage, overrides, values)
+
+
+def _of_its_weights(method: Method, summaries: list[dict]) -> list[dict]:
+    """The trainings without those of teachers' captioners, for the weights are the same."""
+    count = 0
+    while (teacher := method.teacher) is not None:
+        method, count = teacher, count + 1
+    return [*summaries[: len(summaries) - count - 1], summaries[-1]]
+
+
+def self_trained(runs: Sequence[MethodResult]) -> list[str]:
+    """A sentence for each method that learned from captions which a captioner wrote of unpaired images."""
+    taught = {
+        run.method: run.result.provenance["self_training"] for run in runs if run.result.provenance.get("self_training")
+    }
+    return [
+        f"{method} goes on from a trained captioner, with captions that this one wrote of {its['images']:,} unpaired "
+        f"images of the split {its['split']}."
+        for method, its in taught.items()
+    ]
 
 
 def shared_trainings(runs: Sequence[MethodResult]) -> list[str]:

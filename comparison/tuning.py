@@ -62,6 +62,11 @@ class Tuning:
                     f"tries.{name}={lists!r} must be a list of lists of overrides of the captioner's training, such as "
                     "[[alignment.noise_std=0.04], [alignment.noise_std=0.08]]"
                 )
+            if tuned := [each.name for each in _lineage(methods[name])[1:] if each.name in of_methods]:
+                raise ValueError(
+                    f"tries.{name} goes on from {tuned[0]}, which has tries, too: its settings are not known yet. "
+                    "Leave one of them out"
+                )
             variants = [_try(methods[name], part) for part in lists]
             tries[name] = variants
             overrides |= {variant.name: part for variant, part in zip(variants, lists, strict=True)}
@@ -110,7 +115,7 @@ class Tuning:
 
     def untried(self, methods: Sequence[Method]) -> list[Method]:
         """The methods whose settings are known before any try."""
-        return [method for method in methods if method.trained not in self.tries]
+        return [method for method in methods if not {each.trained for each in _lineage(method)} & set(self.tries)]
 
     def run(self, methods: Sequence[Method]) -> tuple[list[Method], list[TryResult]]:
         """Train and score all tries; returns the methods with the best try's overrides, and what all came to.
@@ -141,11 +146,20 @@ class Tuning:
         return [self._tuned(method, best) for method in methods], results
 
     def _tuned(self, method: Method, best: Mapping[str, Method]) -> Method:
-        """A method with the overrides of the best try, and so an oracle that reads with its captioner."""
+        """A method with the overrides of the best try, and so an oracle that reads with its captioner, or a method that
+        goes on from it."""
+        if method.teacher:
+            teacher = self._tuned(method.teacher, best)
+            method = replace(method, teacher=teacher, selected=teacher.selected)
         if method.trained not in best:
             return method
         selected = len(self.tries[method.trained]) > 1
         return replace(method, overrides=best[method.trained].overrides, selected=selected)
+
+
+def _lineage(method: Method) -> list[Method]:
+    """The method and its teachers."""
+    return [method, *(_lineage(method.teacher) if method.teacher else [])]
 
 
 def _are_lists(lists: object) -> bool:
