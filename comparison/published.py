@@ -187,7 +187,7 @@ def _scored(
             write_whole(folder.path / METRICS, metrics)
         folder.write(result)
     _check_same(row, result, comparison.name)
-    return replace(row, evaluation=str(folder.path), published=str(comparison.file))
+    return replace(row, evaluation=str(folder.path), published=row.published or str(comparison.file))
 
 
 def _check_same(row: MethodResult, result: EvaluationResult, name: str) -> None:

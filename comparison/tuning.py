@@ -53,7 +53,10 @@ class Tuning:
         methods = {method.name: method for method in method_runs.methods if method.name in options["methods"]}
         tries, overrides = {}, {}
         for name, lists in of_methods.items():
-            if name not in methods and name in tried_elsewhere:
+            if students := [each.name for each in methods.values() if name in [of.name for of in _lineage(each)[1:]]]:
+                if name not in methods:
+                    raise ValueError(f"tries.{name} is of the teacher of {students[0]}: add {name} to methods, too")
+            elif name not in methods and name in tried_elsewhere:
                 continue
             if name not in methods:
                 raise ValueError(f"tries.{name} is of none of methods={list(methods)}: add it there, or leave it out")

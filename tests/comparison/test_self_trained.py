@@ -103,6 +103,10 @@ def test_a_student_has_the_settings_that_its_teachers_tries_chose(config, tmp_pa
             },
             "tries.a goes on from c3, which has tries, too",
         ),
+        (
+            {"variants": {"a": {"teacher": "c3"}}, "tries": {"c3": [[]]}},
+            "tries.c3 is of the teacher of a: add c3 to methods, too",
+        ),
     ],
 )
 def test_bad_teachers_are_refused_before_anything_trains(config, change, message, monkeypatch):
