@@ -65,7 +65,7 @@ def compare(config: DictConfig) -> ComparisonResult:
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     methods, tries = tuning.run(method_runs.methods)
     if tries:
-        tuned = {"methods": methods, "tried": tuning.runs.methods}
+        tuned = {"methods": methods, "tried": tuning.variants}
         method_runs = replace(method_runs, **tuned)
         elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
         fewer = {part: replace(others, **tuned) for part, others in fewer.items()}

@@ -36,6 +36,11 @@ class Tuning:
     reported: str
     made: Mapping[str, TryResult] = field(default_factory=dict)
 
+    @property
+    def variants(self) -> list[Method]:
+        """All tries, whether they are made here or were made before."""
+        return [variant for variants in self.tries.values() for variant in variants]
+
     @classmethod
     def of(cls, config: DictConfig, method_runs: MethodRuns, tried_elsewhere: Collection[str] = ()) -> Tuning:
         """The tuning that `configs/compare_methods.yaml` describes.
