@@ -20,7 +20,10 @@ from image_captioning.captioner import Captioner
 @pytest.fixture
 def with_pairs(config):
     changes = {"methods": ["c3", "decap_memory"], "seeds": [0], "few_pairs": [0.1, 1]}
-    changes |= {"few_pairs_captioner": ["loop.keep=paired_validation_loss"], "fine_tuning": ["loop.steps=4"]}
+    changes |= {
+        "few_pairs_captioner": ["loop.evaluate_every=2", "loop.keep=paired_validation_loss"],
+        "fine_tuning": ["loop.steps=4"],
+    }
     return OmegaConf.merge(config, changes)
 
 
