@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ from comparison.methods import STAGES, find_methods
 from comparison.parts import Part, parts_of
 from comparison.published import published_rows
 from comparison.runs import MethodRuns, learned_from_images, search_captions, shared_trainings
-from comparison.trainings import experiment_override
+from comparison.trainings import check_overrides, check_stage_experiment, experiment_override
 from comparison.tuning import Tuning
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
@@ -180,6 +181,7 @@ def _pairs_to_add(config: DictConfig, method_runs: MethodRuns, store: EmbeddingS
     if not config.few_pairs:
         return []
     check_startable(method_runs.methods)
+    check_overrides(chain(*_pairs_overrides(config)), ("train_captions", "init_from"))
     everything = len(store.tables.caption_rows(config.dataset.pairs_split))
     parts = parts_of("few_pairs", config.few_pairs, everything, "pairs")
     for part in parts:
@@ -223,6 +225,7 @@ def runs_of(config: DictConfig) -> MethodRuns:
     if not options["decodings"] or len(set(options["decodings"])) != len(options["decodings"]):
         raise ValueError(f"decodings={options['decodings']} must name at least one, each once")
     configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in options["decodings"]}
+    check_stage_experiment(config.stage_experiment, STAGES)
     groups = {group: options[group] for group in ("dataset", "encoder")}
     overrides = {
         stage: [*experiment_override(stage, config.stage_experiment, groups), *options[option]]
