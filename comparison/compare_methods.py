@@ -63,7 +63,6 @@ def compare(config: DictConfig) -> ComparisonResult:
         check_startable(method_runs.methods)
     pairs = _pairs_to_add(config, replace(method_runs, methods=untried), store)
     output_dir = Path(config.output_dir)
-    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     methods, tries = tuning.run(method_runs.methods)
     if tries:
         tuned = {"methods": methods, "tried": tuning.runs.methods}
@@ -122,6 +121,7 @@ def compare(config: DictConfig) -> ComparisonResult:
     )
     if config.predictions_dir is not None:
         keep_predictions(Path(config.predictions_dir) / config.name, result.all_runs)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     text = write_comparison(output_dir, result, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")
     return result
