@@ -81,7 +81,7 @@ def test_a_comparison_trains_each_generator_once_and_reuses_it(config, tmp_path,
     [
         (("methods=[]",), r"methods=\[\] must not be empty"),
         (("methods=[c4]",), r"Unknown method 'c4' \(alignment=c4\); known: .*lafite_noise"),
-        (("methods=[c1]", "evaluation_seeds=[1,1]"), r"evaluation_seeds=\[1, 1\] must not be empty"),
+        (("methods=[c1]", "evaluation_seeds=[1,1]"), r"evaluation_seeds=\[1,1\] has 1 twice"),
         (("methods=[odd]", "+variants.odd={train: []}"), r"variants\.odd has unknown keys \['train'\]"),
         (("methods=[odd]", '+variants.odd={of: c1, training: ["size=8"]}'), "draws with the generator of c1"),
         (("methods=[odd]", "+variants.odd={of: oracle}"), "of=oracle draws with another's generator itself"),
