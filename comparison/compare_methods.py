@@ -30,7 +30,7 @@ from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
-from evaluation.reports.comparison_tables import cider_intervals, pairwise_ciders
+from evaluation.reports.comparison_tables import ORACLES, cider_intervals, pairwise_ciders
 from evaluation.reports.gap_plot import gaps_of_methods, plot_gaps, prediction
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
@@ -68,7 +68,7 @@ def compare(config: DictConfig) -> ComparisonResult:
         tuned = {"methods": methods, "tried": tuning.runs.methods}
         method_runs = replace(method_runs, **tuned)
         elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
-        fewer = {part: replace(others, **tuned) for part, others in fewer.items()}
+        fewer = _with_fewer_captions(config, method_runs, store)
         for each in (method_runs, *fewer.values()):
             each.check(config.seeds)
         _pairs_to_add(config, method_runs, store)
@@ -82,7 +82,8 @@ def compare(config: DictConfig) -> ComparisonResult:
         for part, others in fewer.items()
         for run in others.run(config.seeds)
     ]
-    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in trained] if pairs else []
+    text_only = [run for run in trained if pairs and run.method not in ORACLES]
+    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in text_only]
     for part in pairs:
         few_pairs += run_with_pairs(method_runs, part, config.seeds, *_pairs_overrides(config))
     plots = [_plot_parts(few_captions, output_dir, "few_captions", "captions")] if fewer else []
@@ -165,7 +166,8 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
 
 
 def _with_fewer_captions(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[Part, MethodRuns]:
-    """{part of the captions: the same methods trained on it}."""
+    """{part of the captions: the same methods trained on it}; an oracle trained on pairs has none of these captions."""
+    method_runs = replace(method_runs, methods=[one for one in method_runs.methods if one.train_on == "text"])
     everything = len(store.tables.caption_rows(store.text_split))
     parts = parts_of("few_captions", config.few_captions, everything, "captions")
     return {part: method_runs if part.is_everything else _on_captions(method_runs, part) for part in parts}
