@@ -88,7 +88,9 @@ def test_oracles_are_in_no_column_of_parts(with_pairs, monkeypatch):
     ]  # fmt: skip
     assert [run.method for run in result.few_captions] == ["c2_collapse", "oracle_text"]
     of_pairs = next(run for run in result.runs if run.method == "oracle_pairs")
-    assert OmegaConf.load(Path(str(of_pairs.result.checkpoint)) / "config.yaml").label_smoothing == 0.1  # as c2_collapse
+    assert (
+        OmegaConf.load(Path(str(of_pairs.result.checkpoint)) / "config.yaml").label_smoothing == 0.1
+    )  # as c2_collapse
 
 
 @pytest.mark.usefixtures("without_java")
