@@ -116,6 +116,14 @@ LISTS = {
     "alignments": str, "checkpoints": str, "text_splits": str, "guidance_scales": NOT_NEGATIVE,
     "memory.probes": COUNT, "network.attention": bool, "lora.target_modules": str, "mirror_words": str,
 }  # fmt: skip
+# Lists whose items make rows, or are averaged or chosen from: a second one of a kind would count twice.
+EACH_ONCE = (
+    "alignments", "checkpoint", "checkpoints", "classes", "decodings", "directions", "drawing.solver_steps",
+    "evaluation_seeds", "few_captions", "few_pairs", "guidance_scales", "memory.probes", "methods", "metrics",
+    "neighbours", "oracles", "painters", "photos", "published", "ridges", "rows", "seeds", "sweep", "sweeps.*",
+    "temperatures", "templates", "test_on", "text_splits", "translation.steps", "tried", "tune.*", "unit_rows",
+    "upper_bounds", "what", "dataset.extra_text", "dataset.texts.*",
+)  # fmt: skip
 LISTS_OF_NAMES_OR_PARTS = ("alignment.steps", "prefix")
 LISTS_OR_NULL = (
     "classes",

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from common.option_rules import (
     BESIDE,
     COUNT,
+    EACH_ONCE,
     LISTS,
     LISTS_OF_NAMES_OR_PARTS,
     LISTS_OR_FILES,
@@ -184,6 +185,9 @@ class _Fitting:
             raise ValueError(f"{option}={_shown(value)}: each must be {rule}, and {bad!r} is not{hint}")
         elif rule is bool and not all(isinstance(item, bool) for item in items):
             raise ValueError(f"{option}={_shown(value)} must hold true and false alone")
+        twice = [item for place, item in enumerate(items) if item in items[:place]]
+        if twice and entry(EACH_ONCE, option) is not None:
+            raise ValueError(f"{option}={_shown(value)} has {_shown(twice[0])} twice: leave one of them out")
         if items != value or not isinstance(value, list):
             self._set(option, items)
 

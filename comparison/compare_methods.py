@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,14 +23,14 @@ from comparison.methods import STAGES, find_methods
 from comparison.parts import Part, parts_of
 from comparison.published import published_rows
 from comparison.runs import MethodRuns, learned_from_images, search_captions, self_trained, shared_trainings
-from comparison.trainings import experiment_override
+from comparison.trainings import check_overrides, check_stage_experiment, experiment_override
 from comparison.tuning import Tuning
 from embedding_space.encoders.identity import is_same_encoder
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring, named, split_references
 from evaluation.reports.comparison_report import write_comparison
 from evaluation.reports.comparison_result import ComparisonResult, Plot
-from evaluation.reports.comparison_tables import cider_intervals, pairwise_ciders
+from evaluation.reports.comparison_tables import ORACLES, cider_intervals, pairwise_ciders
 from evaluation.reports.gap_plot import gaps_of_methods, plot_gaps, prediction
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.plots import save_plot
@@ -62,13 +63,12 @@ def compare(config: DictConfig) -> ComparisonResult:
         check_startable(method_runs.methods)
     pairs = _pairs_to_add(config, replace(method_runs, methods=untried), store)
     output_dir = Path(config.output_dir)
-    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     methods, tries = tuning.run(method_runs.methods)
     if tries:
         tuned = {"methods": methods, "tried": tuning.variants}
         method_runs = replace(method_runs, **tuned)
         elsewhere = {name: replace(others, **tuned) for name, others in elsewhere.items()}
-        fewer = {part: replace(others, **tuned) for part, others in fewer.items()}
+        fewer = _with_fewer_captions(config, method_runs, store)
         for each in (method_runs, *fewer.values()):
             each.check(config.seeds)
         _pairs_to_add(config, method_runs, store)
@@ -82,7 +82,8 @@ def compare(config: DictConfig) -> ComparisonResult:
         for part, others in fewer.items()
         for run in others.run(config.seeds)
     ]
-    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in trained] if pairs else []
+    text_only = [run for run in trained if pairs and run.method not in ORACLES]
+    few_pairs = [replace(run, pairs_share=TEXT_ONLY, percent=0.0) for run in text_only]
     for part in pairs:
         few_pairs += run_with_pairs(method_runs, part, config.seeds, *_pairs_overrides(config))
     plots = [_plot_parts(few_captions, output_dir, "few_captions", "captions")] if fewer else []
@@ -122,6 +123,7 @@ def compare(config: DictConfig) -> ComparisonResult:
     )
     if config.predictions_dir is not None:
         keep_predictions(Path(config.predictions_dir) / config.name, result.all_runs)
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     text = write_comparison(output_dir, result, config.pictures, config.picture_side)
     print(f"\n{text}\n\n{chr(10).join(result.notes)}\n\nTables, figures and report.html: {output_dir}")
     return result
@@ -165,7 +167,8 @@ def _on_other_data(config: DictConfig, method_runs: MethodRuns, store: Embedding
 
 
 def _with_fewer_captions(config: DictConfig, method_runs: MethodRuns, store: EmbeddingStore) -> dict[Part, MethodRuns]:
-    """{part of the captions: the same methods trained on it}."""
+    """{part of the captions: the same methods trained on it}; an oracle trained on pairs has none of these captions."""
+    method_runs = replace(method_runs, methods=[one for one in method_runs.methods if one.train_on != "pairs"])
     everything = len(store.tables.caption_rows(store.text_split))
     parts = parts_of("few_captions", config.few_captions, everything, "captions")
     return {part: method_runs if part.is_everything else _on_captions(method_runs, part) for part in parts}
@@ -181,6 +184,7 @@ def _pairs_to_add(config: DictConfig, method_runs: MethodRuns, store: EmbeddingS
     if not config.few_pairs:
         return []
     check_startable(method_runs.methods)
+    check_overrides(chain(*_pairs_overrides(config)), ("train_captions", "init_from"))
     everything = len(store.tables.caption_rows(config.dataset.pairs_split))
     parts = parts_of("few_pairs", config.few_pairs, everything, "pairs")
     for part in parts:
@@ -224,6 +228,7 @@ def runs_of(config: DictConfig) -> MethodRuns:
     if not options["decodings"] or len(set(options["decodings"])) != len(options["decodings"]):
         raise ValueError(f"decodings={options['decodings']} must name at least one, each once")
     configs = {name: compose_config("eval_coco", f"decoding={name}").decoding for name in options["decodings"]}
+    check_stage_experiment(config.stage_experiment, STAGES)
     groups = {group: options[group] for group in ("dataset", "encoder")}
     overrides = {
         stage: [*experiment_override(stage, config.stage_experiment, groups), *options[option]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,7 +17,14 @@ from common.device import best_device
 from common.files import write_json, write_whole
 from common.plain import plain
 from common.provenance import run_facts
-from comparison.trainings import TrainingStage, experiment_override, stage_config
+from comparison.trainings import (
+    DATA,
+    TrainingStage,
+    check_overrides,
+    check_stage_experiment,
+    experiment_override,
+    stage_config,
+)
 from evaluation.reports.comparison_report import RESULTS
 from evaluation.reports.comparison_result import ComparisonResult
 from evaluation.reports.translation_result import TranslationResult
@@ -31,6 +39,7 @@ from modality_translation.tuning import best_of, best_sampling, check_grid
 BASELINES = ("untranslated", "mean", "nearest", "linear")
 CHOSEN = {"nearest": "neighbours", "linear": "ridges"}  # options of whose values validation pairs choose the best
 KEYS = ("training", "of", "sampling", "tune")
+SET_HERE = (*DATA, "seed", "output_dir", "validation_split", "image_store", "text_store")
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ def find_variants(config: DictConfig) -> list[Variant]:
                 sampling = {**base.sampling, option: value}
                 tune = {name: grid for name, grid in base.tune.items() if name != option}
                 variants.append(Variant(f"{base.name}, {option}={value}", base.trained, base.training, sampling, tune))
+    names = [*(name for name in config.rows if name in BASELINES), *(variant.name for variant in variants)]
+    if not names:
+        raise ValueError("rows=[] with sweep_of=null asks for nothing: name one row at least")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"rows and sweeps ask for {twice[0]!r} twice: leave one of them out")
     for each in variants:
         try:
             Sampling().changed(each.sampling)
@@ -84,6 +98,8 @@ def compare(config: DictConfig) -> ComparisonResult:
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds={seeds} must not be empty, nor name one twice")
     variants = find_variants(config)
+    check_stage_experiment(config.stage_experiment, ("modality_translation",))
+    check_overrides(chain(config.training, *(variant.training for variant in variants)), SET_HERE)
     stores = PairedStores(config.image_store, config.text_store)
     if "untranslated" in config.rows and not stores.is_joint:
         raise ValueError("rows: untranslated needs images and texts in one space, and these are not: leave it out")

@@ -58,7 +58,6 @@ def run_demo(config: DictConfig) -> ComparisonResult:
         preparing.text_splits = method_runs.text_splits(preparing.dataset.text_split, config.seeds[0])
     started, facts = time.perf_counter(), run_facts()
     output_dir = Path(config.output_dir)
-    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     prepared = (method_runs.store / "manifest.json").exists()
     clock = StageClock(
         [Stage("preparing the data", "preparing", 0 if prepared else 90), *method_runs.plan(config.seeds), REPORT]
@@ -94,6 +93,7 @@ def run_demo(config: DictConfig) -> ComparisonResult:
             notes=[*_notes(config, world), *shared_trainings(runs)],
             plots=_plots(config, store, method_runs, output_dir),
         )
+        write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         text = write_comparison(output_dir, result, config.examples, config.picture_side)
         save_figure_grid(output_dir / "grid.png", gallery_examples(runs, store, config.split, 6))
     print(f"\n{text}\n")

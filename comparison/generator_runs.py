@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,13 +17,36 @@ from common.paths import CONFIGS
 from common.plain import plain
 from comparison.methods import STAGE_OF_STEP
 from comparison.stages import Stage, StageClock, with_seed
-from comparison.trainings import KINDS, TrainingStage, experiment_override, stage_config
+from comparison.trainings import (
+    DATA,
+    KINDS,
+    TrainingStage,
+    check_overrides,
+    check_stage_experiment,
+    experiment_override,
+    stage_config,
+)
 from evaluation.pictures.comparison import GeneratorRow
 from evaluation.pictures.result import GenerationResult
 from image_captioning.alignments import STEPS
 from image_generation.eval_generation import evaluate
 
-KEYS = ("alignment", "of", "training", "ddpm", "evaluation", "translation")
+LISTS = ("training", "ddpm", "evaluation")
+KEYS = ("alignment", "of", *LISTS, "translation")
+# The option with the overrides of a stage, and what the comparison sets in that stage.
+OPTIONS = {
+    "ddpm": "ddpm",
+    "modality_translation": "translation",
+    "image_generation": "training",
+    "eval_generation": "evaluation",
+}
+SET_FOR_ALL = (*DATA, "seed", "output_dir", "store")
+SET_HERE = {
+    "ddpm": ("modality",),
+    "modality_translation": ("image_store", "text_store"),
+    "image_generation": ("alignment", "alignment.diffusion"),
+    "eval_generation": ("alignment", "alignment.diffusion", "checkpoint", "prompts.seed", "translation"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +84,7 @@ def find_generators(names: Sequence[str], variants: Mapping[str, Mapping]) -> di
                 f"variants.{name} draws with the generator of {trained}: training and ddpm are for that one"
             )
         default = name if name in alignments else methods[trained].alignment if trained in methods else trained
-        lists = {key: tuple(options.get(key) or ()) for key in ("training", "ddpm", "evaluation")}
+        lists = {key: tuple(options.get(key) or ()) for key in LISTS}
         is_translated = bool(options.get("translation"))
         return GeneratorMethod(name, trained, options.get("alignment", default), **lists, translation=is_translated)
 
@@ -124,6 +148,11 @@ class GeneratorRuns:
             seeds = list(self.config[option])
             if not seeds or len(set(seeds)) < len(seeds):
                 raise ValueError(f"{option}={seeds} must not be empty, nor name one twice")
+        check_stage_experiment(self.config.stage_experiment, SET_HERE)
+        for stage, set_here in SET_HERE.items():
+            option = OPTIONS[stage]
+            of_methods = (getattr(method, option) for method in self.methods.values() if option in LISTS)
+            check_overrides(chain(self.config[option], *of_methods), (*SET_FOR_ALL, *set_here))
         for name in self.config.methods:
             for seed in self.config.seeds:
                 self.evaluation(self.methods[name], seed, 0)

@@ -14,6 +14,7 @@ STAGES = {"ddpm": "ddpm", "image_captioning": "captioner", "pcm_net": "pcm_net"}
 # Methods beside those of configs/alignment. One with the key pcm_net is a PCM-Net.
 BUILT_IN: Mapping[str, Mapping] = {"pcm_net": {"alignment": "c2_corrupt", "pcm_net": []}}
 KEYS = ("alignment", "teacher", *STAGES.values())  # of a variant
+COLLAPSE = "c2_collapse"  # whose settings the oracles have
 STAGE_OF_STEP = {"DiffusionBridge": "ddpm"}  # the stage that trains what an alignment step is made from
 
 
@@ -76,8 +77,8 @@ def find_methods(names: Sequence[str], oracles: Sequence[str], variants: Mapping
             raise ValueError(f"{option}={list(chosen)} names one of them twice")
     if unknown := set(oracles) - set(ORACLES):
         raise ValueError(f"oracles={sorted(unknown)} are unknown; known: {', '.join(ORACLES)}")
-    if "oracle_text" in oracles and "c2_collapse" not in names:
-        raise ValueError("oracle_text reads with the collapse decoder: add c2_collapse to methods")
+    if "oracle_text" in oracles and COLLAPSE not in names:
+        raise ValueError(f"oracle_text reads with the collapse decoder: add {COLLAPSE} to methods")
     alignments = {path.stem for path in (CONFIGS / "alignment").glob("*.yaml")}
     methods = []
     for name in names:
@@ -86,10 +87,10 @@ def find_methods(names: Sequence[str], oracles: Sequence[str], variants: Mapping
             known = ", ".join(sorted({*alignments, *known_variants}))
             raise ValueError(f"Unknown method {name!r} (alignment={method.alignment}); known: {known}")
         methods.append(_with_diffusion(method, known_variants))
-    collapse = known_variants.get("c2_collapse", Method("c2_collapse", "c2_collapse", "c2_collapse"))
+    collapse = known_variants.get(COLLAPSE, Method(COLLAPSE, COLLAPSE, COLLAPSE))
     captioner = {"image_captioning": collapse.overrides.get("image_captioning", ())}
     reads_pairs = Method("oracle_pairs", collapse.alignment, "oracle_pairs", captioner, train_on="pairs")
-    reads_text = replace(reads_pairs, name="oracle_text", trained="c2_collapse", train_on="text", caption_from="texts")
+    reads_text = replace(reads_pairs, name="oracle_text", trained=COLLAPSE, train_on="text", caption_from="texts")
     return methods + [reads_pairs if name == "oracle_pairs" else reads_text for name in oracles]
 
 

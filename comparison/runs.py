@@ -17,7 +17,7 @@ from common.plain import plain
 from comparison.method_facts import memory_bytes, trained_parameters
 from comparison.methods import Method
 from comparison.stages import Stage, StageClock, with_seed
-from comparison.trainings import KINDS, TrainingStage, stage_config
+from comparison.trainings import DATA, KINDS, TrainingStage, check_overrides, stage_config
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import Scoring
 from evaluation.reports.comparison_tables import ORACLES
@@ -30,7 +30,7 @@ from image_captioning.method_class import method_class, searches_captions
 from pcm_net.load import load_captioner
 from training.run_folder import NOT_PART_OF_THE_RUN
 
-OWN_OPTIONS = ("alignment", "dataset", "encoder", "seed", "store", "output_dir", "train_on", "corpus_captions")
+SET_HERE = (*DATA, "alignment", "alignment.diffusion", "seed", "store", "output_dir", "train_on", "corpus_captions")
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,7 @@ class MethodRuns:
             store.patch_features(store.text_split)
         for method in self.methods:
             overrides = [*self.overrides.values(), *method.overrides.values()]
-            for text in (text for texts in overrides for text in texts):
-                key = text.lstrip("+~").partition("=")[0]
-                if key in OWN_OPTIONS or key.split(".")[0] in ("dataset", "encoder"):
-                    raise ValueError(f"{text} is an override of a stage, but {key} is for the comparison to set")
+            check_overrides((text for texts in overrides for text in texts), SET_HERE)
             for stage in (stage for seed in seeds for stage in self.trainings(method, seed)):
                 if difference := stage.difference():
                     raise ValueError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from common.config import compose_config
 from common.paths import CONFIGS
 from common.plain import plain
+from common.registry import look_up
 from ddpm.training_run import train as train_ddpm
 from image_captioning.training_run import train as train_captioner
 from image_generation.training_run import train as train_generator
@@ -36,6 +38,8 @@ KINDS = {
     "image_generation": ("training", 600.0),
     "modality_translation": ("translation", 60.0),
 }
+
+DATA = ("dataset", "dataset.*", "encoder", "encoder.*")  # options of every stage that a comparison sets
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,39 @@ def stage_config(stage: str, overrides: Sequence[str], values: Mapping) -> DictC
 @cache
 def _composed(stage: str, overrides: tuple[str, ...]) -> DictConfig:
     return compose_config(stage, *overrides)
+
+
+def check_stage_experiment(name: str | None, stages: Collection[str]) -> None:
+    """Refuse the option `stage_experiment` where it would change nothing.
+
+    Raises:
+        ValueError: there is no such experiment, or it has no settings for any of the stages.
+    """
+    if name is None:
+        return
+    known = {path.name: path for path in sorted((CONFIGS / "experiment").iterdir()) if path.is_dir()}
+    folder = look_up(name, known, "experiment", "stage_experiment")
+    settings = {path.stem for path in folder.glob("*.yaml")} - {"data"}
+    if not settings & set(stages):
+        raise ValueError(
+            f"stage_experiment={name} has settings for {', '.join(sorted(settings))} alone, and here the stages are "
+            f"{', '.join(stages)}: leave it out"
+        )
+
+
+def check_overrides(overrides: Iterable[str], set_here: Collection[str]) -> None:
+    """Refuse a stage's overrides of what a command sets itself: they would be ignored, or make another row of it.
+
+    Args:
+        set_here: options, with * for any characters.
+
+    Raises:
+        ValueError: such an override.
+    """
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0]
+        if any(fnmatchcase(key, option) for option in set_here):
+            raise ValueError(f"{text} is an override of a stage, but {key} is for this command to set: leave it out")
 
 
 def experiment_override(stage: str, name: str | None, groups: Mapping[str, Mapping] | None = None) -> list[str]:

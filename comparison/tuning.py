@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from common.config import compose_config
 from common.plain import plain
 from comparison.earlier_tries import earlier_tries
-from comparison.methods import Method
+from comparison.methods import COLLAPSE, Method
 from comparison.runs import MethodRuns
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.scoring_options import split_references
+from evaluation.reports.comparison_tables import ORACLES
 from evaluation.reports.method_result import MethodResult
 from evaluation.reports.tries import TryResult
 from image_captioning.generation import Decoding
@@ -123,7 +124,7 @@ class Tuning:
 
     def untried(self, methods: Sequence[Method]) -> list[Method]:
         """The methods whose settings are known before any try."""
-        return [method for method in methods if not {each.trained for each in _lineage(method)} & set(self.tries)]
+        return [method for method in methods if not set(map(_settings_of, _lineage(method))) & set(self.tries)]
 
     def run(self, methods: Sequence[Method]) -> tuple[list[Method], list[TryResult]]:
         """Train and score all tries; returns the methods with the best try's overrides, and what all came to.
@@ -154,15 +155,19 @@ class Tuning:
         return [self._tuned(method, best) for method in methods], results
 
     def _tuned(self, method: Method, best: Mapping[str, Method]) -> Method:
-        """A method with the overrides of the best try, and so an oracle that reads with its captioner, or a method that
-        goes on from it."""
+        """A method with the overrides of the best try, and so an oracle that has its settings, or a method that goes on
+        from it."""
         if method.teacher:
             teacher = self._tuned(method.teacher, best)
             method = replace(method, teacher=teacher, selected=teacher.selected)
-        if method.trained not in best:
+        if (name := _settings_of(method)) not in best:
             return method
-        selected = len(self.tries[method.trained]) > 1
-        return replace(method, overrides=best[method.trained].overrides, selected=selected)
+        return replace(method, overrides=best[name].overrides, selected=len(self.tries[name]) > 1)
+
+
+def _settings_of(method: Method) -> str:
+    """The method whose tries decide a method's settings, nearly always itself."""
+    return COLLAPSE if method.name in ORACLES else method.trained
 
 
 def _lineage(method: Method) -> list[Method]:

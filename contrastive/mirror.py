@@ -55,9 +55,13 @@ class MirroredPairs(PicturePairs):
         pixels[place], tokens[place] = self.mirror(pixels[of]), twins[of]
         return self.normalized(pixels), tokens
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("direction_accuracy",) if self.directed.any() else ()
+
     def measures(self, model: Any, images: Tensor, texts: Tensor) -> dict[str, float]:
         """`direction_accuracy`: how often a caption that says a direction fits its picture better than exchanged."""
-        if not self.directed.any():
+        if not self.measured:
             return {}
         exchanged = torch.cat([model.encode_text(part).float() for part in self.exchanged[self.directed].split(1024)])
         pictures = images[self.owner[self.directed]]

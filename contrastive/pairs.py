@@ -53,6 +53,11 @@ class Pairs(ABC):
     def draw(self, pictures: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         """(B,) picture numbers -> the model's two inputs: newly augmented pictures and newly drawn captions."""
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of `measures`, whose higher values are better."""
+        return ()
+
     def measures(self, model: Any, images: Tensor, texts: Tensor) -> dict[str, float]:
         """What else these pairs can measure, of their unit rows (N, D) and (M, D)."""
         return {}

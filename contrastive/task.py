@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,27 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 
 from contrastive.pairs import Pairs
-from evaluation.embeddings.retrieval import centroid_distance, image_to_text, paired_cosine, text_to_image
+from evaluation.embeddings.retrieval import (
+    RetrievalScores,
+    centroid_distance,
+    image_to_text,
+    paired_cosine,
+    text_to_image,
+)
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
+WAYS = ("image_to_text", "text_to_image")
+RECALLS = tuple(field.name for field in fields(RetrievalScores) if field.name.startswith("recall"))
+BETTER: dict[str, Better] = {
+    **{f"{way}_{recall}": "higher" for way in WAYS for recall in RECALLS},
+    **{f"{way}_median_rank": "lower" for way in WAYS},
+    "retrieval_error": "lower",
+    "paired_cosine": "higher",
+    "centred_cosine": "higher",
+    "centroid_distance": "lower",
+}
 MAX_LOGIT_SCALE = math.log(100.0)  # as in CLIP (arXiv 2103.00020, section 2.5)
 
 
@@ -48,6 +66,7 @@ class ContrastiveTask:
                 "some twice and count them as each other's negatives"
             )
         self.train, self.validation, self.save = train, validation, save
+        self.better: dict[str, Better] = {**BETTER, **dict.fromkeys(validation.measured, "higher")}
         self.order = EpochOrder(len(train), batch_size, seed)
         rank, world_size = ranks
         self.clip_loss = ClipLoss(gather_with_grad=True, rank=rank, world_size=world_size)
@@ -67,7 +86,7 @@ class ContrastiveTask:
 def measure(model: Any, pairs: Pairs) -> dict[str, float]:
     """Retrieval among the pairs in both directions, and the geometry of the two modalities.
 
-    `retrieval_error` is 1 - the mean of the six recalls, for `loop.keep`, which keeps the lowest. `centred_cosine` is
+    `retrieval_error` is 1 - the mean of the six recalls. `centred_cosine` is
     the pairs' cosine after each modality's mean over these pairs is subtracted.
     """
     images, texts = (F.normalize(rows.float(), dim=-1) for rows in pairs.encode(model))

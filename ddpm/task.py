@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddpm.diffusion import TextDiffusion
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
 GRID = 10  # timesteps at which the validation loss is taken
@@ -41,6 +42,9 @@ class DiffusionTask:
         # The same noise at every evaluation, so that metrics differ by the weights only.
         noise = torch.randn(validation_rows.shape, generator=torch.Generator().manual_seed(0))
         self.validation_noise = noise.to(self.validation_rows)
+        times = [int(fraction * timesteps) for fraction in COSINE_AT]
+        self._cosine_at = {f"cosine_t{time}": time for time in times}
+        self.better: dict[str, Better] = {"validation_loss": "lower", **dict.fromkeys(self._cosine_at, "higher")}
 
     def loss(self, model: torch.nn.Module, random: StepRandom) -> dict[str, Tensor]:
         batch = self.order.batch(random.step)[random.rows].to(self.rows.device)
@@ -60,9 +64,9 @@ class DiffusionTask:
             times = torch.full((len(rows),), (2 * part + 1) * total // (2 * GRID), device=rows.device)
             losses.append(model(rows, times, noise).mean())
         metrics = {"validation_loss": torch.stack(losses).mean().item()}
-        for time in (int(fraction * total) for fraction in COSINE_AT):
+        for name, time in self._cosine_at.items():
             denoised = model.ddim_step(model.add_noise(rows, time, noise), time, -1)
-            metrics[f"cosine_t{time}"] = F.cosine_similarity(denoised, rows, dim=-1).mean().item()
+            metrics[name] = F.cosine_similarity(denoised, rows, dim=-1).mean().item()
         return Evaluation(metrics)
 
     def save(self, model: TextDiffusion, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from common.checks import NotNegative, Share, checked_dataclass
 from demo_world.detector import Detector, Logits
-from demo_world.detector_metrics import choose_threshold, measure_sights
+from demo_world.detector_metrics import DetectorMetrics, choose_threshold, measure_sights
 from demo_world.labeled_scenes import LabeledScenes
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
 
@@ -58,6 +60,8 @@ class DetectorTask:
     Args:
         train, validation: their pictures are on the device.
     """
+
+    better: Mapping[str, Better] = {metric.name: "higher" for metric in fields(DetectorMetrics)}
 
     def __init__(self, train: LabeledScenes, validation: LabeledScenes, augmentation: Augmentation, order: EpochOrder):
         self.train, self.validation, self.augmentation, self.order = train, validation, augmentation, order

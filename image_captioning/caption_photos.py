@@ -9,7 +9,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -66,20 +66,30 @@ def report_others(kind: str, count: int, which: str, encoder: Encoder) -> None:
 
 
 def keep_earlier(output_dir: Path, content: bytes) -> None:
-    """Rename another run's captions.json and captions.csv to captions_1 ..., and say so.
+    """Rename what another run, or somebody, wrote under the names of this run's files, and say so.
 
     Args:
-        content: of the new captions.json; an equal file is not kept.
+        content: of the new captions.json; where an equal one is, it is this run again.
     """
-    names = ("captions.json", "captions.csv")
-    path = output_dir / names[0]
-    if not path.is_file() or path.read_bytes() == content:
+    path = output_dir / "captions.json"
+    if not path.is_file() or path.read_bytes() != content:
+        set_aside([path, output_dir / "captions.csv", output_dir / "config.yaml"])
+
+
+def set_aside(paths: Sequence[Path]) -> None:
+    """Rename those of the files that are there, such as captions.json and config.yaml to captions_1.json and
+    config_1.yaml, with one number for all, and say so."""
+
+    def numbered(path: Path, number: int) -> Path:
+        return path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+    if not (there := [path for path in paths if path.is_file()]):
         return
-    number = next(n for n in itertools.count(1) if not (output_dir / f"captions_{n}.json").exists())
-    for old in map(output_dir.joinpath, names):
-        if old.is_file():
-            old.rename(old.with_name(f"captions_{number}{old.suffix}"))
-    print(f"The captions of an earlier run are kept as {output_dir / f'captions_{number}.json'}", file=sys.stderr)
+    number = next(n for n in itertools.count(1) if not any(numbered(path, n).exists() for path in paths))
+    for path in there:
+        path.rename(numbered(path, number))
+    names, kept = (" and ".join(path.name for path in some) for some in (there, [numbered(p, number) for p in there]))
+    print(f"{there[0].parent} held {names} already: kept as {kept}", file=sys.stderr)
 
 
 def encode_in_parts(encoder: Encoder, files: list[Path], patches: bool) -> Iterator[tuple[int, EncodedImages]]:

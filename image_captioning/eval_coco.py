@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 import image_captioning.run_names  # noqa: F401, registers ${run_name:...}
 from alignment.chain import Alignment
 from alignment.options import expand_steps
-from common.config import compose_config
+from common.config import compose_config, drop_nulls
 from common.plain import plain
 from embedding_space.store import EmbeddingStore
 from evaluation.captions.clip_score import ClipScoring
@@ -33,6 +33,19 @@ from modality_translation.translation import load_translation
 from training.run_folder import run_options
 from training.tracking import Tracker, send_results
 
+# Options that concern a file of captions alone, and those that concern a captioner alone.
+OF_FILES = ("references_split", "allow_missing")
+OF_CAPTIONERS = (
+    "checkpoint",
+    "caption_from",
+    "image_mean_from",
+    "image_side",
+    "alignment",
+    "image_store",
+    "translation",
+    "concepts",
+)
+
 
 def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captioner.load) -> EvaluationResult:
     """Evaluate as `configs/eval_coco.yaml` says, and print the table; `scores.json` holds the result.
@@ -45,9 +58,10 @@ def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captio
         raise ValueError("predictions= and references= go together: give both files, or neither and a checkpoint=")
     if config.predictions is None and config.checkpoint is None:
         raise ValueError("There is nothing to score: give checkpoint=, or predictions= and references=")
+    _check_options(config)
     scoring = Scoring(tuple(config.metrics), config.cache_dir, clip_scoring(config), tuple(config.classes))
     existing = "overwrite" if config.overwrite else "check"
-    if config.predictions:
+    if config.predictions is not None:
         result = score_file(
             config.predictions, config.references, output_dir, scoring, config.references_split, config.split,
             config.training_store, config.allow_missing, existing,
@@ -63,6 +77,30 @@ def evaluate(config: DictConfig, load: Callable[[str], CaptioningModel] = Captio
     print(f"Predictions and scores: {output_dir}")
     _track(config, result, output_dir)
     return result
+
+
+def _check_options(config: DictConfig) -> None:
+    """Refuse options that concern what is not scored here: a captioner, or a file of captions."""
+    if config.predictions is None:
+        for option in OF_FILES:
+            if config[option]:
+                raise ValueError(
+                    f"{option}={config[option]} is of predictions= and references=, and a checkpoint is scored: leave "
+                    "it out, or give both files"
+                )
+        return
+    given, default = plain(config, resolve=False), plain(compose_config("eval_coco"), resolve=False)
+    for option in OF_CAPTIONERS:
+        if given.get(option) not in (None, default.get(option)):
+            raise ValueError(
+                f"{option}={_shown(given[option])} is of a captioner, and predictions={config.predictions} is a file "
+                "of captions: leave one of them out"
+            )
+
+
+def _shown(value: object) -> object:
+    """An option as messages have it: of parts those that are given, of a config its name."""
+    return value.get("name", drop_nulls(value)) if isinstance(value, dict) else value
 
 
 def clip_scoring(config: DictConfig) -> ClipScoring:

@@ -29,7 +29,9 @@ from image_captioning.checkpoints import checkpoint_sha256
 from image_captioning.inference_inputs import named_training_source
 from image_captioning.memory_captions import save_memory_captions
 from image_captioning.model_card import CardOptions, read_card, write_card
-from training.run_folder import first_difference
+from training.run_folder import FINISHED, RESUME, first_difference
+
+WRITTEN = ("model.safetensors", "config.json", "manifest.json", "tokenizer.json")
 
 
 def export(config: DictConfig) -> Path:
@@ -43,14 +45,14 @@ def export(config: DictConfig) -> Path:
 
     Raises:
         FileNotFoundError: no captioner to load, or no evaluation of it.
-        ValueError: they do not belong together, or the folder holds a captioner already.
+        ValueError: they do not belong together, the training is not finished, or the folder holds a model already.
     """
     to = Path(config.to)
     if config.card_only:
         return renew_card(config, to)
-    if to.exists() and (to / "model.safetensors").exists() and not config.overwrite:
-        raise ValueError(f"{to} holds a captioner already: give to= another folder, or overwrite=true")
+    check_target(to, config.overwrite)
     captioner, image_side = Captioner.load(config.checkpoint).cpu(), drop_nulls(config.image_side)
+    check_finished(cast(Path, captioner.folder))
     scores = _scores(config, captioner, image_side) if config.evaluation else None
     alignment = captioner.alignment.with_inference_options(image_side)
     carry_encoders(captioner, alignment, to)
@@ -73,6 +75,27 @@ def export(config: DictConfig) -> Path:
     write_card(to, captioner, manifest, scores, CardOptions(**plain(config.card)), before)
     print_size(captioner, to)
     return to
+
+
+def check_target(to: Path, overwrite: bool) -> None:
+    """Refuse a folder in which an export would replace something.
+
+    Raises:
+        ValueError: it is a run folder, or it holds one of the files and `overwrite` is false.
+    """
+    if any((to / name).exists() for name in (FINISHED, RESUME)):
+        raise ValueError(f"to={to} is the folder of a training, whose weights would be halved: give to= another folder")
+    there = [name for name in WRITTEN if (to / name).exists()]
+    if there and not overwrite:
+        raise ValueError(f"{to} holds {there[0]} already: give to= another folder, or overwrite=true")
+
+
+def check_finished(folder: Path) -> None:
+    """Refuse the weights of a training that stopped on its way. Raises ValueError."""
+    if (folder / RESUME).exists():
+        raise ValueError(
+            f"The training in checkpoint={folder} is not finished: run its command again, which goes on, then export"
+        )
 
 
 def renew_card(config: DictConfig, folder: Path) -> Path:

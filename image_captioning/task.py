@@ -17,6 +17,7 @@ from image_captioning.captioning_model import CaptioningModel
 from image_captioning.data import CaptionTokens
 from image_captioning.selection import CaptionSelection
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
 ROWS_AT_ONCE = 4096
@@ -102,6 +103,7 @@ class CaptioningTask:
         label_smoothing: float = 0.0,
     ):
         self.captioner, self.training, self.validation, self.samples = captioner, training, validation, samples
+        self.better: dict[str, Better] = dict.fromkeys(validation, "lower")
         self.seed, self.label_smoothing = seed, label_smoothing
         self.lengths = training.tokens.lengths.cpu()
         self.order = EpochOrder(len(training.tokens), batch_size, seed, lengths=self.lengths)

@@ -16,7 +16,7 @@ from common.files import file_sha256, write_json
 from common.paths import PRETRAINED
 from common.provenance import run_facts
 from evaluation.pictures.result import GenerationResult
-from image_captioning.export import halve, print_size, self_contained
+from image_captioning.export import check_finished, check_target, halve, print_size, self_contained
 from image_generation.generator import KIND, ImageGenerator
 
 
@@ -37,11 +37,10 @@ def export_generator(config: DictConfig) -> Path:
 
     Raises:
         FileNotFoundError: no generator to load, or no evaluation of it.
-        ValueError: they do not belong together, or the folder holds a model already.
+        ValueError: they do not belong together, the training is not finished, or the folder holds a model already.
     """
     to = Path(config.to)
-    if (to / "model.safetensors").exists() and not config.overwrite:
-        raise ValueError(f"{to} holds a model already: give to= another folder, or overwrite=true")
+    check_target(to, config.overwrite)
     if image_side := drop_nulls(config.image_side):
         option = f"image_side.{next(iter(image_side))}"
         raise ValueError(f"{option} is of captioners, and {config.checkpoint} draws pictures: leave it out")
@@ -49,6 +48,7 @@ def export_generator(config: DictConfig) -> Path:
     if described := described + ["card_only"] * config.card_only:
         raise ValueError(f"{described[0]} is of captioners, and {config.checkpoint} draws pictures: leave it out")
     generator = ImageGenerator.load(config.checkpoint).cpu()
+    check_finished(cast(Path, generator.folder))
     sha256 = file_sha256(cast(Path, generator.folder) / "model.safetensors")
     scores = _scores(config, sha256) if config.evaluation else None
     generator.alignment = self_contained(generator.alignment)

@@ -61,7 +61,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     """Write a picture for each sentence, seed, generator and guidance, `images.json` and `grid.png`.
 
     Raises:
-        ValueError: there are no sentences, or an empty one.
+        ValueError: there are no sentences, or an empty one; or files of others are in the way.
         FileNotFoundError: weights are missing.
     """
     sentences = checked_sentences(sentences)
@@ -72,6 +72,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     best_of = BestOf(config.candidates)
     sources = make_sources(config)
     output_dir = Path(config.output_dir)
+    _refuse_files_of_others(output_dir, len(sources) * len(guidances) * len(sentences) * config.pictures)
     write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     seeds = range(config.seed, config.seed + config.pictures)
     drawn: list[DrawnFile] = []
@@ -87,7 +88,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
             wanted = [(sentence, seed) for sentence in sentences for seed in seeds]
             files = [
                 DrawnFile(
-                    f"{number:03d}.png", sentence, source.name, guidance, seed, None, sentence not in unknown,
+                    _picture_name(number), sentence, source.name, guidance, seed, None, sentence not in unknown,
                     **best_of.picture_facts(noise_seed),
                 )
                 for number, ((sentence, seed), noise_seed) in enumerate(
@@ -114,6 +115,20 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
         print(f"{output_dir / each.file}: {each.sentence} (cosine to the requested embedding: {each.cosine:.3f})")
     print(f"All of them in one picture: {output_dir / GRID}")
     return drawn
+
+
+def _refuse_files_of_others(folder: Path, count: int) -> None:
+    """Refuse to replace files that are not of an earlier run, which always lists its pictures."""
+    names = ("config.yaml", GRID, *(_picture_name(number) for number in range(count)))
+    there = [name for name in names if (folder / name).exists()]
+    if there and not (folder / LIST).is_file():
+        raise ValueError(
+            f"{folder} holds {there[0]}, which this command did not write: name another folder with output_dir=..."
+        )
+
+
+def _picture_name(number: int) -> str:
+    return f"{number:03d}.png"
 
 
 def checked_sentences(sentences: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from image_generation.flow import LogitNormal, Sampling
 from image_generation.generator import ImageGenerator
 from image_generation.pixels import to_unit_range
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
 GRID = 8  # times at which the validation loss is taken
@@ -64,6 +66,8 @@ class GenerationTask:
         sampling: how they are drawn.
         samples_path: the file that they are written to.
     """
+
+    better: Mapping[str, Better] = {"validation_loss": "lower"}
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -10,15 +11,24 @@ from modality_translation.measure import SIMILARITY, translation_metrics
 from modality_translation.pairs import PairedRows
 from modality_translation.translation import Translation
 from training.batches import EpochOrder, StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation
 
 
 class TranslationTask:
-    """Trains on batches of texts, each with its image. An epoch sees every text once."""
+    """Trains on batches of texts, each with its image. An epoch sees every text once.
 
-    def __init__(self, training: PairedRows, validation: PairedRows, batch_size: int, seed: int):
+    Args:
+        directions: those that the model translates in.
+    """
+
+    def __init__(
+        self, training: PairedRows, validation: PairedRows, batch_size: int, seed: int, directions: Sequence[str]
+    ):
         self.training, self.validation = training, validation
         self.order = EpochOrder(len(training.texts), batch_size, seed)
+        higher = [*(SIMILARITY[name] for name in directions), *(f"{name}_recall_at_1" for name in directions)]
+        self.better: dict[str, Better] = {"dissimilarity": "lower", **dict.fromkeys(higher, "higher")}
 
     def loss(self, model: nn.Module, random: StepRandom) -> dict[str, Tensor]:
         pairs = self.training
@@ -26,7 +36,7 @@ class TranslationTask:
         return model(pairs.images[pairs.image_row[texts]], pairs.texts[texts], random)
 
     def evaluate(self, model: Translation) -> Evaluation:
-        """`sim_txt`, `sim_img`, R@1 both ways, and `dissimilarity`, 1 - the mean similarity, for `loop.keep`."""
+        """`sim_txt`, `sim_img`, R@1 both ways, and `dissimilarity`, 1 - the mean similarity of both."""
         by_direction = translation_metrics(model, self.validation, tuple(model.directions))
         metrics = {SIMILARITY[name]: values.similarity for name, values in by_direction.items()}
         metrics["dissimilarity"] = 1 - sum(metrics.values()) / len(metrics)

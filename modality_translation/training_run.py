@@ -55,5 +55,5 @@ def train(config: DictConfig) -> dict[str, float]:
     training = stores.pairs(config.dataset.pairs_split, loop.device)
     validation = stores.pairs(config.validation_split, loop.device)
     translation.fit(training)  # a resumed run loads the same again
-    task = TranslationTask(training, validation, loop_config.batch_size, config.seed)
+    task = TranslationTask(training, validation, loop_config.batch_size, config.seed, translation.directions)
     return loop.fit(translation, task, resume=state == "unfinished")

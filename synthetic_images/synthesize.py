@@ -88,7 +88,6 @@ def _commission(tables: Tables, config: DictConfig) -> Commission:
 
 def _open(root: Path, planned: Provenance, config: DictConfig) -> None:
     """Begin the folder, or go on with one that the same settings began."""
-    write_whole(Path(config.output_dir) / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     path = root / SHARDS / "identity.json"
     if path.is_file():
         _check_same(root, json.loads(path.read_text()), planned.identity())
@@ -96,6 +95,7 @@ def _open(root: Path, planned: Provenance, config: DictConfig) -> None:
         raise ValueError(f"{root} is in the way: no painting began it; choose another name=... or delete it")
     else:
         write_json(path, planned.identity())
+    write_whole(Path(config.output_dir) / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
 def _check_same(root: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:

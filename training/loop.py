@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from common.files import whole_file, write_whole
 from common.randomness import mixed_seed
 from training.batches import StepRandom
 from training.compiler import check_compiler
+from training.kept_weights import Better, KeptWeights
 from training.loop_config import LoopConfig
 from training.run_folder import METRICS, RESUME, TABLES, finish_run, run_options
 from training.schedule import learning_rate_factor, parameter_groups
@@ -57,6 +58,11 @@ class Task(Protocol[TaskModel]):
 
     def evaluate(self, model: TaskModel) -> Evaluation:
         """Measure the (EMA) weights on validation data."""
+        ...
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """The metrics of `evaluate` that may choose the weights (`loop.keep`), each with the values that are better."""
         ...
 
     @property
@@ -99,7 +105,6 @@ class Loop:
                 f"{self.accelerator.num_processes} processes x {config.gradient_accumulation} micro-batches"
             )
         self._micro_rows = config.batch_size // parts
-        self._best = float("inf")
 
     @property
     def device(self) -> torch.device:
@@ -115,9 +120,11 @@ class Loop:
         in the last step and the last evaluation it does so when the run is finished.
 
         Raises:
-            ValueError: loss, weights or the metric of `keep` are no longer finite; no checkpoint is written then.
+            ValueError: `keep` names no metric of the task, or there is one evaluation alone to choose from; or loss,
+                weights or that metric are no longer finite: no checkpoint is written then.
         """
         config, accelerator = self.config, self.accelerator
+        self._kept = KeptWeights(config, task.better, pretrained)
         model.to(self.device)
         ema: Any = None
         if config.ema_decay is not None:
@@ -136,7 +143,7 @@ class Loop:
         if accelerator.is_main_process:
             announce(f"Training {self.output_dir.name}", self.device, self.precision)
         if resume:
-            self._best = state.load(self.output_dir / RESUME)
+            self._kept.best = state.load(self.output_dir / RESUME)
             if accelerator.is_main_process:
                 for name in (METRICS, TABLES):
                     _drop_lines_after(self.output_dir / name, state.step)
@@ -270,30 +277,14 @@ class Loop:
 
     def _keep(self, model: nn.Module, task: Task[Any], metrics: dict[str, float], step: int) -> None:
         """Write the weights if they are the ones to keep so far."""
-        keep = self.config.keep
-        if keep == "last":
-            better = step == self.config.steps
-        elif keep not in metrics:
-            raise ValueError(
-                f"keep={keep!r} (option loop.keep) is neither 'last' nor one of this stage's metrics: "
-                f"{', '.join(metrics)}"
-            )
-        elif not math.isfinite(metrics[keep]):
-            raise ValueError(
-                f"{keep} is {metrics[keep]} at step {step} and cannot choose the weights: "
-                "lower loop.learning_rate, or set loop.keep=last"
-            )
-        else:
-            better = metrics[keep] < self._best
-            self._best = min(self._best, metrics[keep])
-        if better and self.accelerator.is_main_process:
+        if self._kept.takes(metrics, step) and self.accelerator.is_main_process:
             task.save(model, self.output_dir)
 
     def _checkpoint(self, model: nn.Module, task: Task[Any], state: _State) -> None:
         if self.accelerator.is_main_process:
-            if self.config.keep == "last" or self._best == float("inf"):
+            if self._kept.are_latest:
                 task.save(model, self.output_dir)
-            state.save(self.output_dir / RESUME, self._best)  # last: it says that the folder can be resumed
+            state.save(self.output_dir / RESUME, self._kept.best)  # last: it says that the folder can be resumed
         self.accelerator.wait_for_everyone()
 
     def _log(self, step: int, metrics: dict[str, float]) -> None:

@@ -35,7 +35,7 @@ class LoopConfig:
     ema_every: Count = 1
     evaluate_every: Count | None = None  # steps; the end is always evaluated
     checkpoint_every: Count | None = None  # steps; an interrupt always leaves a checkpoint
-    keep: str = "last"  # "last", or the name of a validation metric whose lowest value chooses the weights
+    keep: str = "last"  # "last", or the name of a validation metric whose best value chooses the weights
     log_every: Count = 20
     seed: Whole = 0
 

@@ -16,6 +16,7 @@ from common.files import write_whole
 FINISHED = "finished.json"
 RESUME = "resume.pt"
 METRICS = "metrics.jsonl"  # a line {"step", metric: number, ...} for each logged step and each evaluation
+WEIGHTS = "*.safetensors"
 TENSORBOARD = "tensorboard"  # a folder, with tracker=tensorboard
 TABLES = "tables.jsonl"  # a line {"step", table: {"columns", "rows"}, ...} for each evaluation that made tables
 
@@ -30,12 +31,12 @@ def open_run(
     """Prepare a run folder and say in what state it is: 'new', 'unfinished' (resume it) or 'finished' (re-use it).
 
     The resolved config is written as `config.yaml`, with the hashes of what the run reads under `inputs`: the same
-    command on other data is another run. `overwrite` starts again: a new run keeps no state and no metrics of an
-    earlier one. All processes of a run may call this at the same time.
+    command on other data is another run. `overwrite` starts again: a new run keeps no state, no metrics and no weights
+    of an earlier one, which would pass for its own. All processes of a run may call this at the same time.
 
     Raises:
-        ValueError: the folder holds a run of another configuration, and `overwrite` is false; the sentence names the
-            first difference.
+        ValueError: the folder holds a run of another configuration, or weights of none, and `overwrite` is false; the
+            sentence names the first difference.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +50,14 @@ def open_run(
         elif (folder / RESUME).exists():
             state = "unfinished"
     if state == "new":
-        for name in (FINISHED, RESUME, METRICS, TABLES):
-            (folder / name).unlink(missing_ok=True)
+        weights = sorted(folder.glob(WEIGHTS))
+        if weights and not path.exists() and not overwrite:
+            raise ValueError(
+                f"{folder} holds {weights[0].name}, and no run that made it: give this one a folder of its own with "
+                "output_dir=..., or replace the weights with overwrite=true"
+            )
+        for stale in (*weights, *(folder / name for name in (FINISHED, RESUME, METRICS, TABLES))):
+            stale.unlink(missing_ok=True)
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)  # curves of both runs would be drawn as one
     elif difference := first_difference(before, resolved):
         raise ValueError(

@@ -22,7 +22,7 @@ from comparison.compare_translations import SIMILARITY
 from comparison.compare_translations import compare as compare_translations
 from comparison.prepare_data import prepare
 from comparison.reproduce.table import PublishedTable, StageOptions
-from comparison.trainings import TRAIN, TrainingStage
+from comparison.trainings import TRAIN, TrainingStage, check_overrides
 from embedding_space.errors import MissingStore
 from embedding_space.splits import spelled
 from embedding_space.store import EmbeddingStore
@@ -222,6 +222,7 @@ def plan_stages(
     for stage, options in overrides.items():
         if options and stage not in names:
             raise ValueError(f"{stage}={list(options)}: table={table.name} has no such stage, only {', '.join(names)}")
+        check_overrides(options, _set_here(stage))
     known = {*(metric for metrics in NAMES.values() for metric in metrics), *SIMILARITY.values()}
     if unknown := {metric for row in table.rows for metric in row.reported} - known:
         raise ValueError(
@@ -233,7 +234,7 @@ def plan_stages(
         chosen = [*options.options, *overrides.get(options.stage, ())]
         if options.stage in COMPARISONS:
             chosen.append(f"seeds=[{','.join(map(str, seeds))}]")
-        if options.stage not in (*TRAIN, "eval_coco"):
+        if "seed" not in _set_here(options.stage):
             planned.append(PlannedStage(options, tuple(chosen), compose_config(options.stage, *chosen)))
             continue
         for seed in seeds:
@@ -244,6 +245,15 @@ def plan_stages(
                 trained[seed] = config.output_dir
             planned.append(PlannedStage(options, arguments, config, seed))
     return planned
+
+
+def _set_here(stage: str) -> tuple[str, ...]:
+    """The options of a stage that the plan sets."""
+    if stage in COMPARISONS:
+        return ("seeds",)
+    if stage == "eval_coco":
+        return ("seed", "checkpoint")
+    return ("seed",) if stage in TRAIN else ()
 
 
 def _as_recorded(config: DictConfig) -> DictConfig:

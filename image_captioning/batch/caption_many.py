@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from embedding_space.sources.source import Source, read_ranges
 from image_captioning.batch.formats import FORMATS, IMAGEFOLDER, json_line, name_in, open_text
 from image_captioning.batch.parts import PART_ROWS, Parts, Shard
 from image_captioning.batch.plan import Plan, make_plan
-from image_captioning.caption_photos import NOTHING, FileCaptioner, report_others
+from image_captioning.caption_photos import NOTHING, FileCaptioner, report_others, set_aside
 from image_captioning.captioner import Captioner
 from image_captioning.captioning_model import CaptioningModel
 from image_captioning.checkpoints import checkpoint_sha256
@@ -110,6 +110,7 @@ class _Run:
         self.record = self.folder / f"run{shard.suffix}.json"
         self.work = self.folder / f"partial{shard.suffix}"
         self.earlier = self.work / "earlier_run.json"  # the record of what this run replaces
+        self.config_file = self.folder / f"config{shard.suffix}.yaml"
         self.things = NAMES[write.encoder.medium]
 
     def caption(self, paths: Sequence[Path]) -> Path:
@@ -151,6 +152,10 @@ class _Run:
             print(f"Already captioned: {self.output} (caption them again with overwrite=true)")
             shutil.rmtree(self.work, ignore_errors=True)
             return
+        if not self.config.overwrite:
+            self._refuse_other_shards(identity)
+        if not self.record.is_file() and not self.work.is_dir():  # no run of this command wrote it
+            set_aside([self.config_file])
         earlier = next((path.read_text("utf-8") for path in (self.record, self.earlier) if path.is_file()), None)
         Parts(self.work, self.shard, plan.rows).open(identity, self.config.overwrite)
         if earlier is not None:
@@ -197,6 +202,34 @@ class _Run:
                 "with overwrite=true"
             )
         return False
+
+    def _refuse_other_shards(self, identity: dict[str, Any]) -> None:
+        """Refuse a folder in which other shards, finished or not, are not of this run."""
+
+        def read(path: Path) -> dict[str, Any]:
+            return json.loads(path.read_text(encoding="utf-8"))
+
+        def of_run(one: Mapping[str, Any]) -> dict[str, Any]:  # machines may share a run
+            return {
+                "format": self.format,
+                **one,
+                "shard": None,
+                "shards": Shard.parse(one["shard"]).count,
+                "device": "",
+            }
+
+        if self.shard.count == 1:
+            return
+        records = {path: read(path) for path in self.folder.glob("run-*-of-*.json") if path != self.record}
+        others = {path: {**record["identity"], "format": record["format"]} for path, record in records.items()}
+        works = (path for path in self.folder.glob("partial-*-of-*/identity.json") if path.parent != self.work)
+        others |= {path: read(path) for path in works}
+        for path, other in sorted(others.items()):
+            if difference := first_difference(of_run(other), of_run(identity)):
+                raise ValueError(
+                    f"{path} is of a shard of another run ({difference}), and the captions of both would be taken for "
+                    "one: name another output_dir, or caption this shard anew with overwrite=true"
+                )
 
     def _caption_parts(self, sources: Sequence[Source], plan: Plan, parts: Parts, share: Sequence[range]) -> None:
         encoder, keys = self.write.encoder, []
@@ -276,7 +309,7 @@ class _Run:
         facts |= {"seconds": seconds, "files_per_second": speed, "processes": self.processes.count}
         write_json(self.record, {"format": self.format, **facts, **run_facts(), "identity": identity})
         self._remove_earlier()
-        OmegaConf.save(self.config, self.folder / f"config{self.shard.suffix}.yaml", resolve=True)
+        OmegaConf.save(self.config, self.config_file, resolve=True)
         parts.remove()
         if counts["problems"]:
             print(f"{counts['problems']:,} {self.things} cannot be read: {self.problems}", file=sys.stderr)

@@ -56,7 +56,7 @@ class Parts:
         """Go on with an interrupted run of this identity, or begin one.
 
         Raises:
-            ValueError: the folder holds parts of another run, and `overwrite` is false.
+            ValueError: the folder holds parts of another run, and `overwrite` is false, or something else.
         """
         path, identity = self.folder / "identity.json", json.loads(json.dumps(identity))
         if path.is_file():
@@ -69,6 +69,11 @@ class Parts:
                     "command, name another output_dir, or start again with overwrite=true"
                 )
             shutil.rmtree(self.folder)
+        elif self.folder.is_dir() and any(file.suffix != ".partial" for file in self.folder.iterdir()):
+            raise ValueError(
+                f"{self.folder} is there already, and not of this command, which would remove it: name another "
+                "output_dir, or rename it"
+            )
         write_whole(path, json.dumps(identity, indent=2) + "\n")
 
     def missing(self) -> list[range]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from training.batches import StepRandom
+from training.kept_weights import Better
 from training.loop import Evaluation, Task
 
 
@@ -51,6 +52,8 @@ class StepClock:
 
 class ClockedTask:
     """A task of the training loop whose steps tick a clock. It evaluates and saves nothing."""
+
+    better: Mapping[str, Better] = {}
 
     def __init__(self, task: Task[Any], clock: StepClock):
         self.task, self.clock = task, clock

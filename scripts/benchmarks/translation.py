@@ -87,5 +87,5 @@ def trained_on_made_up(config: DictConfig, device: torch.device) -> tuple[Transl
     translation.fit(training)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         loop = Loop(LoopConfig(**options), folder)
-        loop.fit(translation, TranslationTask(training, unseen, options["batch_size"], 0))
+        loop.fit(translation, TranslationTask(training, unseen, options["batch_size"], 0, translation.directions))
         return load_translation(folder), unseen

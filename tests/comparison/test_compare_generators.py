@@ -81,10 +81,18 @@ def test_a_comparison_trains_each_generator_once_and_reuses_it(config, tmp_path,
     [
         (("methods=[]",), r"methods=\[\] must not be empty"),
         (("methods=[c4]",), r"Unknown method 'c4' \(alignment=c4\); known: .*lafite_noise"),
-        (("methods=[c1]", "evaluation_seeds=[1,1]"), r"evaluation_seeds=\[1, 1\] must not be empty"),
+        (("methods=[c1]", "evaluation_seeds=[1,1]"), r"evaluation_seeds=\[1,1\] has 1 twice"),
         (("methods=[odd]", "+variants.odd={train: []}"), r"variants\.odd has unknown keys \['train'\]"),
         (("methods=[odd]", '+variants.odd={of: c1, training: ["size=8"]}'), "draws with the generator of c1"),
         (("methods=[odd]", "+variants.odd={of: oracle}"), "of=oracle draws with another's generator itself"),
+        (("methods=[c1]", 'training=["seed=3"]'), "seed is for this command to set"),
+        (
+            ("methods=[odd]", '+variants.odd={of: c1, evaluation: ["prompts.seed=1"]}'),
+            "prompts.seed is for this command",
+        ),
+        (("methods=[c1]", 'ddpm=["modality=texts"]'), "modality is for this command to set"),
+        (("methods=[c1]", 'translation=["dataset=demo"]'), "dataset is for this command to set"),
+        (("methods=[c1]", "stage_experiment=demo"), "Unknown experiment 'demo'"),
     ],
 )
 def test_bad_comparisons_are_refused_before_anything_is_trained(config, tmp_path, overrides, message):

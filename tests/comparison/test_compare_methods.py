@@ -136,8 +136,15 @@ def test_few_captions_and_other_data_sets_are_part_of_a_comparison(config, tmp_p
         ({"variants": {"c3": {"captioner": ["alignment.noise=1"]}}}, "alignment.noise"),
         ({"variants": {"a/b": {"alignment": "c3"}}}, "variants.a/b"),
         ({"variants": {"c3": {"alignment": "c9"}}}, r"alignment=c9"),
-        ({"captioner": ["seed=3"]}, "seed is for the comparison to set"),
-        ({"captioner": ["dataset.root=x"]}, "dataset.root is for the comparison to set"),
+        ({"captioner": ["seed=3"]}, "seed is for this command to set"),
+        ({"captioner": ["dataset.root=x"]}, "dataset.root is for this command to set"),
+        ({"captioner": ["alignment.diffusion=x"]}, "alignment.diffusion is for this command to set"),
+        ({"few_pairs": [1], "fine_tuning": ["train_captions=9"]}, "train_captions is for this command to set"),
+        (
+            {"stage_experiment": "leaderbord"},
+            r"Unknown experiment 'leaderbord' \(option stage_experiment\).*leaderboard\?",
+        ),
+        ({"stage_experiment": "photo_clip"}, "photo_clip has settings for contrastive alone, and here .* leave it out"),
         ({"ddpm": ["loop.stepss=3"]}, "loop.stepss"),
     ],
 )

@@ -72,6 +72,12 @@ def test_a_comparison_trains_each_variant_once_and_has_all_rows(comparison, tmp_
         ),
         (("+variants.odd={of: ced, tune: {steps: [0]}}", "rows=[odd]"), r"variants\.odd: .*steps=0"),
         (("rows=[ced]", "sweep_of=ced", "sweeps.gamma=[-1]"), r"variants\.ced, gamma=-1: .*gamma=-1"),
+        (("rows=[ced]", 'training=["validation_split=test"]'), "validation_split is for this command to set"),
+        (('+variants.odd={training: ["image_store=x"]}', "rows=[odd]"), "image_store is for this command to set"),
+        (("rows=[ced]", "stage_experiment=photo"), "Unknown experiment 'photo'.*photo_translation"),
+        (("rows=[ced,mean,mean]",), "rows and sweeps ask for 'mean' twice"),
+        (("rows=[ced]", "sweep_of=ced", "sweeps.gamma=[0.5,0.5]"), "ask for 'ced, gamma=0.5' twice"),
+        (("rows=[]",), r"rows=\[\] with sweep_of=null asks for nothing"),
         (("rows=[linear]", "ridges=[]"), r"ridges=\[\] must name at least one value"),
     ],
 )

@@ -14,13 +14,17 @@ from comparison.few_pairs import check_startable
 from comparison.few_pairs import with_pairs as runs_with_pairs
 from comparison.methods import Method, find_methods
 from comparison.parts import parts_of
+from evaluation.reports.comparison_result import Plot
 from image_captioning.captioner import Captioner
 
 
 @pytest.fixture
 def with_pairs(config):
     changes = {"methods": ["c3", "decap_memory"], "seeds": [0], "few_pairs": [0.1, 1]}
-    changes |= {"few_pairs_captioner": ["loop.keep=paired_validation_loss"], "fine_tuning": ["loop.steps=4"]}
+    changes |= {
+        "few_pairs_captioner": ["loop.evaluate_every=2", "loop.keep=paired_validation_loss"],
+        "fine_tuning": ["loop.steps=4"],
+    }
     return OmegaConf.merge(config, changes)
 
 
@@ -70,6 +74,23 @@ def test_text_only_captioners_go_on_with_pairs(with_pairs, tmp_path, monkeypatch
         "c3_seed0_greedy_10pct_pairs.json.gz",
         "from_scratch_seed0_100pct_pairs_metrics.jsonl.gz",
     } <= names
+
+
+@pytest.mark.usefixtures("without_java")
+def test_oracles_are_in_no_column_of_parts(with_pairs, monkeypatch):
+    monkeypatch.setattr("comparison.compare_methods._plot_parts", lambda *a: Plot("none.svg", ""))
+    changes = {"methods": ["c2_collapse"], "oracles": ["oracle_pairs", "oracle_text"], "few_pairs": [1]}
+    changes |= {"few_captions": [0.5], "tries": {"c2_collapse": [["label_smoothing=0.1"]]}}
+    result = compare(OmegaConf.merge(with_pairs, changes))
+    assert {run.method for run in result.runs} == {"c2_collapse", "oracle_pairs", "oracle_text"}
+    assert [(run.pairs_share, run.method) for run in result.few_pairs] == [
+        ("none", "c2_collapse"), ("100 %", "c2_collapse"), ("100 %", "from_scratch"),
+    ]  # fmt: skip
+    assert [run.method for run in result.few_captions] == ["c2_collapse", "oracle_text"]
+    of_pairs = next(run for run in result.runs if run.method == "oracle_pairs")
+    assert (
+        OmegaConf.load(Path(str(of_pairs.result.checkpoint)) / "config.yaml").label_smoothing == 0.1
+    )  # as c2_collapse
 
 
 @pytest.mark.usefixtures("without_java")

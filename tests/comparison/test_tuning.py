@@ -127,7 +127,7 @@ def test_one_try_sets_what_it_says_and_selects_nothing(config):
             r"tries\.c3 has \['alignment\.noise_std=0\.2'\] and \[\]",
         ),
         ({"tries": {"c3": [["alignment.noise=0.2"]]}}, r"alignment\.noise"),
-        ({"tries": {"c3": [["seed=2"]]}}, "seed is for the comparison to set"),
+        ({"tries": {"c3": [["seed=2"]]}}, "seed is for this command to set"),
         ({"tries": {"c3": [[]]}, "tune_split": ["val", "test"]}, r"tune_split=\['val', 'test'\] must be one split"),
         ({"tries": {"c3": [[]]}, "tune_split": "test"}, r"tune_split=test has images of .* \(split=test\)"),
         ({"tries": {"c3": [[]]}, "tune_split": "val+test"}, r"tune_split=val\+test has images of the split"),

@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from contrastive.checkpoint import save_open_clip
 from contrastive.mirror import MirroredPairs, exchange_words, twin_places
 from contrastive.picture_pairs import ReadPicture, ReadVideo
+from contrastive.task import ContrastiveTask, measure
 from contrastive.training_run import train
 from contrastive.word_tokenizer import train_word_tokenizer
 from demo_world.motion.video import write_video
@@ -130,3 +132,13 @@ def test_a_trained_clip_tells_left_from_right(sided, compose, tiny, tmp_path):
         "model.mirror_words=[left,right]", "loop.learning_rate=1e-3",
     ))  # fmt: skip
     assert metrics["direction_accuracy"] == 1
+
+
+def test_the_metrics_that_may_choose_the_weights_are_measured(sided):
+    pairs = mirrored_pairs(sided)
+    task = ContrastiveTask(pairs, pairs, 8, 0, save_open_clip, (0, 1))
+    rows = torch.eye(len(pairs)), torch.eye(len(pairs))[pairs.owner]
+    pairs.encode = lambda model: rows
+    pairs.measures = lambda *inputs: dict.fromkeys(pairs.measured, 1.0)
+    counts = {"image_to_text_queries", "text_to_image_queries"}
+    assert set(measure(None, pairs)) - counts == set(task.better) > {"direction_accuracy"}

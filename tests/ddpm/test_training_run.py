@@ -139,7 +139,7 @@ def test_training_reads_no_images(configured):
         ("diffusion.objective=pred_v", "diffusion.renormalize_state=false", "diffusion.loss_weighting=min-snr"),
         ("diffusion.schedule=linear", "diffusion.timesteps=100"),
         ("loop.precision=bf16", "loop.gradient_accumulation=2"),
-        ("loop.keep=validation_loss", "prefix=[{step: Normalize}]", "validation_rows=7"),
+        ("loop.keep=cosine_t200", "prefix=[{step: Normalize}]", "validation_rows=7"),
     ],
 )
 def test_every_kind_trains(make_store, compose, tmp_path, overrides):

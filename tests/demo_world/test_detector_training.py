@@ -57,6 +57,7 @@ def test_a_few_pictures_can_be_learned_by_heart():
         optimizer.step()
     with torch.no_grad():
         metrics = task.evaluate(model.eval()).metrics
+    assert set(metrics) == set(task.better)
     assert metrics["mean_average_precision"] > 0.95 and metrics["place_accuracy"] == 1
 
 

@@ -76,12 +76,22 @@ def test_a_file_of_another_medium_alone_is_an_error(run, folder):
 def test_captions_of_earlier_runs_are_kept_under_another_name(tmp_path, capsys):
     def run(content: str) -> None:
         keep_earlier(tmp_path, content.encode())
-        for name in ("captions.json", "captions.csv"):
+        for name in ("captions.json", "captions.csv", "config.yaml"):
             (tmp_path / name).write_text(content)
 
     for content in ("a", "b", "b", "c"):
         run(content)
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert {kept[name] for name in kept if name.endswith(".json")} == {"a", "b", "c"} and len(kept) == 6
+    assert {kept[name] for name in kept if name.endswith(".json")} == {"a", "b", "c"} and len(kept) == 9
+    assert (kept["config.yaml"], kept["config_1.yaml"], kept["config_2.yaml"]) == ("c", "a", "b")
     assert (kept["captions.csv"], kept["captions_1.csv"], kept["captions_2.csv"]) == ("c", "a", "b")
-    assert capsys.readouterr().err.count("are kept as") == 2
+    assert capsys.readouterr().err.count("already: kept as captions_") == 2
+
+
+@pytest.mark.parametrize("names", [["captions.csv"], ["config.yaml", "captions_1.json"]])
+def test_files_that_no_run_wrote_are_kept_too(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    keep_earlier(tmp_path, b"{}")
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == ({"captions_1.csv"} if names[0] == "captions.csv" else {"config_2.yaml", "captions_1.json"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 
@@ -51,11 +52,52 @@ def score(compose, tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(exist_ok=True)
         for name, content in (("predictions", predictions), ("references", references)):
             (tmp_path / folder / f"{name}.json").write_text(json.dumps(content))
-        files = [f"{name}={folder}/{name}.json" for name in ("predictions", "references")]
+        named = [options.pop(f"{name}_file", f"{folder}/{name}.json") for name in ("predictions", "references")]
+        files = [f"predictions={named[0]}", f"references={named[1]}"]
         options = {"metrics": "[CIDEr]", "cache_dir": "cache", **options}
         return evaluate(compose("eval_coco", *files, *(f"{name}={value}" for name, value in options.items())))
 
     return score
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"checkpoint": "photos"},
+            r"checkpoint=photos is of a captioner, and predictions=run/predictions\.json is a file",
+        ),
+        ({"caption_from": "texts"}, "caption_from=texts is of a captioner"),
+        ({"image_side.image_timestep": 3}, r"image_side=\{'image_timestep': 3\} is of a captioner"),
+        ({"alignment": "c3"}, "alignment=c3 is of a captioner"),
+        ({"translation": "x"}, "translation=x is of a captioner"),
+    ],
+)
+def test_options_of_captioners_are_refused_with_a_file_of_captions(score, options, message):
+    with pytest.raises(ValueError, match=message):
+        score(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["references_split=test"], "references_split=test is of predictions= and references="),
+        (["allow_missing=true"], "allow_missing=True is of predictions="),
+        (["predictions=''", "references=''"], r"There is no file .*option predictions"),
+    ],
+)
+def test_options_of_files_are_refused_with_a_captioner(compose, options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        evaluate(compose("eval_coco", *options), lambda checkpoint: pytest.fail("captions"))
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl", "p.csv", "p.tsv", "p.txt"])
+def test_an_empty_file_of_captions_is_named(score, tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=re.escape(name)):
+        score(predictions_file=name)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        score(references_file=name)
 
 
 def test_files_of_one_name_have_folders_apart(score, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.utils import filter_repo_objects
+from omegaconf import OmegaConf
 from PIL import Image
 
 from alignment.chain import Alignment
@@ -66,7 +67,9 @@ def test_an_export_is_half_as_large_and_says_the_same(exported):
 
 def test_a_folder_that_holds_a_captioner_is_kept(exported):
     config = exported[3]
-    with pytest.raises(ValueError, match=r"holds a captioner already: give to= another folder, or overwrite=true"):
+    with pytest.raises(
+        ValueError, match=r"holds model\.safetensors already: give to= another folder, or overwrite=true"
+    ):
         export(config)
 
 
@@ -177,6 +180,22 @@ def test_an_encoder_whose_images_are_translated_goes_along(translated, compose, 
     assert captions_by(export(config), photo, compose, tmp_path) == before
     shutil.rmtree(tmp_path / "elsewhere")
     assert captions_by(config.to, photo, compose, tmp_path) == before
+
+
+def test_a_training_is_neither_replaced_nor_exported_unfinished(exported, tmp_path):
+    _, folder, _, config = exported
+    for name in ("finished.json", "resume.pt"):
+        (tmp_path / "run" / name).touch()
+        with pytest.raises(ValueError, match=r"to=.*/run is the folder of a training"):
+            export(OmegaConf.merge(config, {"to": str(tmp_path / "run"), "overwrite": True}))
+    before = (folder / "manifest.json").read_text()
+    with pytest.raises(ValueError, match=r"The training in checkpoint=.*/run is not finished: run its command again"):
+        export(OmegaConf.merge(config, {"overwrite": True}))
+    assert (folder / "manifest.json").read_text() == before
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "manifest.json").write_text("of a CLIP")
+    with pytest.raises(ValueError, match=r"clip holds manifest\.json already"):
+        export(OmegaConf.merge(config, {"to": str(tmp_path / "clip")}))
 
 
 def test_an_encoder_that_is_not_on_this_machine_is_named(translated, tmp_path, capsys):

@@ -176,7 +176,8 @@ def test_pairs_are_named_and_recorded(config, compose):
     provenance = Captioner.load(config().output_dir).provenance
     assert provenance["uses_pairs"] is True and provenance["captions"] == 80
 
-    train(config("validate_on=pairs", "loop.steps=3", "overwrite=true", "loop.keep=paired_validation_loss"))
+    chosen = ("loop.keep=paired_validation_loss", "loop.evaluate_every=1")
+    train(config("validate_on=pairs", "loop.steps=3", "overwrite=true", *chosen))
     provenance = Captioner.load(config().output_dir).provenance
     assert provenance["uses_pairs"] is True and provenance["train_on"] == "text"
 
@@ -330,6 +331,7 @@ def test_other_mappers_and_bpe_train_and_load(config, mapper):
         (["+decoder.config.layers=3"], "gpt2 has no option 'layers'"),
         (["validation_split=nosplit"], "no captions of split 'nosplit'"),
         (["loop.keep=cider"], "keep='cider'"),
+        (["loop.keep=paired_validation_loss", "loop.evaluate_every=1"], r"metrics .*: text_loss \(lower is better\)$"),
         (["decoder.pretrained=gpt2"], "exactly one of"),
     ],
 )

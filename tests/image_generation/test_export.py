@@ -61,5 +61,5 @@ def test_what_does_not_belong_to_it_is_refused(config, tmp_path):
         run(config(f"evaluation={tmp_path / 'other'}"))
     assert not (tmp_path / "shared").exists()
     run(config())
-    with pytest.raises(ValueError, match="holds a model already"):
+    with pytest.raises(ValueError, match=r"holds model\.safetensors already"):
         run(config())

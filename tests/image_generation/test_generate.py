@@ -162,6 +162,17 @@ def test_empty_lists_are_refused(drawing_config, option, message):
         generate(drawing_config(option), ["a dog"])
 
 
+def test_files_of_others_are_not_replaced(drawing_config, training_config, tmp_path):
+    train(training_config("c1", "alignment=c1", "loop.steps=1", "samples=0"))
+    config = drawing_config(f"checkpoint={tmp_path / 'c1'}")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/000.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"holds 000\.png, which this command did not write: .*output_dir"):
+        generate(config, ["a dog"])
+    (tmp_path / "pictures/000.png").unlink()
+    assert generate(config, ["a dog"]) == generate(config, ["a dog"])
+
+
 def test_half_a_character_is_replaced(drawing_config, training_config, tmp_path):
     train(training_config("c1", "alignment=c1", "loop.steps=1", "samples=0"))
     (drawn,) = generate(drawing_config(f"checkpoint={tmp_path / 'c1'}"), ["a dog \ud83d"])

@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_exactly_and_a_finished_one_is_used_again(con
         ("sampling.terms=projection", "model.projection=joint", "model.ridge=0"),
         ("sampling.terms=ddim", "directions=[image_to_text]"),
         ("model.reconstruction_steps=2", "model.cdim.objective=pred_x0"),
-        ("loop.precision=bf16", "loop.gradient_accumulation=2", "loop.keep=dissimilarity"),
+        ("loop.precision=bf16", "loop.gradient_accumulation=2", "loop.keep=sim_txt", "loop.evaluate_every=1"),
     ],
 )
 def test_every_kind_trains(configured, tmp_path, overrides):

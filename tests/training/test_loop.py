@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class Regression:
     """A linear model on fixed data with noise drawn by the loop; optionally interrupts itself after a step."""
+
+    better: ClassVar = {"error": "lower"}
 
     def __init__(self, batch_size: int, interrupt_at: int | None = None, nan_at: int | None = None):
         generator = torch.Generator().manual_seed(0)
@@ -195,18 +198,28 @@ def test_two_processes_give_the_losses_of_one_in_a_second_and_resumed_stage_too(
     assert losses(tmp_path / "two" / "second") == pytest.approx(losses(tmp_path / "one" / "second"), rel=2e-2)
 
 
-def test_keep_saves_the_weights_of_the_lowest_figure(tmp_path):
+@pytest.mark.parametrize(("better", "sign"), [("lower", 1), ("higher", -1)])
+def test_keep_saves_the_weights_of_the_best_figure(tmp_path, better, sign):
     class Worsening(Regression):
+        def __init__(self):
+            super().__init__(8)
+            self.better = {"figure": better}
+
         def evaluate(self, model):
             self.evaluated += 1
-            return Evaluation({"error": float(self.evaluated)})
+            return Evaluation({"figure": sign * float(self.evaluated)})
 
         def save(self, model, folder):
             (folder / "saved_at").write_text(str(self.evaluated))
             super().save(model, folder)
 
-    run(tmp_path, Worsening(8), keep="error", evaluate_every=5)
-    assert (tmp_path / "saved_at").read_text() == "1"
+    task = Worsening()
+    task.interrupt_at = 12
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task, keep="figure", evaluate_every=5)
+    task.interrupt_at = None
+    run(tmp_path, task, resume=True, keep="figure", evaluate_every=5)
+    assert (tmp_path / "saved_at").read_text() == "1" and task.evaluated == 4
 
 
 def test_bf16_autocast_trains(tmp_path):
@@ -277,12 +290,13 @@ def test_dashboards_are_closed_on_errors_too(tmp_path, monkeypatch, nan_at):
     ("changes", "message"),
     [
         ({"gradient_accumulation": 3}, "must be a multiple of 1 processes x 3"),
-        ({"keep": "accuracy"}, "neither 'last' nor one of this stage's metrics: error"),
+        ({"keep": "accuracy"}, r"neither 'last' nor one of this run's metrics .*: error \(lower is better\)"),
+        ({"keep": "error"}, "loop.keep=error has the last evaluation alone to choose from .*set loop.evaluate_every"),
     ],
 )
-def test_options_that_do_not_fit_the_run_are_refused(tmp_path, changes, message):
+def test_options_that_do_not_fit_the_run_are_refused_before_its_first_step(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        run(tmp_path, **changes)
+        run(tmp_path, Regression(8, interrupt_at=0), **changes)
 
 
 def test_a_machine_without_a_compiler_is_told_so_before_training(tmp_path, monkeypatch):

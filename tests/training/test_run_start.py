@@ -28,11 +28,21 @@ def test_a_state_without_its_configuration_is_not_resumed(tmp_path, left):
 def test_overwrite_starts_afresh_and_leaves_no_partial_files(tmp_path):
     open_run(tmp_path, CONFIG, overwrite=False)
     (tmp_path / METRICS).write_text('{"step": 1}\n')
+    (tmp_path / "model.safetensors").write_bytes(b"of the earlier run")
     finish_run(tmp_path, {"steps": 3})
     changed = OmegaConf.merge(CONFIG, {"seed": 1})
     assert open_run(tmp_path, changed, overwrite=True) == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
     assert OmegaConf.load(tmp_path / "config.yaml").seed == 1
+
+
+def test_weights_that_no_run_made_are_not_replaced_unasked(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"an export")
+    with pytest.raises(ValueError, match=r"holds model\.safetensors, and no run that made it: .*overwrite=true"):
+        open_run(tmp_path, CONFIG, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == [weights.name]
+    assert open_run(tmp_path, CONFIG, overwrite=True) == "new" and not weights.exists()
 
 
 def test_the_configuration_is_rewritten_only_if_it_changed(tmp_path):

@@ -55,6 +55,9 @@ def test_an_unknown_table_or_stage_is_named_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"Unknown table 'c3' \(option table\); known: c3_coco, "):
         read_table("c3")
     table = read_table("c3_coco")
+    for options in ({"compare_methods": ["seeds=[1]"]}, {"compare_methods": ["name=x", "+seeds=[1]"]}):
+        with pytest.raises(ValueError, match="seeds is for this command to set"):
+            plan_stages(table, [0], options)
     with pytest.raises(ValueError, match=r"ddpm=\['loop\.steps=3'\]: table=c3_coco has no such stage, only prepare_d"):
         plan_stages(table, [0], {"ddpm": ["loop.steps=3"]})
     with pytest.raises(ValueError, match="Could not override 'nosuchoption'"):

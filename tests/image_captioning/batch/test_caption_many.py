@@ -153,7 +153,40 @@ def test_shards_make_the_whole(run, folder, tmp_path):
     assert b"".join(path.read_bytes() for path in sorted(files)) == whole.read_bytes()
     problems = sorted((tmp_path / "shards").glob("problems-*"))
     assert b"".join(p.read_bytes() for p in problems) == (tmp_path / "whole" / "problems.jsonl").read_bytes()
-    assert run(folder, "shard=9/100", output="shards").read_bytes() == b""  # more shards than parts
+    assert run(folder, "shard=9/100", output="more").read_bytes() == b""  # more shards than parts
+
+
+def test_shards_of_two_runs_are_not_mixed(run, folder, tmp_path, monkeypatch):
+    run(folder, "shard=1/3")
+    for words, difference in {
+        ("shard=2/3", "decoding=beam"): "decoding.* was .* now",
+        ("shard=2/3", "format=csv"): "format was 'jsonl' there and is 'csv' now",
+        ("shard=1/2",): "shards was 3 there and is 2 now",
+    }.items():
+        with pytest.raises(ValueError, match=rf"run-1-of-3\.json is of a shard of another run .*{difference}"):
+            run(folder, *words)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, "shard=2/3")
+    (tmp_path / "captions" / "run-1-of-3.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"partial-2-of-3/identity\.json is of a shard of another run \(batch_size was"
+    ):
+        run(folder, "shard=3/3", "batch_size=7")
+
+
+def test_files_of_others_stay(run, folder, tmp_path):
+    (tmp_path / "captions" / "partial").mkdir(parents=True)
+    (tmp_path / "captions" / "config.yaml").write_text("mine")
+    notes = tmp_path / "captions" / "partial" / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(ValueError, match="partial is there already, and not of this command"):
+        run(folder, "format=csv")
+    assert notes.read_text() == "mine"
+    notes.parent.rename(tmp_path / "captions" / "drafts")
+    run(folder, "format=csv")
+    assert (tmp_path / "captions" / "config_1.yaml").read_text() == "mine"
 
 
 def test_a_finished_run_is_kept(run, folder, tmp_path, capsys, monkeypatch):
