@@ -135,6 +135,7 @@ LISTS_OR_NULL = (
     "dataset.texts.*",
     "dataset.downloads",
 )
+NEVER_EMPTY = ("output_dir", "runs_dir", "name", "to")  # null would be a folder called None, and '' the working folder
 LISTS_OR_FILES = ("classes", "templates")  # a file has one entry a line
 # Groups of options that may hold others than their defaults: what reads them knows which, and refuses the rest.
 OPEN = (

@@ -22,6 +22,7 @@ from common.option_rules import (
     LISTS_OR_FILES,
     LISTS_OR_NULL,
     MAYBE_NULL,
+    NEVER_EMPTY,
     NOT_NEGATIVE,
     NUMBERS,
     ONE_OR_LIST,
@@ -201,6 +202,8 @@ class _Fitting:
         elif rule is not None and not isinstance(default, str):
             if not rule.allows(value):
                 raise ValueError(f"{option}={value!r} must be {rule}")
+        elif isinstance(default, str) and value in (None, "") and entry(NEVER_EMPTY, option) is not None:
+            raise ValueError(f"{option}={_shown(value)} must not be null or empty: leave it out, or name something")
         elif isinstance(default, str) and value is not None:
             text = self._text(option, value)
             if text != value:

@@ -57,11 +57,13 @@ def evaluate(config: DictConfig) -> GenerationResult:
 
 
 def pictures_folder(config: DictConfig) -> Path:
-    """The folder of the pictures to score. Raises ValueError where no option says which.
+    """The folder of the pictures to score. Raises ValueError where no option says which, or two say it.
 
     Those of a generator's checkpoint are first drawn into `output_dir/pictures`.
     """
     if config.checkpoint is not None:
+        if config.pictures not in (None, compose_config("eval_generation").pictures):
+            raise ValueError(f"checkpoint={config.checkpoint} and pictures={config.pictures}: give one of them")
         folder = Path(config.output_dir) / "pictures"
         prompts = Prompts(config.prompts.split, config.prompts.count, config.prompts.seed)
         store, sampling = EmbeddingStore(config.store), Sampling(**plain(config.sampling))

@@ -230,6 +230,8 @@ def test_command_lines_that_mean_what_they_say(stage, overrides, option, value):
         ("compare_translations", ["sweeps.steps=[1,1]"], "sweeps.steps=[1,1] has 1 twice"),
         ("compare_methods", ["seeds='0,1'"], "and '0,1' is not; a list is seeds=[0,1]"),
         ("compare_methods", ["seeds=0,1"], "To use it as a list, use key=[value1,value2]"),
+        ("compare_methods", ["runs_dir=null"], "runs_dir=null must not be null or empty: leave it out, or name"),
+        ("export", ["checkpoint=a", "to=''"], "to= must not be null or empty"),
         ("compare_methods", ["methods=null"], "methods=null must be a list; none is methods=[]"),
         ("compare_methods", ["methods=[true]"], "methods=true must be text: quote it"),
         ("ddpm", ["loop=fast"], "loop=fast must have parts: give loop.steps"),

@@ -90,6 +90,11 @@ def test_bad_input_is_refused_in_a_sentence(compose, options, option, message):
         evaluate(compose("eval_generation", *options, option))
 
 
+def test_pictures_of_a_folder_and_of_a_checkpoint_are_not_both_scored(compose):
+    with pytest.raises(ValueError, match="checkpoint=a and pictures=b: give one of them"):
+        evaluate(compose("eval_generation", "checkpoint=a", "pictures=b"))
+
+
 def test_a_folder_is_named_after_the_pictures_and_what_they_are_compared_with():
     assert (
         pictures_name(None, "outputs/c3/pictures", "demo", "val", "demo_clip", None)
