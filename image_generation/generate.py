@@ -73,7 +73,6 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     sources = make_sources(config)
     output_dir = Path(config.output_dir)
     _refuse_files_of_others(output_dir, len(sources) * len(guidances) * len(sentences) * config.pictures)
-    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     seeds = range(config.seed, config.seed + config.pictures)
     drawn: list[DrawnFile] = []
     columns: list[tuple[str, list[Image.Image]]] = []
@@ -99,6 +98,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
     labels = [sentence for sentence in sentences for _ in seeds]
     with whole_file(output_dir / GRID) as temporary:
         labeled_grid(columns, labels).save(temporary, format="PNG")
+    write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_json(
         output_dir / LIST,
         {
@@ -118,13 +118,22 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
 
 
 def _refuse_files_of_others(folder: Path, count: int) -> None:
-    """Refuse to replace files that are not of an earlier run, which always lists its pictures."""
+    """Refuse to replace files that are not of an earlier run. One that was interrupted has no list of its pictures yet."""
     names = ("config.yaml", GRID, *(_picture_name(number) for number in range(count)))
     there = [name for name in names if (folder / name).exists()]
-    if there and not (folder / LIST).is_file():
+    if there and not (folder / LIST).is_file() and not _was_drawn(folder / _picture_name(0)):
         raise ValueError(
             f"{folder} holds {there[0]}, which this command did not write: name another folder with output_dir=..."
         )
+
+
+def _was_drawn(path: Path) -> bool:
+    """Whether this is a picture with its sentence in it, as `generate` writes them."""
+    try:
+        with Image.open(path) as picture:
+            return TEXT_KEY in picture.info
+    except OSError:  # there is none, or it is no picture
+        return False
 
 
 def _picture_name(number: int) -> str:

@@ -171,6 +171,9 @@ def test_files_of_others_are_not_replaced(drawing_config, training_config, tmp_p
         generate(config, ["a dog"])
     (tmp_path / "pictures/000.png").unlink()
     assert generate(config, ["a dog"]) == generate(config, ["a dog"])
+    for name in ("images.json", "config.yaml", "grid.png"):  # it was interrupted after its pictures
+        (tmp_path / "pictures" / name).unlink()
+    assert generate(config, ["a dog"]) == generate(config, ["a dog"])
 
 
 def test_half_a_character_is_replaced(drawing_config, training_config, tmp_path):
