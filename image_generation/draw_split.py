@@ -151,8 +151,11 @@ def _open(folder: Path, plan: Mapping[str, Any], overwrite: bool) -> None:
             f"{folder} holds pictures of another {what}: choose another output_dir=..., or draw them again with "
             "overwrite=true"
         )
-    for name in [LIST, *(picture.name for picture in folder.glob("[0-9]*.png"))]:
-        (folder / name).unlink(missing_ok=True)
+    pictures = sorted(folder.glob("[0-9]*.png"))
+    if before is None and pictures:
+        raise ValueError(f"{folder} holds {pictures[0].name}, which no evaluation drew: choose another output_dir=...")
+    for stale in (folder / LIST, *pictures):
+        stale.unlink(missing_ok=True)
     write_json(path, plan)
 
 

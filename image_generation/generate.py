@@ -118,7 +118,7 @@ def generate(config: DictConfig, sentences: Sequence[str]) -> list[DrawnFile]:
 
 
 def _refuse_files_of_others(folder: Path, count: int) -> None:
-    """Refuse to replace files that are not of an earlier run. One that was interrupted has no list of its pictures yet."""
+    """Refuse to replace files that are not of an earlier run. An interrupted one has no list of its pictures yet."""
     names = ("config.yaml", GRID, *(_picture_name(number) for number in range(count)))
     there = [name for name in names if (folder / name).exists()]
     if there and not (folder / LIST).is_file() and not _was_drawn(folder / _picture_name(0)):

@@ -65,6 +65,12 @@ def test_pictures_are_drawn_once_and_an_interrupted_drawing_goes_on(generator, p
     draw_split(generator, picture_store, Prompts("val", 2), SAMPLING, folder, overwrite=True)
     assert sorted(path.name for path in folder.glob("*.png")) == ["000000.png", "000001.png"]
 
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/000000.png").write_bytes(b"of somebody")
+    with pytest.raises(ValueError, match=r"holds 000000\.png, which no evaluation drew"):
+        draw_split(generator, picture_store, Prompts("val", 2), SAMPLING, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine/000000.png").read_bytes() == b"of somebody"
+
 
 def test_a_store_of_another_encoder_is_refused(generator, picture_store, tmp_path):
     generator.encoder_description = {"name": "other", "model": "other", "pretrained": None}
