@@ -263,7 +263,7 @@ def _notes(config: DictConfig, images: str, runs: list[MethodResult]) -> list[st
         count = len(config.seeds)
         few = f", of which {count} are few" if count < 6 else ""
         notes.append(f"p over seeds: a paired t-test over the differences of the seeds{few}.")
-    if config.tries:
+    if config.get("tries"):
         several = [name for name, tries in config.tries.items() if len(tries) > 1]
         notes.append(
             f"Settings that were tried: the best by CIDEr on the split {config.tune_split}, with seed "

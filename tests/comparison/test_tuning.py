@@ -105,6 +105,13 @@ def test_tries_of_an_earlier_comparison_are_not_made_again(tuned, tmp_path, monk
 
 
 @pytest.mark.usefixtures("without_java")
+def test_an_experiments_tries_may_be_dropped(tuned):
+    changed = OmegaConf.merge(tuned, {"methods": ["c3"], "seeds": [0]})
+    del changed["tries"]  # as ~tries does
+    assert compare(changed).tries == []
+
+
+@pytest.mark.usefixtures("without_java")
 def test_one_try_sets_what_it_says_and_selects_nothing(config):
     changes = {"methods": ["c3"], "seeds": [0], "tries": {"c3": [["alignment.noise_std=0.3"]]}}
     result = compare(OmegaConf.merge(config, changes))
