@@ -55,7 +55,8 @@ class Tuning:
                 comparison whose tries are no tries of this one.
         """
         options = plain(config)
-        of_methods, split, seed = options.get("tries") or {}, options["tune_split"], options["tune_seed"]  # ~tries: none
+        of_methods = options.get("tries") or {}  # none after ~tries
+        split, seed = options["tune_split"], options["tune_seed"]
         methods = {method.name: method for method in method_runs.methods if method.name in options["methods"]}
         tries, overrides = {}, {}
         for name, lists in of_methods.items():
