@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class TranslationTask:
     """
 
     def __init__(
-        self, training: PairedRows, validation: PairedRows, batch_size: int, seed: int, directions: Sequence[str]
+        self, training: PairedRows, validation: PairedRows, batch_size: int, seed: int, directions: Collection[str]
     ):
         self.training, self.validation = training, validation
         self.order = EpochOrder(len(training.texts), batch_size, seed)
