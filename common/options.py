@@ -202,7 +202,7 @@ class _Fitting:
         elif rule is not None and not isinstance(default, str):
             if not rule.allows(value):
                 raise ValueError(f"{option}={value!r} must be {rule}")
-        elif isinstance(default, str) and value in (None, "") and entry(NEVER_EMPTY, option) is not None:
+        elif isinstance(default, str) and value in (None, "") and option in NEVER_EMPTY:
             raise ValueError(f"{option}={_shown(value)} must not be null or empty: leave it out, or name something")
         elif isinstance(default, str) and value is not None:
             text = self._text(option, value)

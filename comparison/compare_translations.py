@@ -80,8 +80,6 @@ def find_variants(config: DictConfig) -> list[Variant]:
     names = [*(name for name in config.rows if name in BASELINES), *(variant.name for variant in variants)]
     if not names:
         raise ValueError("rows=[] with sweep_of=null asks for nothing: name one row at least")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"rows and sweeps ask for {twice[0]!r} twice: leave one of them out")
     for each in variants:
         try:
             Sampling().changed(each.sampling)

@@ -167,7 +167,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="$?/."), min_size
 
 @settings(deadline=None)
 @given(
-    words=st.lists(TEXT, max_size=4), word=TEXT, option=st.sampled_from(["methods", "metrics", "test_on", "decodings"])
+    words=st.lists(TEXT, max_size=4, unique=True),
+    word=TEXT,
+    option=st.sampled_from(["methods", "metrics", "test_on", "decodings"]),
 )
 def test_lists_of_any_words_are_kept_and_any_word_is_a_list_of_one(words, word, option):
     command = ("compare_methods",)
@@ -176,7 +178,7 @@ def test_lists_of_any_words_are_kept_and_any_word_is_a_list_of_one(words, word, 
 
 
 @settings(deadline=None)
-@given(seeds=st.lists(st.integers(0, 2**31), max_size=4), seed=st.integers(0, 2**31))
+@given(seeds=st.lists(st.integers(0, 2**31), max_size=4, unique=True), seed=st.integers(0, 2**31))
 def test_lists_of_any_seeds_are_kept_and_any_seed_is_a_list_of_one(seeds, seed):
     for command in (("compare_methods",), ("compare_translations",), ("demo",)):
         assert fitted(command, "seeds", seeds).seeds == seeds and fitted(command, "seeds", seed).seeds == [seed]

@@ -66,7 +66,7 @@ def test_rows_are_drawn_by_the_seed_with_their_own_texts(config):
     ("overrides", "message"),
     [
         (["alignments=[nope]"], "'nope' is neither a config"),
-        (["alignments=[c1,c1]"], "two named 'c1'"),
+        (["alignments=[c1,c1]"], r"alignments=\[c1,c1\] has c1 twice"),
         (["split=train"], "no images of split 'train'"),
         (["max_images=2"], "max_images=2 must be null or a whole number, at least 4"),
         (["variance_share=1.0"], "variance_share=1.0 must be a number, above 0 and below 1"),
