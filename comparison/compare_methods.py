@@ -47,9 +47,9 @@ def compare(config: DictConfig) -> ComparisonResult:
         raise ValueError(f"metrics={list(config.metrics)} must include CIDEr, by which methods are compared")
     method_runs = runs_of(config)
     published = published_rows(config.published, method_runs, config.seeds)
-    methods = [*config.methods, *published.methods]
-    if config.baseline is not None and config.baseline not in methods:
-        raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={methods}")
+    names = [*config.methods, *published.methods]
+    if config.baseline is not None and config.baseline not in names:
+        raise ValueError(f"baseline={config.baseline!r} must be null or one of methods={names}")
     tuning = Tuning.of(config, method_runs, tried_elsewhere=published.methods)
     untried = tuning.untried(method_runs.methods)
     replace(method_runs, methods=untried).check(config.seeds)

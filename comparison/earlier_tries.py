@@ -25,10 +25,7 @@ def earlier_tries(files: Sequence[str], options: Mapping[str, Any]) -> list[TryR
     """
     tries: list[TryResult] = []
     for name in files:
-        try:
-            result = read_comparison(name)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"tried={name}: there is no such comparison") from error
+        result = read_comparison(name, option="tried")
         if not result.tries:
             raise ValueError(f"tried={name} has no tries: leave it out")
         _check_protocol(name, result.config, options, {entry.method for entry in result.tries})

@@ -134,10 +134,7 @@ def published_rows(files: Sequence[str], method_runs: MethodRuns, seeds: Sequenc
 
 
 def _read(name: str, method_runs: MethodRuns, seeds: Sequence[int]) -> FinishedComparison:
-    try:
-        result = read_comparison(name)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"published={name}: there is no such comparison") from error
+    result = read_comparison(name, option="published")
     if result.split != method_runs.split:
         raise ValueError(f"published={name} is of split={result.split}, this comparison of {method_runs.split}")
     anew = {method.name for method in method_runs.methods}

@@ -128,8 +128,8 @@ def results_file(comparison: str | Path) -> Path:
     return Path(comparison) / RESULTS if Path(comparison).is_dir() else Path(comparison)
 
 
-def read_comparison(comparison: str | Path) -> ComparisonResult:
-    """A finished comparison, of this version or an earlier one.
+def read_comparison(comparison: str | Path, option: str = "comparison") -> ComparisonResult:
+    """A finished comparison, of this version or an earlier one. option: that names it, for messages.
 
     Raises:
         FileNotFoundError: there are no results.
@@ -138,11 +138,12 @@ def read_comparison(comparison: str | Path) -> ComparisonResult:
     path = results_file(comparison)
     if not path.is_file():
         raise FileNotFoundError(
-            f"No {RESULTS} in comparison={comparison}: run python scripts/compare_methods.py output_dir={comparison}"
+            f"No {RESULTS} in {option}={comparison}: there is no such comparison; run python "
+            f"scripts/compare_methods.py output_dir={comparison}"
         )
     results = read_object(path, "comparison")
     if not results.get("runs"):
-        raise ValueError(f"{path} (option comparison) has no runs: it holds {', '.join(results)}, but no comparison")
+        raise ValueError(f"{path} (option {option}) has no runs: it holds {', '.join(results)}, but no comparison")
     return ComparisonResult.from_json(results)
 
 

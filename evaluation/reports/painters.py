@@ -67,7 +67,7 @@ def read_painters(comparisons: Sequence[str], metric: str, decoding: str | None)
     points: dict[tuple, tuple[PaintedPoint, str]] = {}
     decodings, datasets = {}, {}
     for comparison in comparisons:
-        file, result = str(results_file(comparison)), read_comparison(comparison)
+        file, result = str(results_file(comparison)), read_comparison(comparison, option="painters")
         chosen = _decoding(result, decoding, file)
         decodings.setdefault(chosen, file)
         for point in _points(result, chosen, metric, file):
